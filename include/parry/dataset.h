@@ -1,0 +1,66 @@
+/* Labelled images. */
+#ifndef PARRY_DATASET_H
+#define PARRY_DATASET_H
+
+#include <stdbool.h>
+
+#include <parry/context.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct parry_dataset parry_dataset;
+typedef enum parry_split { PARRY_TRAIN, PARRY_TEST } parry_split;
+
+typedef struct parry_dataset_info {
+    const char *name;                   /* "mnist", "digits", ... or the path */
+    const char *split;                  /* "train", "test" or "all" */
+    const char *origin;                 /* where it was found, in words: a path, "built-in", "memory" */
+    const char *note;                   /* a caveat that every output repeats (built-in, recompressed), or NULL */
+    const char *sha256;                 /* of the pixels and labels as read, 64 hex digits */
+    int64_t count;
+    int channels, height, width;        /* images are N x C x H x W, in [0,1] */
+    int classes;
+    const char *const *class_names;     /* `classes` names, or NULL */
+} parry_dataset_info;
+
+/* Opens `spec`: a name ("mnist", "fashion-mnist", "cifar10", "digits") looked for in $PARRY_DATA and the user's cache, or a path: a folder
+ * with a dataset's files, one IDX images file (its labels file beside it), a CIFAR binary file, or a folder or .npy written by
+ * parry_dataset_write. PARRY_NOT_FOUND says what was looked for and how to fetch it. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_open(parry_ctx *ctx, const char *spec, parry_split split, parry_dataset **out);
+
+/* Copies n images (C x H x W floats in [0,1], but see clip) and labels in 0..classes-1. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int32_t *labels, int64_t n,
+                                                          int channels, int height, int width, int classes, parry_dataset **out);
+PARRY_API void parry_dataset_free(parry_dataset *dataset);
+
+/* The first `count` images (all when count is 0 or more than there are); shares the pixels, may outlive `dataset`. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_first(parry_ctx *ctx, const parry_dataset *dataset, int64_t count, parry_dataset **out);
+
+PARRY_API const parry_dataset_info *parry_dataset_describe(const parry_dataset *dataset);
+/* Writes images [first, first + n) as floats, n x C x H x W. The range must lie inside. */
+PARRY_API void parry_dataset_images(const parry_dataset *dataset, int64_t first, int64_t n, float *out);
+/* `count` labels. */
+PARRY_API const int32_t *parry_dataset_labels(const parry_dataset *dataset);
+
+/* Writes images.npy (float32, N x C x H x W) and labels.npy (int64) into the folder `path`, which is created. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_write(parry_ctx *ctx, const parry_dataset *dataset, const char *path);
+
+/* The known datasets, by name; NULL ends the list. */
+typedef struct parry_dataset_entry {
+    const char *name, *summary, *shape, *licence;
+    bool fetchable;                     /* whether parry_dataset_fetch has verified mirrors */
+} parry_dataset_entry;
+PARRY_API const parry_dataset_entry *parry_dataset_list(size_t *count);
+/* Where `name` would be read from, or NULL when it is not on this machine. Freed with parry_string_free. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_locate(parry_ctx *ctx, const char *name, char **out);
+
+/* Downloads `name` into the user's cache: each mirror in turn, resuming a partial file, SHA-256 checked, atomically renamed. `mirror`
+ * replaces the built-in mirrors (a base URL) when not NULL; hashes are checked all the same. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_fetch(parry_ctx *ctx, const char *name, const char *mirror);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,14 @@
+/* parry: attacks, honest evaluation and hardening of image classifiers. */
+#ifndef PARRY_PARRY_H
+#define PARRY_PARRY_H
+
+#include <parry/status.h>
+#include <parry/context.h>
+#include <parry/options.h>
+#include <parry/dataset.h>
+#include <parry/model.h>
+#include <parry/attack.h>
+#include <parry/train.h>
+#include <parry/evaluate.h>
+
+#endif

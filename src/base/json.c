@@ -1,0 +1,57 @@
+/* JSON text and option structs as JSON, on jansson. */
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/opt.h"
+
+parry_status pr_json_text(parry_ctx *ctx, const json_t *value, char **out)
+{
+    *out = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY);
+    return *out ? PARRY_OK : pr_fail(ctx, PARRY_NO_MEMORY, "JSON could not be written");
+}
+
+parry_status pr_json_parse(parry_ctx *ctx, const char *where, const char *text, json_t **out)
+{
+    json_error_t error;
+    *out = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (!*out)
+        return pr_fail(ctx, PARRY_FORMAT, "%s: not valid JSON, line %d: %s", where, error.line, error.text);
+    return PARRY_OK;
+}
+
+static json_t *option_json(const parry_option *row, const void *values)
+{
+    const void *field = (const char *)values + row->offset;
+    switch (row->type) {
+    case PARRY_OPTION_BOOL:
+        return json_boolean(*(const bool *)field);
+    case PARRY_OPTION_INT:
+        return json_integer(*(const int64_t *)field);
+    case PARRY_OPTION_FLOAT:
+        return json_real(*(const double *)field);
+    case PARRY_OPTION_STRING:
+        return *(const char *const *)field ? json_string(*(const char *const *)field) : json_null();
+    case PARRY_OPTION_CHOICE:
+        return json_string(row->choices[*(const int *)field]);
+    case PARRY_OPTION_FLOATS: {
+        json_t *list = json_array();
+        const parry_floats *floats = field;
+        for (int i = 0; i < floats->count; i++)
+            json_array_append_new(list, json_real(floats->value[i]));
+        return list;
+    }
+    }
+    return NULL;
+}
+
+parry_status pr_options_json(parry_ctx *ctx, const parry_options *table, const void *values, json_t **out)
+{
+    *out = json_object();
+    for (size_t i = 0; i < table->count; i++)
+        if (json_object_set_new(*out, table->rows[i].name, option_json(&table->rows[i], values)) != 0) {
+            json_decref(*out);
+            *out = NULL;
+            return pr_fail(ctx, PARRY_NO_MEMORY, "JSON could not be built");
+        }
+    return PARRY_OK;
+}

@@ -1,0 +1,16 @@
+/* JSON values are the jansson library's; here is what parry adds: one format for files, and errors in the context. */
+#ifndef PR_BASE_JSON_H
+#define PR_BASE_JSON_H
+
+#include <jansson.h>
+
+#include "base/base.h"
+
+/* Two-space indent, keys in insertion order, numbers with 9 significant digits at the most. */
+PARRY_CHECKED parry_status pr_json_text(parry_ctx *ctx, const json_t *value, char **out);
+/* `where` names the source in the error. The caller owns *out (json_decref). */
+PARRY_CHECKED parry_status pr_json_parse(parry_ctx *ctx, const char *where, const char *text, json_t **out);
+/* All values of an option struct as an object, keys as the flags' names. */
+PARRY_CHECKED parry_status pr_options_json(parry_ctx *ctx, const parry_options *table, const void *values, json_t **out);
+
+#endif
