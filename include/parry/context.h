@@ -46,6 +46,11 @@ PARRY_API int parry_ctx_threads(const parry_ctx *ctx);
 PARRY_API const char *parry_version(void);
 PARRY_API const char *parry_version_details(void);
 
+/* Writes `size` bytes to `path`: to a temporary name in the same folder, then renamed, so that a failure leaves what was there. PARRY_IO. */
+PARRY_API PARRY_CHECKED parry_status parry_file_write(parry_ctx *ctx, const char *path, const void *data, size_t size);
+/* Whether such a write could start now; nothing is left behind. To be asked before long work. PARRY_IO. */
+PARRY_API PARRY_CHECKED parry_status parry_file_probe(parry_ctx *ctx, const char *path);
+
 /* Strings that the library returns through char **out are freed with this. NULL is taken. */
 PARRY_API void parry_string_free(char *string);
 

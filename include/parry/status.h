@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* name, what it means. The command's exit codes follow from these: see parry_status_exit_code. */
+/* name, what it means. */
 #define PARRY_STATUS_LIST(X)                                                                                           \
     X(OK, "success")                                                                                                   \
     X(INVALID, "an argument or option is out of range")                                                                \

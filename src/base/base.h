@@ -28,11 +28,9 @@
 #define PR_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define PR_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Sets the sentence of the failure, once (a later pr_fail before the next public call keeps the first), and returns `status`. Thread-safe.
+/* Sets the sentence of the failure and returns `status`. The latest failure wins, so whoever handles one and goes on need not tidy up. Thread-safe.
  * The sentence names the file, node or option, what was expected and what was found; no trailing full stop or newline. */
 parry_status pr_fail(parry_ctx *ctx, parry_status status, const char *format, ...) PARRY_PRINTF(3, 4);
-/* Forgets the sentence. For code that handles a failure itself (a fallback), and at the start of a command. */
-void pr_clear_error(parry_ctx *ctx);
 
 void pr_log(parry_ctx *ctx, parry_log_level level, const char *format, ...) PARRY_PRINTF(3, 4);
 /* Throttled by the receiver, not here; call it per batch, not per image. Thread-safe. */

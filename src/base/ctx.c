@@ -69,21 +69,12 @@ int parry_ctx_threads(const parry_ctx *ctx)
 parry_status pr_fail(parry_ctx *ctx, parry_status status, const char *format, ...)
 {
     pthread_mutex_lock(&ctx->lock);
-    if (ctx->error[0] == '\0') {
-        va_list args;
-        va_start(args, format);
-        vsnprintf(ctx->error, sizeof ctx->error, format, args);
-        va_end(args);
-    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(ctx->error, sizeof ctx->error, format, args);
+    va_end(args);
     pthread_mutex_unlock(&ctx->lock);
     return status;
-}
-
-void pr_clear_error(parry_ctx *ctx)
-{
-    pthread_mutex_lock(&ctx->lock);
-    ctx->error[0] = '\0';
-    pthread_mutex_unlock(&ctx->lock);
 }
 
 void pr_log(parry_ctx *ctx, parry_log_level level, const char *format, ...)

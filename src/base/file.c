@@ -195,11 +195,19 @@ void pr_output_abort(pr_output *out)
     *out = (pr_output){0};
 }
 
-parry_status pr_file_write(parry_ctx *ctx, const char *path, const void *data, size_t size)
+parry_status parry_file_write(parry_ctx *ctx, const char *path, const void *data, size_t size)
 {
     pr_output output;
     TRY(pr_output_begin(ctx, path, &output));
     if (size)
         fwrite(data, 1, size, output.stream);
     return pr_output_commit(ctx, &output);
+}
+
+parry_status parry_file_probe(parry_ctx *ctx, const char *path)
+{
+    pr_output output;
+    TRY(pr_output_begin(ctx, path, &output));
+    pr_output_abort(&output);
+    return PARRY_OK;
 }

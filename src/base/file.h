@@ -20,8 +20,7 @@ typedef struct pr_output {
 PARRY_CHECKED parry_status pr_output_begin(parry_ctx *ctx, const char *path, pr_output *out);
 PARRY_CHECKED parry_status pr_output_commit(parry_ctx *ctx, pr_output *out);
 void pr_output_abort(pr_output *out);
-/* All in one. */
-PARRY_CHECKED parry_status pr_file_write(parry_ctx *ctx, const char *path, const void *data, size_t size);
+/* All in one: parry_file_write. */
 
 bool pr_file_exists(const char *path);
 bool pr_is_folder(const char *path);
