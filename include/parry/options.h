@@ -61,6 +61,9 @@ PARRY_API bool parry_params_given(const parry_params *params, const char *name);
 /* The row with this name, or NULL. */
 PARRY_API const parry_option *parry_options_find(const parry_options *table, const char *name);
 
+/* The candidate with the smallest edit distance to `word`, or NULL when none is near enough to be meant. */
+PARRY_API const char *parry_nearest(const char *word, const char *const *candidates, size_t count);
+
 #ifdef __cplusplus
 }
 #endif

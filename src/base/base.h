@@ -71,9 +71,6 @@ void pr_text_bytes(pr_text *text, const void *bytes, size_t count);
 PARRY_CHECKED parry_status pr_text_take(parry_ctx *ctx, pr_text *text, char **out);
 void pr_text_clear(pr_text *text);
 
-/* The candidate with the smallest edit distance to `word`, or NULL when none is near enough to be meant. */
-const char *pr_nearest(const char *word, const char *const *candidates, size_t count);
-
 /* ---- parallel work ------------------------------------------------------------------------------------------------------------ */
 
 /* Runs job(arg, index, worker) for index 0..count-1 on the context's threads; worker is in 0..threads-1 and identifies per-thread

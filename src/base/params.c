@@ -66,7 +66,7 @@ static parry_status unknown_option(parry_ctx *ctx, const parry_options *table, c
     TRY(pr_alloc(ctx, table->count, &names));
     for (size_t i = 0; i < table->count; i++)
         names[i] = table->rows[i].name;
-    const char *nearest = pr_nearest(name, names, table->count);
+    const char *nearest = parry_nearest(name, names, table->count);
     pr_free(names);
     if (nearest)
         return pr_fail(ctx, PARRY_INVALID, "unknown option '%s'; did you mean '%s'?", name, nearest);

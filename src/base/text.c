@@ -117,7 +117,7 @@ static int edit_distance(const char *a, const char *b)
     return row[la % 3][lb];
 }
 
-const char *pr_nearest(const char *word, const char *const *candidates, size_t count)
+const char *parry_nearest(const char *word, const char *const *candidates, size_t count)
 {
     const char *nearest = NULL;
     int best = (int)PR_MIN(3, (strlen(word) + 1) / 2 + 1);
