@@ -1,0 +1,166 @@
+/* The kernels, compiled once per instruction set: PR_ISA names it (avx512, avx2, baseline).
+ *
+ * Elementwise loops are left to the compiler's vectoriser. A sum would have to be reassociated for that, which the language forbids: sums keep
+ * 16 interleaved partial sums in double by hand, as a vector type that the compiler maps to whatever registers there are. The file is compiled without
+ * contraction to fused multiply-adds, so every instruction set returns the same bits. */
+#include <math.h>
+#include <string.h>
+
+#include "tensor/kernels.h"
+
+enum { LANES = 16 };
+
+typedef float floats __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+typedef double doubles __attribute__((vector_size(LANES * sizeof(double))));
+
+#define WIDEN(at) __builtin_convertvector(*(const floats *)(at), doubles)
+
+static void fill(float *to, float value, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        to[i] = value;
+}
+
+static void axpy(float a, const float *restrict x, float *restrict y, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        y[i] += a * x[i];
+}
+
+static void add_sign(float a, const float *restrict x, float *restrict y, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        y[i] += (x[i] > 0 ? a : 0) - (x[i] < 0 ? a : 0);
+}
+
+static void clamp(float lo, float hi, float *y, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float value = y[i] < lo ? lo : y[i];
+        y[i] = value > hi ? hi : value;
+    }
+}
+
+/* The bounds center -+ radius are exact in double. Rounded to float they may lie outside the ball by half a unit in the last place; then the float
+ * before is taken: for a normal f, f - |f| / 2^24 rounds to the float just below it, and f + |f| / 2^24 to the one just above. */
+static void clamp_ball(const float *restrict center, float radius, float *restrict y, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double lowest = (double)center[i] - radius, highest = (double)center[i] + radius;
+        float lo = (float)lowest, hi = (float)highest;
+        float up = lo + fabsf(lo) * 0x1p-24f, down = hi - fabsf(hi) * 0x1p-24f;
+        lo = lo < lowest ? up : lo;
+        hi = hi > highest ? down : hi;
+        float value = y[i] < lo ? lo : y[i];
+        y[i] = value > hi ? hi : value;
+    }
+}
+
+/* The loops of a reduction: TERM_VECTOR adds elements i .. i+15 to the partial sums `part`, TERM gives element i of the tail, which goes to lane i % 16. */
+#define REDUCE(TERM_VECTOR, TERM)                                                                                      \
+    doubles part = {0};                                                                                                \
+    int64_t i = 0;                                                                                                     \
+    for (; i + LANES <= count; i += LANES)                                                                             \
+        part += (TERM_VECTOR);                                                                                         \
+    for (int lane = 0; i < count; i++, lane++)                                                                         \
+        part[lane] += (TERM);                                                                                          \
+    double total = 0;                                                                                                  \
+    for (int lane = 0; lane < LANES; lane++)                                                                           \
+        total += part[lane];                                                                                           \
+    return total
+
+static double sum(const float *x, int64_t count)
+{
+    REDUCE(WIDEN(x + i), x[i]);
+}
+
+static double dot(const float *x, const float *y, int64_t count)
+{
+    REDUCE(WIDEN(x + i) * WIDEN(y + i), (double)x[i] * y[i]);
+}
+
+static doubles square_diff(const float *x, const float *y)
+{
+    doubles diff = WIDEN(x) - WIDEN(y);
+    return diff * diff;
+}
+
+static double sum_squares_diff(const float *x, const float *y, int64_t count)
+{
+    REDUCE(square_diff(x + i, y + i), ((double)x[i] - y[i]) * ((double)x[i] - y[i]));
+}
+
+static doubles magnitude(const float *x)
+{
+    typedef int32_t words __attribute__((vector_size(LANES * sizeof(int32_t)), aligned(4)));
+    words bits = *(const words *)x & 0x7fffffff;
+    return __builtin_convertvector((floats)bits, doubles);
+}
+
+static double sum_abs(const float *x, int64_t count)
+{
+    REDUCE(magnitude(x + i), fabsf(x[i]));
+}
+
+/* Magnitudes of floats order as their bits do as integers, with infinity and then NaN on top: an integer maximum vectorises and a NaN is not lost. */
+static int32_t magnitude_bits(float value)
+{
+    int32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits & 0x7fffffff;
+}
+
+static float from_bits(int32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static float max_abs(const float *x, int64_t count)
+{
+    int32_t largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int32_t bits = magnitude_bits(x[i]);
+        largest = bits > largest ? bits : largest;
+    }
+    return from_bits(largest);
+}
+
+static float max_abs_diff(const float *x, const float *y, int64_t count)
+{
+    int32_t largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int32_t bits = magnitude_bits(x[i] - y[i]);
+        largest = bits > largest ? bits : largest;
+    }
+    return from_bits(largest);
+}
+
+static void bytes_to_unit(const uint8_t *restrict bytes, float *restrict out, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] = (float)bytes[i] / 255.0f;
+}
+
+#define TABLE_NAME_OF(isa) pr_kernels_##isa
+#define TABLE_NAME(isa) TABLE_NAME_OF(isa)
+#define TEXT_OF(isa) #isa
+#define TEXT(isa) TEXT_OF(isa)
+
+extern const pr_kernels TABLE_NAME(PR_ISA);
+const pr_kernels TABLE_NAME(PR_ISA) = {
+    .isa = TEXT(PR_ISA),
+    .fill = fill,
+    .axpy = axpy,
+    .add_sign = add_sign,
+    .clamp = clamp,
+    .clamp_ball = clamp_ball,
+    .sum = sum,
+    .sum_abs = sum_abs,
+    .dot = dot,
+    .sum_squares_diff = sum_squares_diff,
+    .max_abs = max_abs,
+    .max_abs_diff = max_abs_diff,
+    .bytes_to_unit = bytes_to_unit,
+};
