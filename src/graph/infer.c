@@ -1,0 +1,496 @@
+/* Shape inference: one rule per operator. A rule reads the shapes of the inputs, checks that they and the attributes fit, and writes those of the outputs. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "graph/internal.h"
+
+/* No value of a network is larger than this many numbers per image: it keeps all arithmetic on sizes far from overflow. */
+#define LARGEST ((int64_t)1 << 40)
+
+struct shapes {
+    parry_ctx *ctx;
+    const pr_node *node;
+    const pr_attrs *attrs;
+    pr_dims in[PR_NODE_IN];          /* rank -1: absent */
+    pr_dims *out;
+};
+
+static parry_status mismatch(const struct shapes *s, const char *format, ...) PARRY_PRINTF(2, 3);
+static parry_status mismatch(const struct shapes *s, const char *format, ...)
+{
+    char reason[640];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reason, sizeof(reason), format, args);
+    va_end(args);
+    return pr_fail(s->ctx, PARRY_MISMATCH, "node '%s' (%s): %s", s->node->name, pr_op_name(s->node->op), reason);
+}
+
+static bool has_batch(pr_dims dims)
+{
+    return dims.rank > 0 && dims.dim[0] == PR_BATCH;
+}
+
+/* ---- checks ------------------------------------------------------------------------------------------------------------ */
+
+static parry_status need_rank(const struct shapes *s, int input, const char *what, int rank)
+{
+    char found[PR_DIMS_TEXT];
+    if (s->in[input].rank != rank)
+        return mismatch(s, "%s should have %d dimensions, found %s", what, rank, pr_dims_text(s->in[input], found));
+    return PARRY_OK;
+}
+
+static parry_status need_image(const struct shapes *s, int input, const char *what)
+{
+    char found[PR_DIMS_TEXT];
+    if (s->in[input].rank != 4 || !has_batch(s->in[input]))
+        return mismatch(s, "%s should be N x C x H x W, found %s", what, pr_dims_text(s->in[input], found));
+    return PARRY_OK;
+}
+
+static parry_status need_batch(const struct shapes *s, int input, const char *what, int least_rank)
+{
+    char found[PR_DIMS_TEXT];
+    if (s->in[input].rank < least_rank || !has_batch(s->in[input]))
+        return mismatch(s, "%s should be a batch with at least %d dimensions, found %s", what, least_rank,
+                        pr_dims_text(s->in[input], found));
+    return PARRY_OK;
+}
+
+static parry_status need_dims(const struct shapes *s, int input, const char *what, pr_dims expected)
+{
+    char wanted[PR_DIMS_TEXT], found[PR_DIMS_TEXT];
+    if (!pr_dims_equal(s->in[input], expected))
+        return mismatch(s, "%s should be %s, found %s", what, pr_dims_text(expected, wanted), pr_dims_text(s->in[input], found));
+    return PARRY_OK;
+}
+
+/* Input `input` is absent or a vector of `count` numbers. */
+static parry_status need_vector(const struct shapes *s, int input, const char *what, int64_t count)
+{
+    return s->in[input].rank < 0 ? PARRY_OK : need_dims(s, input, what, (pr_dims){1, {count}});
+}
+
+/* ---- windows ----------------------------------------------------------------------------------------------------------- */
+
+/* Positions of a window along one axis. */
+static parry_status window_count(const struct shapes *s, int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t before,
+                                 int64_t after, bool round_up, int64_t *out)
+{
+    if (kernel < 1 || stride < 1 || dilation < 1 || before < 0 || after < 0)
+        return mismatch(s, "kernel %lld, stride %lld, dilation %lld and pads %lld, %lld: the first three should be at least 1, pads at least 0",
+                        (long long)kernel, (long long)stride, (long long)dilation, (long long)before, (long long)after);
+    int64_t span = (kernel - 1) * dilation + 1, room = in + before + after - span;
+    if (room < 0)
+        return mismatch(s, "a window of %lld does not fit in %lld with pads %lld and %lld", (long long)span, (long long)in, (long long)before,
+                        (long long)after);
+    *out = (room + (round_up ? stride - 1 : 0)) / stride + 1;
+    if (round_up && (*out - 1) * stride >= in + before)
+        --*out;                      /* the last window would start in the padding behind */
+    return PARRY_OK;
+}
+
+static parry_status conv_out(const struct shapes *s, int64_t in_h, int64_t in_w, int64_t kernel_h, int64_t kernel_w, int64_t *h, int64_t *w)
+{
+    const int *stride = s->attrs->conv.stride, *dilation = s->attrs->conv.dilation, *pad = s->attrs->conv.pad;
+    TRY(window_count(s, in_h, kernel_h, stride[0], dilation[0], pad[0], pad[2], false, h));
+    return window_count(s, in_w, kernel_w, stride[1], dilation[1], pad[1], pad[3], false, w);
+}
+
+static parry_status pool_out(const struct shapes *s, int64_t in_h, int64_t in_w, int64_t *h, int64_t *w)
+{
+    const int *kernel = s->attrs->pool.kernel, *stride = s->attrs->pool.stride, *dilation = s->attrs->pool.dilation;
+    const int *pad = s->attrs->pool.pad;
+    bool up = s->attrs->pool.ceil_mode;
+    TRY(window_count(s, in_h, kernel[0], stride[0], dilation[0], pad[0], pad[2], up, h));
+    TRY(window_count(s, in_w, kernel[1], stride[1], dilation[1], pad[1], pad[3], up, w));
+    for (int i = 0; i < 4; i++) {
+        if (pad[i] > (int64_t)(kernel[i % 2] - 1) * dilation[i % 2])
+            return mismatch(s, "pad %d should be smaller than the window", pad[i]);
+    }
+    return PARRY_OK;
+}
+
+/* ---- convolution and GEMM ---------------------------------------------------------------------------------------------- */
+
+/* Weights against `channels` of the input. */
+static parry_status check_kernel(const struct shapes *s, int input, int64_t channels)
+{
+    char found[PR_DIMS_TEXT];
+    int group = s->attrs->conv.group;
+    const int *kernel = s->attrs->conv.kernel;
+    TRY(need_rank(s, input, "the kernel", 4));
+    const int64_t *w = s->in[input].dim;
+    if (group < 1 || w[0] % group != 0 || w[1] * group != channels)
+        return mismatch(s, "a kernel of %s in %d groups does not fit %lld input channels", pr_dims_text(s->in[input], found), group,
+                        (long long)channels);
+    if (kernel[0] && (kernel[0] != w[2] || kernel[1] != w[3]))
+        return mismatch(s, "the kernel attribute is %d x %d, the kernel %lld x %lld", kernel[0], kernel[1], (long long)w[2], (long long)w[3]);
+    return PARRY_OK;
+}
+
+static parry_status infer_conv(const struct shapes *s)
+{
+    int64_t h, w;
+    TRY(need_image(s, 0, "the input"));
+    const int64_t *x = s->in[0].dim, *kernel = s->in[1].dim;
+    TRY(check_kernel(s, 1, x[1]));
+    TRY(need_vector(s, 2, "the bias", kernel[0]));
+    TRY(conv_out(s, x[2], x[3], kernel[2], kernel[3], &h, &w));
+    s->out[0] = (pr_dims){4, {PR_BATCH, kernel[0], h, w}};
+    return PARRY_OK;
+}
+
+static parry_status infer_conv_grad_x(const struct shapes *s)
+{
+    int64_t h, w, in_h = s->attrs->conv.in_h, in_w = s->attrs->conv.in_w;
+    TRY(need_image(s, 0, "the gradient"));
+    TRY(need_rank(s, 1, "the kernel", 4));
+    const int64_t *kernel = s->in[1].dim;
+    TRY(check_kernel(s, 1, kernel[1] * s->attrs->conv.group));
+    TRY(conv_out(s, in_h, in_w, kernel[2], kernel[3], &h, &w));
+    TRY(need_dims(s, 0, "the gradient", (pr_dims){4, {PR_BATCH, kernel[0], h, w}}));
+    s->out[0] = (pr_dims){4, {PR_BATCH, kernel[1] * s->attrs->conv.group, in_h, in_w}};
+    return PARRY_OK;
+}
+
+static parry_status infer_conv_grad_w(const struct shapes *s)
+{
+    int64_t h, w;
+    int group = s->attrs->conv.group;
+    const int *kernel = s->attrs->conv.kernel;
+    TRY(need_image(s, 0, "the input"));
+    TRY(need_image(s, 1, "the gradient"));
+    const int64_t *x = s->in[0].dim, *dy = s->in[1].dim;
+    if (group < 1 || x[1] % group != 0 || dy[1] % group != 0)
+        return mismatch(s, "%d groups do not divide %lld and %lld channels", group, (long long)x[1], (long long)dy[1]);
+    TRY(conv_out(s, x[2], x[3], kernel[0], kernel[1], &h, &w));
+    TRY(need_dims(s, 1, "the gradient", (pr_dims){4, {PR_BATCH, dy[1], h, w}}));
+    s->out[0] = (pr_dims){4, {dy[1], x[1] / group, kernel[0], kernel[1]}};
+    s->out[1] = (pr_dims){1, {dy[1]}};
+    return PARRY_OK;
+}
+
+/* A matrix whose rows are as long as the row of `x`. */
+static parry_status check_matrix(const struct shapes *s, int input, pr_dims x)
+{
+    char found[PR_DIMS_TEXT], rows[PR_DIMS_TEXT];
+    TRY(need_rank(s, input, "the matrix", 2));
+    if (s->in[input].dim[1] != pr_dims_row(x))
+        return mismatch(s, "a matrix of %s does not fit rows of %s", pr_dims_text(s->in[input], found), pr_dims_text(x, rows));
+    return PARRY_OK;
+}
+
+static parry_status infer_gemm(const struct shapes *s)
+{
+    TRY(need_batch(s, 0, "the input", 2));
+    TRY(check_matrix(s, 1, s->in[0]));
+    TRY(need_vector(s, 2, "the bias", s->in[1].dim[0]));
+    s->out[0] = (pr_dims){2, {PR_BATCH, s->in[1].dim[0]}};
+    return PARRY_OK;
+}
+
+static parry_status infer_gemm_grad_x(const struct shapes *s)
+{
+    TRY(check_matrix(s, 1, s->attrs->shape.to));
+    TRY(need_dims(s, 0, "the gradient", (pr_dims){2, {PR_BATCH, s->in[1].dim[0]}}));
+    s->out[0] = s->attrs->shape.to;
+    return PARRY_OK;
+}
+
+static parry_status infer_gemm_grad_w(const struct shapes *s)
+{
+    TRY(need_batch(s, 0, "the input", 2));
+    TRY(need_batch(s, 1, "the gradient", 2));
+    TRY(need_rank(s, 1, "the gradient", 2));
+    s->out[0] = (pr_dims){2, {s->in[1].dim[1], pr_dims_row(s->in[0])}};
+    s->out[1] = (pr_dims){1, {s->in[1].dim[1]}};
+    return PARRY_OK;
+}
+
+/* ---- channels ---------------------------------------------------------------------------------------------------------- */
+
+/* A batch with channels in axis 1 as input 0, and vectors of the channels as inputs `first` .. `last`. */
+static parry_status check_channels(const struct shapes *s, int first, int last)
+{
+    TRY(need_batch(s, 0, "the input", 2));
+    for (int i = first; i <= last; i++)
+        TRY(need_vector(s, i, "each per-channel input", s->in[0].dim[1]));
+    return PARRY_OK;
+}
+
+static parry_status infer_channels(const struct shapes *s)
+{
+    TRY(check_channels(s, 1, s->node->inputs - 1));
+    s->out[0] = s->in[0];
+    return PARRY_OK;
+}
+
+static parry_status infer_batch_norm_train(const struct shapes *s)
+{
+    TRY(infer_channels(s));
+    for (int o = 1; o < 4; o++)
+        s->out[o] = (pr_dims){1, {s->in[0].dim[1]}};
+    return PARRY_OK;
+}
+
+static parry_status infer_batch_norm_train_grad(const struct shapes *s)
+{
+    TRY(check_channels(s, 2, 4));
+    TRY(need_dims(s, 1, "the gradient", s->in[0]));
+    s->out[0] = s->in[0];
+    s->out[1] = s->out[2] = (pr_dims){1, {s->in[0].dim[1]}};
+    return PARRY_OK;
+}
+
+/* ---- elementwise ------------------------------------------------------------------------------------------------------- */
+
+static parry_status infer_same(const struct shapes *s)
+{
+    s->out[0] = s->in[0];
+    return PARRY_OK;
+}
+
+static parry_status infer_same_two(const struct shapes *s)
+{
+    TRY(need_dims(s, 1, "the second input", s->in[0]));
+    s->out[0] = s->in[0];
+    return PARRY_OK;
+}
+
+static parry_status infer_dropout(const struct shapes *s)
+{
+    float ratio = s->attrs->dropout.ratio;
+    TRY(need_batch(s, 0, "the input", 1));
+    if (!(ratio >= 0 && ratio < 1))
+        return mismatch(s, "the ratio should be at least 0 and below 1, found %g", (double)ratio);
+    s->out[0] = s->in[0];
+    return PARRY_OK;
+}
+
+static parry_status infer_softmax(const struct shapes *s)
+{
+    int rank = s->in[0].rank, axis = s->attrs->axis.axis;
+    TRY(need_batch(s, 0, "the input", 2));
+    if (s->node->inputs == 2)
+        TRY(need_dims(s, 1, "the gradient", s->in[0]));
+    if (axis != -1 && axis != rank - 1)
+        return pr_fail(s->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): axis %d of %d; only the last is supported", s->node->name,
+                       pr_op_name(s->node->op), axis, rank);
+    s->out[0] = s->in[0];
+    return PARRY_OK;
+}
+
+static parry_status infer_broadcast(const struct shapes *s)
+{
+    char first[PR_DIMS_TEXT], second[PR_DIMS_TEXT];
+    pr_dims a = s->in[0], b = s->in[1], y = {.rank = PR_MAX(a.rank, b.rank)};
+    for (int d = 1; d <= y.rank; d++) {                              /* from the right */
+        int64_t m = d <= a.rank ? a.dim[a.rank - d] : 1, n = d <= b.rank ? b.dim[b.rank - d] : 1;
+        bool batch_inside = (m == PR_BATCH || n == PR_BATCH) && d != y.rank;
+        if (batch_inside || (m != n && m != 1 && n != 1))
+            return mismatch(s, "%s and %s do not broadcast", pr_dims_text(a, first), pr_dims_text(b, second));
+        y.dim[y.rank - d] = m == 1 ? n : m;
+    }
+    s->out[0] = y;
+    return PARRY_OK;
+}
+
+/* ---- pooling ----------------------------------------------------------------------------------------------------------- */
+
+static parry_status infer_pool(const struct shapes *s)
+{
+    int64_t h, w;
+    TRY(need_image(s, 0, "the input"));
+    const int64_t *x = s->in[0].dim;
+    TRY(pool_out(s, x[2], x[3], &h, &w));
+    s->out[0] = (pr_dims){4, {PR_BATCH, x[1], h, w}};
+    return PARRY_OK;
+}
+
+static parry_status infer_max_pool_grad(const struct shapes *s)
+{
+    TRY(infer_pool(s));
+    TRY(need_dims(s, 1, "the gradient", s->out[0]));
+    s->out[0] = s->in[0];
+    return PARRY_OK;
+}
+
+static parry_status infer_average_pool_grad(const struct shapes *s)
+{
+    int64_t h, w, in_h = s->attrs->pool.in_h, in_w = s->attrs->pool.in_w;
+    TRY(need_image(s, 0, "the gradient"));
+    int64_t channels = s->in[0].dim[1];
+    TRY(pool_out(s, in_h, in_w, &h, &w));
+    TRY(need_dims(s, 0, "the gradient", (pr_dims){4, {PR_BATCH, channels, h, w}}));
+    s->out[0] = (pr_dims){4, {PR_BATCH, channels, in_h, in_w}};
+    return PARRY_OK;
+}
+
+static parry_status infer_global_average_pool(const struct shapes *s)
+{
+    TRY(need_image(s, 0, "the input"));
+    s->out[0] = (pr_dims){4, {PR_BATCH, s->in[0].dim[1], 1, 1}};
+    return PARRY_OK;
+}
+
+static parry_status infer_global_average_pool_grad(const struct shapes *s)
+{
+    TRY(need_image(s, 0, "the gradient"));
+    int64_t channels = s->in[0].dim[1];
+    TRY(need_dims(s, 0, "the gradient", (pr_dims){4, {PR_BATCH, channels, 1, 1}}));
+    s->out[0] = (pr_dims){4, {PR_BATCH, channels, s->attrs->pool.in_h, s->attrs->pool.in_w}};
+    return PARRY_OK;
+}
+
+/* ---- movement ---------------------------------------------------------------------------------------------------------- */
+
+static parry_status check_shape_attribute(const struct shapes *s)
+{
+    pr_dims to = s->attrs->shape.to;
+    if (to.rank < 0 || to.rank > PR_RANK_MAX)
+        return mismatch(s, "a shape of %d dimensions; at most %d are supported", to.rank, PR_RANK_MAX);
+    for (int d = 0; d < to.rank; d++) {
+        if (to.dim[d] < 1 && !(d == 0 && to.dim[d] == PR_BATCH))
+            return mismatch(s, "dimension %d of the shape should be positive, found %lld", d, (long long)to.dim[d]);
+    }
+    return PARRY_OK;
+}
+
+static parry_status infer_reshape(const struct shapes *s)
+{
+    char from[PR_DIMS_TEXT], into[PR_DIMS_TEXT];
+    pr_dims to = s->attrs->shape.to;
+    TRY(check_shape_attribute(s));
+    if (has_batch(to) != has_batch(s->in[0]) || pr_dims_row(to) != pr_dims_row(s->in[0]))
+        return mismatch(s, "%s cannot be reshaped to %s", pr_dims_text(s->in[0], from), pr_dims_text(to, into));
+    s->out[0] = to;
+    return PARRY_OK;
+}
+
+static parry_status infer_transpose(const struct shapes *s)
+{
+    pr_dims x = s->in[0];
+    unsigned seen = 0;
+    s->out[0].rank = x.rank;
+    for (int d = 0; d < x.rank; d++) {
+        int from = s->attrs->perm.perm[d];
+        if (from < 0 || from >= x.rank || (seen >> from & 1))
+            return mismatch(s, "the attribute perm is not a permutation of %d axes", x.rank);
+        seen |= 1u << from;
+        s->out[0].dim[d] = x.dim[from];
+    }
+    if (has_batch(x) && s->attrs->perm.perm[0] != 0)
+        return mismatch(s, "the batch axis should stay the first");
+    return PARRY_OK;
+}
+
+static parry_status pad_image(const struct shapes *s, int sign)
+{
+    const int *pad = s->attrs->pad.pad;
+    TRY(need_image(s, 0, "the input"));
+    const int64_t *x = s->in[0].dim;
+    int64_t h = x[2] + sign * ((int64_t)pad[0] + pad[2]), w = x[3] + sign * ((int64_t)pad[1] + pad[3]);
+    if (h < 1 || w < 1)
+        return mismatch(s, "pads %d, %d, %d, %d leave nothing of %lld x %lld", pad[0], pad[1], pad[2], pad[3], (long long)x[2],
+                        (long long)x[3]);
+    s->out[0] = (pr_dims){4, {PR_BATCH, x[1], h, w}};
+    return PARRY_OK;
+}
+
+static parry_status infer_pad(const struct shapes *s)
+{
+    return pad_image(s, 1);
+}
+
+static parry_status infer_pad_grad(const struct shapes *s)
+{
+    return pad_image(s, -1);
+}
+
+static parry_status infer_reduce_to(const struct shapes *s)
+{
+    char from[PR_DIMS_TEXT], into[PR_DIMS_TEXT];
+    pr_dims dy = s->in[0], to = s->attrs->shape.to;
+    TRY(check_shape_attribute(s));
+    bool fits = to.rank <= dy.rank;
+    for (int d = 1; fits && d <= to.rank; d++)
+        fits = to.dim[to.rank - d] == 1 || to.dim[to.rank - d] == dy.dim[dy.rank - d];
+    if (!fits)
+        return mismatch(s, "%s does not reduce to %s", pr_dims_text(dy, from), pr_dims_text(to, into));
+    s->out[0] = to;
+    return PARRY_OK;
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------------- */
+
+static parry_status (*const rules[PR_OP_COUNT])(const struct shapes *s) = {
+    [PR_OP_CONV] = infer_conv,
+    [PR_OP_GEMM] = infer_gemm,
+    [PR_OP_BATCH_NORM] = infer_channels,
+    [PR_OP_RELU] = infer_same,
+    [PR_OP_LEAKY_RELU] = infer_same,
+    [PR_OP_SIGMOID] = infer_same,
+    [PR_OP_TANH] = infer_same,
+    [PR_OP_SOFTMAX] = infer_softmax,
+    [PR_OP_LOG_SOFTMAX] = infer_softmax,
+    [PR_OP_MAX_POOL] = infer_pool,
+    [PR_OP_AVERAGE_POOL] = infer_pool,
+    [PR_OP_GLOBAL_AVERAGE_POOL] = infer_global_average_pool,
+    [PR_OP_ADD] = infer_broadcast,
+    [PR_OP_SUB] = infer_broadcast,
+    [PR_OP_MUL] = infer_broadcast,
+    [PR_OP_DIV] = infer_broadcast,
+    [PR_OP_NEG] = infer_same,
+    [PR_OP_RESHAPE] = infer_reshape,
+    [PR_OP_TRANSPOSE] = infer_transpose,
+    [PR_OP_PAD] = infer_pad,
+    [PR_OP_IDENTITY] = infer_same,
+    [PR_OP_DROPOUT] = infer_dropout,
+    [PR_OP_CHANNEL_AFFINE] = infer_channels,
+    [PR_OP_BATCH_NORM_TRAIN] = infer_batch_norm_train,
+    [PR_OP_DROPOUT_TRAIN] = infer_dropout,
+    [PR_OP_CONV_GRAD_X] = infer_conv_grad_x,
+    [PR_OP_CONV_GRAD_W] = infer_conv_grad_w,
+    [PR_OP_GEMM_GRAD_X] = infer_gemm_grad_x,
+    [PR_OP_GEMM_GRAD_W] = infer_gemm_grad_w,
+    [PR_OP_BATCH_NORM_GRAD_X] = infer_channels,
+    [PR_OP_BATCH_NORM_TRAIN_GRAD] = infer_batch_norm_train_grad,
+    [PR_OP_RELU_GRAD] = infer_same_two,
+    [PR_OP_LEAKY_RELU_GRAD] = infer_same_two,
+    [PR_OP_SIGMOID_GRAD] = infer_same_two,
+    [PR_OP_TANH_GRAD] = infer_same_two,
+    [PR_OP_SOFTMAX_GRAD] = infer_softmax,
+    [PR_OP_LOG_SOFTMAX_GRAD] = infer_softmax,
+    [PR_OP_MAX_POOL_GRAD] = infer_max_pool_grad,
+    [PR_OP_AVERAGE_POOL_GRAD] = infer_average_pool_grad,
+    [PR_OP_GLOBAL_AVERAGE_POOL_GRAD] = infer_global_average_pool_grad,
+    [PR_OP_PAD_GRAD] = infer_pad_grad,
+    [PR_OP_DROPOUT_TRAIN_GRAD] = infer_dropout,
+    [PR_OP_CHANNEL_AFFINE_GRAD_X] = infer_channels,
+    [PR_OP_REDUCE_TO] = infer_reduce_to,
+};
+
+static parry_status check_size(const struct shapes *s, pr_dims dims)
+{
+    int64_t size = 1;
+    for (int d = 0; d < dims.rank; d++) {
+        if (dims.dim[d] != PR_BATCH && (dims.dim[d] < 1 || __builtin_mul_overflow(size, dims.dim[d], &size) || size > LARGEST))
+            return mismatch(s, "the result would be empty or larger than 2^40 numbers");
+    }
+    return PARRY_OK;
+}
+
+parry_status pr_graph_infer(parry_ctx *ctx, const pr_graph *graph, const pr_node *node, pr_dims out[PR_NODE_OUT])
+{
+    struct shapes s = {.ctx = ctx, .node = node, .attrs = &node->attrs, .out = out};
+    for (int i = 0; i < PR_NODE_IN; i++)
+        s.in[i] = node->in[i] < 0 ? (pr_dims){.rank = -1} : graph->values[node->in[i]].dims;
+    memset(out, 0, PR_NODE_OUT * sizeof(*out));
+    TRY(rules[node->op](&s));
+    for (int o = 0; o < node->outputs; o++)
+        TRY(check_size(&s, out[o]));
+    return PARRY_OK;
+}
