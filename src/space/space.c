@@ -11,11 +11,7 @@ static float radius_of(double eps)
     return (double)radius > eps ? nextafterf(radius, 0) : radius;
 }
 
-const char *const *pr_norm_names(void)
-{
-    static const char *const names[] = {[PARRY_LINF] = "linf", [PARRY_L2] = "l2", NULL};
-    return names;
-}
+const char *const pr_norm_names[] = {[PARRY_LINF] = "linf", [PARRY_L2] = "l2", NULL};
 
 double pr_distance_row(int norm, const float *x, const float *y, int64_t row)
 {
@@ -40,8 +36,8 @@ static void scale_towards(const float *center, double scale, float *adv, int64_t
         adv[i] = (float)(center[i] + scale * ((double)adv[i] - center[i]));
 }
 
-/* Rounding to float can leave the scaled point just outside: it is then shrunk by ever more than the exact factor. Where eps is below the spacing of floats
- * around the centre only the centre itself may be left. */
+/* Rounding to float can leave the scaled point just outside: it is then shrunk by ever more than the exact factor.
+ * Where eps is below the spacing of floats around the centre only the centre itself may be left. */
 static void project_l2(double eps, const float *center, float *adv, int64_t row)
 {
     double distance = pr_norm2_diff(adv, center, row);

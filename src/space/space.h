@@ -18,6 +18,6 @@ void pr_random_start_row(const parry_threat *threat, pr_rng *rng, const float *c
 double pr_distance_row(int norm, const float *x, const float *y, int64_t row);
 
 /* "linf", "l2"; NULL-terminated. */
-const char *const *pr_norm_names(void);
+extern const char *const pr_norm_names[];
 
 #endif

@@ -1,0 +1,98 @@
+/* Models from files and builders, and back into files. */
+#include <string.h>
+
+#include "base/file.h"
+#include "config.h"
+#include "model/network.h"
+
+/* The format's own limit: a protobuf message has no more than 2 GiB. */
+static const size_t file_limit = (size_t)1 << 31;
+
+/* Metadata that parry writes anew each time. */
+static const char history_key[] = "parry.history", version_key[] = "parry.version";
+
+static parry_status decode(parry_ctx *ctx, const char *path, char sha256[PR_SHA256_HEX], pr_onnx_model *out)
+{
+    uint8_t *data;
+    size_t size;
+    TRY(pr_file_read(ctx, path, file_limit, &data, &size));
+    pr_sha256(data, size, sha256);
+    parry_status status = pr_onnx_decode(ctx, path, data, size, out);
+    pr_free(data);
+    return status;
+}
+
+parry_status parry_model_load(parry_ctx *ctx, const char *path, const parry_dataset *fit, parry_model **out)
+{
+    char sha256[PR_SHA256_HEX];
+    pr_onnx_model file = {0};
+    pr_network *network;
+    *out = NULL;
+    TRY(decode(ctx, path, sha256, &file));
+    TRY(pr_network_create(ctx, pr_path_base(path), path, &file, fit ? parry_dataset_describe(fit) : NULL, &network));
+    memcpy(network->sha256, sha256, sizeof sha256);
+    *out = &network->base;
+    return PARRY_OK;
+}
+
+static parry_status build_file(parry_ctx *ctx, const pr_arch *arch, const int image[3], int classes,
+                               pr_onnx_model *file)
+{
+    file->tail = PR_OP_IDENTITY;
+    TRY(pr_graph_create(ctx, &file->graph));
+    TRY(pr_weights_create(ctx, &file->weights));
+    TRY(pr_strdup(ctx, "", &file->producer));
+    TRY(arch->build(ctx, file->graph, file->weights, image[0], image[1], image[2], classes));
+    pr_initialise(file->graph, file->weights, parry_ctx_seed(ctx));
+    return PARRY_OK;
+}
+
+parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height, int width, int classes,
+                               parry_model **out)
+{
+    const pr_arch *found;
+    pr_onnx_model file = {0};
+    pr_network *network;
+    *out = NULL;
+    if (channels < 1 || height < 1 || width < 1 || classes < 2)
+        return pr_fail(ctx, PARRY_INVALID, "a network for %d x %d x %d images and %d classes cannot be built", channels,
+                       height, width, classes);
+    TRY(pr_arch_find(ctx, arch, &found));
+    parry_status status = build_file(ctx, found, (int[]){channels, height, width}, classes, &file);
+    if (status != PARRY_OK) {
+        pr_onnx_clear(&file);
+        return status;
+    }
+    parry_dataset_info asked = {
+        .name = "the request", .channels = channels, .height = height, .width = width, .classes = classes};
+    TRY(pr_network_create(ctx, found->name, NULL, &file, &asked, &network));
+    *out = &network->base;
+    return PARRY_OK;
+}
+
+static void put_meta(pr_onnx_meta *meta, size_t *count, const char *key, const char *value)
+{
+    meta[(*count)++] = (pr_onnx_meta){(char *)key, (char *)value};
+}
+
+parry_status parry_model_save(parry_ctx *ctx, const parry_model *model, const char *path)
+{
+    const pr_network *network;
+    pr_onnx_meta *meta;
+    TRY(pr_network_of(ctx, model, &network));
+    pr_onnx_model file = network->file; /* everything is borrowed for the call */
+    TRY(pr_alloc(ctx, network->file.meta_count + 2, &meta));
+    file.meta = meta;
+    file.meta_count = 0;
+    for (size_t i = 0; i < network->file.meta_count; i++) {
+        const pr_onnx_meta *item = &network->file.meta[i];
+        if (strcmp(item->key, history_key) != 0 && strcmp(item->key, version_key) != 0)
+            put_meta(meta, &file.meta_count, item->key, item->value);
+    }
+    put_meta(meta, &file.meta_count, version_key, PARRY_VERSION);
+    if (network->history)
+        put_meta(meta, &file.meta_count, history_key, network->history);
+    parry_status status = pr_onnx_write(ctx, path, &file);
+    pr_free(meta);
+    return status;
+}

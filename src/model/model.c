@@ -1,0 +1,199 @@
+/* parry_model: the public functions that are the same for every kind of model. */
+#include <string.h>
+
+#include "model/kind.h"
+#include "tensor/tensor.h"
+
+enum { JOB_IMAGES = 256 };
+
+void parry_model_free(parry_model *model)
+{
+    if (model)
+        model->vtable->free(model);
+}
+
+const parry_model_info *parry_model_describe(const parry_model *model)
+{
+    return &model->info;
+}
+
+int64_t pr_model_row(const parry_model *model)
+{
+    return (int64_t)model->info.channels * model->info.height * model->info.width;
+}
+
+int pr_model_classes(const parry_model *model)
+{
+    return model->info.classes;
+}
+
+parry_status pr_model_check_labels(parry_ctx *ctx, const parry_model *model, const int32_t *labels, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (labels[i] < 0 || labels[i] >= model->info.classes)
+            return pr_fail(ctx, PARRY_INVALID, "image %lld has label %d; %s tells %d classes apart", (long long)i,
+                           (int)labels[i], model->info.name, model->info.classes);
+    return PARRY_OK;
+}
+
+parry_status pr_model_check_dataset(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset)
+{
+    const parry_model_info *mine = &model->info;
+    const parry_dataset_info *theirs = parry_dataset_describe(dataset);
+    if (mine->channels != theirs->channels || mine->height != theirs->height || mine->width != theirs->width)
+        return pr_fail(ctx, PARRY_MISMATCH, "%s takes images of N x %d x %d x %d, but those of %s are N x %d x %d x %d",
+                       mine->name, mine->channels, mine->height, mine->width, theirs->name, theirs->channels,
+                       theirs->height, theirs->width);
+    if (mine->classes != theirs->classes)
+        return pr_fail(ctx, PARRY_MISMATCH, "%s tells %d classes apart, but %s has %d", mine->name, mine->classes,
+                       theirs->name, theirs->classes);
+    return PARRY_OK;
+}
+
+/* ---- logits and gradients of many images, in parallel --------------------------------------------------------------
+ */
+
+typedef struct images_call {
+    pr_workers workers;
+    const pr_loss *loss; /* NULL: logits are wanted */
+    const float *images;
+    const int32_t *labels;
+    int64_t n, chunk;
+    float *logits, *loss_out, *gradient;
+} images_call;
+
+static parry_status images_job(parry_ctx *ctx, void *arg, int64_t index, int worker)
+{
+    images_call *call = arg;
+    const int64_t first = index * call->chunk, n = PR_MIN(call->chunk, call->n - first),
+                  row = pr_model_row(call->workers.model);
+    const float *x = call->images + first * row;
+    pr_session *session;
+    TRY(pr_poll(ctx));
+    TRY(pr_workers_session(ctx, &call->workers, worker, &session));
+    if (!call->loss)
+        return pr_session_logits(ctx, session, x, n, call->logits + first * pr_model_classes(call->workers.model));
+    return pr_session_loss_grad(ctx, session, call->loss, x, call->labels + first, n, NULL,
+                                call->loss_out ? call->loss_out + first : NULL, call->gradient + first * row);
+}
+
+static parry_status run_images(parry_ctx *ctx, const parry_model *model, images_call *call)
+{
+    parry_status status = pr_workers_init(ctx, model, call->loss != NULL, &call->workers);
+    if (status == PARRY_OK) {
+        call->chunk = pr_workers_chunk(&call->workers, call->n, JOB_IMAGES);
+        status = pr_parallel_for(ctx, (call->n + call->chunk - 1) / call->chunk, images_job, call);
+    }
+    pr_workers_release(&call->workers);
+    return status;
+}
+
+static parry_status check_count(parry_ctx *ctx, int64_t n)
+{
+    return n >= 0 ? PARRY_OK : pr_fail(ctx, PARRY_INVALID, "the number of images is %lld", (long long)n);
+}
+
+parry_status parry_model_logits(parry_ctx *ctx, const parry_model *model, const float *images, int64_t n, float *logits)
+{
+    images_call call = {.images = images, .n = n, .logits = logits};
+    TRY(check_count(ctx, n));
+    return run_images(ctx, model, &call);
+}
+
+static parry_status find_loss(parry_ctx *ctx, const char *name, const pr_loss **out)
+{
+    const char *const *names = pr_loss_names();
+    size_t count = 0;
+    for (; names[count]; count++)
+        if (strcmp(names[count], name) == 0) {
+            *out = pr_loss_at(count);
+            return PARRY_OK;
+        }
+    const char *nearest = parry_nearest(name, names, count);
+    return pr_fail(ctx, PARRY_NOT_FOUND, "there is no loss '%s'; did you mean '%s'?", name,
+                   nearest ? nearest : names[0]);
+}
+
+parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model, const char *loss, const float *images,
+                                        const int32_t *labels, int64_t n, float *loss_out, float *gradient)
+{
+    images_call call = {.images = images, .labels = labels, .n = n, .loss_out = loss_out, .gradient = gradient};
+    TRY(check_count(ctx, n));
+    TRY(find_loss(ctx, loss, &call.loss));
+    TRY(pr_model_check_labels(ctx, model, labels, n));
+    return run_images(ctx, model, &call);
+}
+
+/* ---- accuracy
+ * --------------------------------------------------------------------------------------------------------- */
+
+typedef struct accuracy_call {
+    pr_workers workers;
+    const parry_dataset *dataset;
+    int64_t n, chunk;
+    float **scratch; /* per worker: chunk images, their logits, their losses */
+    double *loss;    /* per job, summed in order afterwards */
+    int64_t *correct;
+} accuracy_call;
+
+static parry_status accuracy_job(parry_ctx *ctx, void *arg, int64_t index, int worker)
+{
+    accuracy_call *call = arg;
+    const parry_model *model = call->workers.model;
+    const int64_t first = index * call->chunk, n = PR_MIN(call->chunk, call->n - first), row = pr_model_row(model);
+    const int classes = pr_model_classes(model);
+    const int32_t *labels = parry_dataset_labels(call->dataset) + first;
+    pr_session *session;
+    TRY(pr_poll(ctx));
+    TRY(pr_workers_session(ctx, &call->workers, worker, &session));
+    if (!call->scratch[worker])
+        TRY(pr_alloc_raw(ctx, call->chunk * (row + classes + 1), &call->scratch[worker]));
+    float *images = call->scratch[worker], *logits = images + call->chunk * row, *loss = logits + call->chunk * classes;
+    parry_dataset_images(call->dataset, first, n, images);
+    TRY(pr_session_logits(ctx, session, images, n, logits));
+    pr_loss_at(0)->rows(NULL, n, classes, logits, labels, loss, NULL);
+    for (int64_t i = 0; i < n; i++) {
+        call->loss[index] += loss[i];
+        call->correct[index] += pr_argmax(logits + i * classes, classes) == labels[i];
+    }
+    return PARRY_OK;
+}
+
+static parry_status run_accuracy(parry_ctx *ctx, accuracy_call *call, double *accuracy, double *loss)
+{
+    call->chunk = pr_workers_chunk(&call->workers, call->n, JOB_IMAGES);
+    const int64_t jobs = (call->n + call->chunk - 1) / call->chunk;
+    TRY(pr_alloc(ctx, call->workers.count, &call->scratch));
+    TRY(pr_alloc(ctx, jobs, &call->loss));
+    TRY(pr_alloc(ctx, jobs, &call->correct));
+    TRY(pr_parallel_for(ctx, jobs, accuracy_job, call));
+    double loss_sum = 0;
+    int64_t correct = 0;
+    for (int64_t i = 0; i < jobs; i++) {
+        loss_sum += call->loss[i];
+        correct += call->correct[i];
+    }
+    *accuracy = (double)correct / (double)call->n;
+    if (loss)
+        *loss = loss_sum / (double)call->n;
+    return PARRY_OK;
+}
+
+parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset,
+                                  double *accuracy, double *loss)
+{
+    accuracy_call call = {.dataset = dataset, .n = parry_dataset_describe(dataset)->count};
+    if (call.n == 0)
+        return pr_fail(ctx, PARRY_INVALID, "%s holds no images", parry_dataset_describe(dataset)->name);
+    TRY(pr_model_check_dataset(ctx, model, dataset));
+    parry_status status = pr_workers_init(ctx, model, false, &call.workers);
+    if (status == PARRY_OK)
+        status = run_accuracy(ctx, &call, accuracy, loss);
+    for (int i = 0; call.scratch && i < call.workers.count; i++)
+        pr_free(call.scratch[i]);
+    pr_free(call.scratch);
+    pr_free(call.loss);
+    pr_free(call.correct);
+    pr_workers_release(&call.workers);
+    return status;
+}

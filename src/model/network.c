@@ -1,0 +1,345 @@
+/* Networks behind the waist: plans made on demand, sessions that run them in micro-batches.
+ *
+ * Plans are immutable and shared; a session holds one thread's workspaces. Making either costs more than a small batch,
+ * so plans stay with the model and a freed session waits there for its next user. */
+#include <pthread.h>
+#include <string.h>
+
+#include "model/network.h"
+
+typedef struct network_session {
+    pr_session base;
+    bool gradients, moving;
+    const pr_plan *plan[2]; /* by purpose */
+    pr_workspace *workspace[2];
+    float *logits, *dlogits;      /* micro_batch x classes */
+    struct network_session *next; /* among the idle */
+} network_session;
+
+struct pr_network_cache {
+    pthread_mutex_t lock;
+    bool moving;
+    pr_plan *plan[2][2]; /* by purpose and by whether the weights move */
+    network_session *idle;
+};
+
+static const pr_network *network_of(const parry_model *model)
+{
+    return (const pr_network *)model; /* the model is the network's first member */
+}
+
+/* ---- plans ------------------------------------------------------------------------------------------------ */
+
+/* The one place that chooses how many images are computed at once. 0 leaves it to the engine: its size for this network
+ * is the fastest for large jobs. A job that is too small to give every thread a micro-batch of that size would want a
+ * smaller one; results must then stay the same to the bit. */
+static int micro_batch_for(const pr_network *network)
+{
+    (void)network;
+    return 0;
+}
+
+static parry_status plan_locked(parry_ctx *ctx, const pr_network *network, pr_purpose purpose, bool moving,
+                                const pr_plan **out)
+{
+    pr_plan **slot = &network->cache->plan[purpose][moving];
+    if (!*slot) {
+        pr_plan_options options = {
+            .backend = PR_BACKEND_AUTO, .micro_batch = micro_batch_for(network), .moving = moving};
+        TRY(pr_plan_create(ctx, network->graph, network->file.weights, purpose, &options, slot));
+    }
+    *out = *slot;
+    return PARRY_OK;
+}
+
+/* ---- sessions ------------------------------------------------------------------------------------------------ */
+
+static void session_destroy(network_session *session)
+{
+    if (!session)
+        return;
+    for (int purpose = 0; purpose < 2; purpose++)
+        pr_workspace_free(session->workspace[purpose]);
+    pr_free(session->logits);
+    pr_free(session->dlogits);
+    pr_free(session);
+}
+
+/* An idle session for the same use, taken off the list, or NULL. */
+static network_session *take_idle(pr_network_cache *cache, bool gradients)
+{
+    for (network_session **at = &cache->idle; *at; at = &(*at)->next)
+        if ((*at)->gradients == gradients && (*at)->moving == cache->moving) {
+            network_session *session = *at;
+            *at = session->next;
+            return session;
+        }
+    return NULL;
+}
+
+static parry_status session_build(parry_ctx *ctx, const pr_network *network, network_session *session)
+{
+    const int classes = network->base.info.classes;
+    for (int purpose = PR_INFERENCE; purpose <= (session->gradients ? PR_INPUT_GRADIENT : PR_INFERENCE); purpose++) {
+        TRY(plan_locked(ctx, network, (pr_purpose)purpose, session->moving, &session->plan[purpose]));
+        TRY(pr_workspace_create(ctx, session->plan[purpose], &session->workspace[purpose]));
+        session->base.micro_batch = PR_MAX(session->base.micro_batch, pr_plan_micro_batch(session->plan[purpose]));
+    }
+    TRY(pr_alloc(ctx, session->base.micro_batch * classes, &session->logits));
+    return pr_alloc(ctx, session->base.micro_batch * classes, &session->dlogits);
+}
+
+static parry_status session_create_locked(parry_ctx *ctx, const pr_network *network, bool gradients,
+                                          network_session **out)
+{
+    network_session *session = take_idle(network->cache, gradients);
+    if (!session) {
+        TRY(pr_alloc(ctx, 1, &session));
+        session->base.model = &network->base;
+        session->gradients = gradients;
+        session->moving = network->cache->moving;
+        parry_status status = session_build(ctx, network, session);
+        if (status != PARRY_OK) {
+            session_destroy(session);
+            return status;
+        }
+    }
+    session->base.forward_queries = session->base.gradient_queries = 0;
+    *out = session;
+    return PARRY_OK;
+}
+
+static parry_status session_create(parry_ctx *ctx, const parry_model *model, bool gradients, pr_session **out)
+{
+    pr_network_cache *cache = network_of(model)->cache;
+    network_session *session = NULL;
+    pthread_mutex_lock(&cache->lock);
+    parry_status status = session_create_locked(ctx, network_of(model), gradients, &session);
+    pthread_mutex_unlock(&cache->lock);
+    *out = (pr_session *)session;
+    return status;
+}
+
+static void session_free(pr_session *base)
+{
+    network_session *session = (network_session *)base;
+    pr_network_cache *cache = network_of(base->model)->cache;
+    pthread_mutex_lock(&cache->lock);
+    bool keep = session->moving == cache->moving;
+    if (keep) {
+        session->next = cache->idle;
+        cache->idle = session;
+    }
+    pthread_mutex_unlock(&cache->lock);
+    if (!keep)
+        session_destroy(session);
+}
+
+static parry_status logits(parry_ctx *ctx, pr_session *base, const float *x, int64_t n, float *out)
+{
+    network_session *session = (network_session *)base;
+    const pr_plan *plan = session->plan[PR_INFERENCE];
+    const int64_t row = pr_model_row(base->model), classes = base->model->info.classes,
+                  step = pr_plan_micro_batch(plan);
+    for (int64_t first = 0; first < n; first += step)
+        TRY(pr_plan_forward(ctx, plan, session->workspace[PR_INFERENCE], x + first * row, (int)PR_MIN(step, n - first),
+                            out + first * classes));
+    return PARRY_OK;
+}
+
+static parry_status vjp(parry_ctx *ctx, pr_session *base, const float *x, int64_t n, int cotangents,
+                        void (*cotangent)(void *arg, int which, int64_t first, int64_t n, const float *logits,
+                                          float *dlogits),
+                        void *arg, float *logits_out, float *const *grads)
+{
+    network_session *session = (network_session *)base;
+    const pr_plan *plan = session->plan[PR_INPUT_GRADIENT];
+    pr_workspace *workspace = session->workspace[PR_INPUT_GRADIENT];
+    const int64_t row = pr_model_row(base->model), classes = base->model->info.classes,
+                  step = pr_plan_micro_batch(plan);
+    for (int64_t first = 0; first < n; first += step) {
+        const int count = (int)PR_MIN(step, n - first);
+        TRY(pr_plan_forward(ctx, plan, workspace, x + first * row, count, session->logits));
+        for (int which = 0; which < cotangents; which++) {
+            cotangent(arg, which, first, count, session->logits, session->dlogits);
+            TRY(pr_plan_backward(ctx, plan, workspace, session->dlogits, count, grads[which] + first * row));
+        }
+        if (logits_out)
+            memcpy(logits_out + first * classes, session->logits, (size_t)(count * classes) * sizeof *logits_out);
+    }
+    return PARRY_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
+static void drop_idle(pr_network_cache *cache)
+{
+    while (cache->idle) {
+        network_session *next = cache->idle->next;
+        session_destroy(cache->idle);
+        cache->idle = next;
+    }
+}
+
+static void cache_free(pr_network_cache *cache)
+{
+    if (!cache)
+        return;
+    drop_idle(cache);
+    for (int purpose = 0; purpose < 2; purpose++)
+        for (int moving = 0; moving < 2; moving++)
+            pr_plan_free(cache->plan[purpose][moving]);
+    pthread_mutex_destroy(&cache->lock);
+    pr_free(cache);
+}
+
+static void network_free(parry_model *model)
+{
+    pr_network *network = (pr_network *)model;
+    cache_free(network->cache);
+    pr_graph_free(network->graph);
+    pr_onnx_clear(&network->file);
+    pr_free(network->name);
+    pr_free(network->path);
+    pr_free(network->history);
+    pr_free(network);
+}
+
+static const pr_model_vtable network_vtable = {
+    .kind = "network",
+    .session_create = session_create,
+    .session_free = session_free,
+    .logits = logits,
+    .vjp = vjp,
+    .free = network_free,
+};
+
+parry_status pr_network_of(parry_ctx *ctx, const parry_model *model, const pr_network **out)
+{
+    *out = model->vtable == &network_vtable ? network_of(model) : NULL;
+    if (!*out)
+        return pr_fail(ctx, PARRY_UNSUPPORTED, "'%s' is a %s; only networks can be trained, saved and drawn",
+                       model->info.name, model->vtable->kind);
+    return PARRY_OK;
+}
+
+static int64_t count_parameters(const pr_weights *weights)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < weights->count; i++)
+        if (weights->items[i].role == PR_WEIGHT_KERNEL || weights->items[i].role == PR_WEIGHT_VECTOR)
+            count += weights->items[i].count;
+    return count;
+}
+
+/* How many classes the graph ends in, and whether the dataset has as many. */
+static parry_status fit_classes(parry_ctx *ctx, const pr_network *network, const parry_dataset_info *fit, int *classes)
+{
+    const pr_dims *dims = &network->graph->values[network->graph->logits].dims;
+    if (dims->rank != 2 || dims->dim[1] < 2 || dims->dim[1] > INT32_MAX)
+        return pr_fail(ctx, PARRY_MISMATCH, "%s does not end in N x classes logits, two classes at least",
+                       network->name);
+    *classes = (int)dims->dim[1];
+    if (fit && fit->classes != *classes)
+        return pr_fail(ctx, PARRY_MISMATCH, "%s tells %d classes apart, but %s has %d", network->name, *classes,
+                       fit->name, fit->classes);
+    return PARRY_OK;
+}
+
+static parry_status network_fill(parry_ctx *ctx, const char *name, const char *path, const parry_dataset_info *fit,
+                                 pr_network *network)
+{
+    int image[3], classes = 0;
+    TRY(pr_strdup(ctx, name, &network->name));
+    if (path)
+        TRY(pr_strdup(ctx, path, &network->path));
+    const char *history = pr_onnx_meta_get(&network->file, "parry.history");
+    if (history)
+        TRY(pr_strdup(ctx, history, &network->history));
+    TRY(pr_weights_check_finite(ctx, path ? path : name, network->file.weights));
+    TRY(pr_fit(ctx, name, &network->file, fit, image, &network->graph));
+    TRY(fit_classes(ctx, network, fit, &classes));
+    TRY(pr_alloc(ctx, 1, &network->cache));
+    pthread_mutex_init(&network->cache->lock, NULL);
+    network->base.info = (parry_model_info){
+        .name = network->name,
+        .path = network->path,
+        .sha256 = path ? network->sha256 : NULL,
+        .producer = network->file.producer,
+        .channels = image[0],
+        .height = image[1],
+        .width = image[2],
+        .classes = classes,
+        .parameters = count_parameters(network->file.weights),
+        .softmax_peeled = network->file.tail != PR_OP_IDENTITY,
+        .history = network->history,
+    };
+    return PARRY_OK;
+}
+
+parry_status pr_network_create(parry_ctx *ctx, const char *name, const char *path, pr_onnx_model *file_take,
+                               const parry_dataset_info *fit, pr_network **out)
+{
+    pr_network *network = NULL;
+    parry_status status = pr_alloc(ctx, 1, &network);
+    if (status != PARRY_OK) {
+        pr_onnx_clear(file_take);
+        return status;
+    }
+    network->base.vtable = &network_vtable;
+    network->file = *file_take;
+    *file_take = (pr_onnx_model){0};
+    status = network_fill(ctx, name, path, fit, network);
+    if (status != PARRY_OK)
+        network_free(&network->base);
+    else
+        *out = network;
+    return status;
+}
+
+/* ---- weights that move --------------------------------------------------------------------------------------------
+ */
+
+parry_status pr_model_refresh(parry_ctx *ctx, const parry_model *model)
+{
+    const pr_network *network;
+    TRY(pr_network_of(ctx, model, &network));
+    for (int purpose = 0; purpose < 2; purpose++) {
+        pr_plan *plan = network->cache->plan[purpose][network->cache->moving];
+        if (plan)
+            TRY(pr_plan_refresh(ctx, plan));
+    }
+    return PARRY_OK;
+}
+
+parry_status pr_model_set_moving(parry_ctx *ctx, parry_model *model, bool moving)
+{
+    const pr_network *network;
+    TRY(pr_network_of(ctx, model, &network));
+    if (network->cache->moving != moving)
+        drop_idle(network->cache);
+    network->cache->moving = moving;
+    return pr_model_refresh(ctx, model);
+}
+
+parry_status pr_model_network(parry_ctx *ctx, parry_model *model, const pr_graph **graph, pr_weights **weights)
+{
+    const pr_network *network;
+    TRY(pr_network_of(ctx, model, &network));
+    *graph = network->graph;
+    *weights = network->file.weights;
+    return PARRY_OK;
+}
+
+parry_status pr_model_set_history(parry_ctx *ctx, parry_model *model, const char *json)
+{
+    const pr_network *found;
+    char *copy;
+    TRY(pr_network_of(ctx, model, &found));
+    TRY(pr_strdup(ctx, json, &copy));
+    pr_network *network = (pr_network *)model;
+    pr_free(network->history);
+    network->history = copy;
+    network->base.info.history = copy;
+    return PARRY_OK;
+}
