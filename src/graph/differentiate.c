@@ -429,12 +429,13 @@ static parry_status differentiate_node(struct diff *d, const pr_node *node)
     return rules[node->op](d, node, dy);
 }
 
+/* Not pr_graph_input: the derivative of a weight's gradient has a seed without a batch. */
 static parry_status add_seed(struct diff *d, pr_value of, pr_value *seed)
 {
-    char *name;
-    TRY(pr_asprintf(d->ctx, &name, "seed.%s", d->graph->values[of].name));
-    parry_status status = pr_graph_input(d->ctx, d->graph, name, dims_of(d, of), seed);
-    pr_free(name);
+    pr_value_info info = {.kind = PR_VALUE_INPUT, .dims = dims_of(d, of)};
+    TRY(pr_asprintf(d->ctx, &info.name, "seed.%s", d->graph->values[of].name));
+    parry_status status = pr_graph_add_value(d->ctx, d->graph, &info, seed);
+    pr_free(info.name);
     return status;
 }
 

@@ -6,8 +6,11 @@
 /* Text inside double quotes. */
 static void add_quoted(pr_text *text, const char *string)
 {
-    for (const char *c = string; *c; c++)
-        pr_text_add(text, (*c == '"' || *c == '\\') ? "\\%c" : (unsigned char)*c < ' ' ? " " : "%c", *c);
+    for (const char *c = string; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            pr_text_bytes(text, "\\", 1);
+        pr_text_bytes(text, (unsigned char)*c < ' ' ? " " : c, 1);
+    }
 }
 
 static void add_node(pr_text *text, const pr_graph *graph, size_t n)

@@ -1,0 +1,224 @@
+/* The inference form computes what the network computes, wherever batch norm stands. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "../../ops/ops_table.h"
+#include "engine/engine.h"
+
+static parry_ctx *ctx;
+
+static int set_up(void **state)
+{
+    (void)state;
+    return parry_ctx_create(NULL, &ctx) == PARRY_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    parry_ctx_free(ctx);
+    return 0;
+}
+
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        if ((call) != PARRY_OK)                                                                                        \
+            fail_msg("%s: %s", #call, parry_ctx_error(ctx));                                                           \
+    } while (0)
+
+enum { BATCH = 3, CLASSES = 4, CHANNELS = 3, SIDE = 6, ROW = 2 * SIDE * SIDE };
+
+struct net {
+    pr_graph *graph;
+    pr_weights *weights;
+    pr_rng rng;
+};
+
+static struct net empty_net(void)
+{
+    struct net n = {.rng = pr_rng_init(3, PR_STREAM_TEST, 0)};
+    OK(pr_graph_create(ctx, &n.graph));
+    OK(pr_weights_create(ctx, &n.weights));
+    OK(pr_graph_input(ctx, n.graph, "image", (pr_dims)IMAGE(2, SIDE, SIDE), &n.graph->input));
+    return n;
+}
+
+static pr_value node(struct net *n, pr_op op, const pr_attrs *attrs, const pr_value *in, int inputs)
+{
+    pr_value out[PR_NODE_OUT];
+    OK(pr_graph_node(ctx, n->graph, op, "", attrs, in, inputs, out));
+    return out[0];
+}
+
+/* Random numbers around zero, or for `positive` in [0.5, 2). */
+static pr_value tensor(struct net *n, pr_dims dims, bool positive)
+{
+    char name[32];
+    int32_t index;
+    pr_value value;
+    snprintf(name, sizeof(name), "t%zu", n->weights->count);
+    OK(pr_weights_add(ctx, n->weights, name, PR_WEIGHT_KERNEL, dims.rank, dims.dim, &index));
+    OK(pr_graph_weight(ctx, n->graph, n->weights, index, &value));
+    for (int64_t e = 0; e < n->weights->items[index].count; e++)
+        n->weights->items[index].data[e] = positive ? pr_rng_uniform(&n->rng, 0.5f, 2) : 0.5f * pr_rng_normal(&n->rng);
+    return value;
+}
+
+static pr_value batch_norm(struct net *n, pr_value x)
+{
+    pr_dims channels = {1, {n->graph->values[x].dims.dim[1]}};
+    pr_value in[5] = {x, tensor(n, channels, false), tensor(n, channels, false), tensor(n, channels, false), tensor(n, channels, true)};
+    return node(n, PR_OP_BATCH_NORM, &(pr_attrs){.bn = {1e-3f, 0.9f}}, in, 5);
+}
+
+static pr_value conv_with(struct net *n, pr_value x, pr_value w, pr_value b)
+{
+    const pr_attrs same = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 0, 0);
+    return node(n, PR_OP_CONV, &same, (pr_value[]){x, w, b}, b < 0 ? 2 : 3);
+}
+
+static pr_value conv(struct net *n, pr_value x)
+{
+    int64_t in = n->graph->values[x].dims.dim[1];
+    return conv_with(n, x, tensor(n, (pr_dims)KERNEL(CHANNELS, in, 3, 3), false), -1);
+}
+
+static pr_value relu(struct net *n, pr_value x)
+{
+    return node(n, PR_OP_RELU, NULL, &x, 1);
+}
+
+static pr_value gemm(struct net *n, pr_value x, int64_t outputs)
+{
+    int64_t row = pr_dims_row(n->graph->values[x].dims);
+    return node(n, PR_OP_GEMM, NULL, (pr_value[]){x, tensor(n, (pr_dims)MATRIX(outputs, row), false),
+                                                  tensor(n, (pr_dims)VECTOR(outputs), false)}, 3);
+}
+
+static pr_value flatten(struct net *n, pr_value x)
+{
+    return node(n, PR_OP_RESHAPE, &(pr_attrs){.shape = {ROWS(pr_dims_row(n->graph->values[x].dims))}}, &x, 1);
+}
+
+static void logits(const pr_graph *graph, const pr_weights *weights, float *out)
+{
+    float x[BATCH * ROW];
+    pr_rng rng = pr_rng_init(9, PR_STREAM_TEST, 1);
+    pr_ref_feed feed = {graph->input, x};
+    for (int e = 0; e < BATCH * ROW; e++)
+        x[e] = pr_rng_normal(&rng);
+    OK(pr_ref_run(ctx, graph, weights, BATCH, &feed, 1, &graph->logits, 1, &out, 0, 0));
+}
+
+/* Both inference forms equal the network; with folding `affine` ChannelAffine and no batch norm are left, and `nodes` nodes. */
+static void check(struct net *n, int affine, size_t nodes)
+{
+    float expected[BATCH * CLASSES], found[BATCH * CLASSES], scale = 1;
+    logits(n->graph, n->weights, expected);
+    for (int e = 0; e < BATCH * CLASSES; e++)
+        scale = fmaxf(scale, fabsf(expected[e]));
+    for (int fold = 0; fold < 2; fold++) {
+        pr_graph *graph;
+        pr_weights *weights;
+        OK(pr_graph_to_inference(ctx, n->graph, n->weights, fold, &graph, &weights));
+        OK(pr_graph_check(ctx, graph, fold ? weights : n->weights));
+        logits(graph, fold ? weights : n->weights, found);
+        for (int e = 0; e < BATCH * CLASSES; e++)
+            assert_float_equal(found[e], expected[e], 1e-5 * scale);
+        for (size_t i = 0; fold && i < graph->node_count; i++) {
+            affine -= graph->nodes[i].op == PR_OP_CHANNEL_AFFINE;
+            assert_true(graph->nodes[i].op != PR_OP_BATCH_NORM);
+        }
+        if (fold)
+            assert_int_equal(graph->node_count, nodes);
+        pr_graph_free(graph);
+        pr_weights_free(weights);
+    }
+    assert_int_equal(affine, 0);
+    /* The original is untouched. */
+    logits(n->graph, n->weights, found);
+    assert_memory_equal(found, expected, sizeof(found));
+    pr_graph_free(n->graph);
+    pr_weights_free(n->weights);
+}
+
+static void after_conv_and_gemm(void **state)
+{
+    (void)state;
+    struct net n = empty_net();
+    pr_value v = relu(&n, batch_norm(&n, conv(&n, n.graph->input)));
+    n.graph->logits = batch_norm(&n, gemm(&n, flatten(&n, v), CLASSES));
+    check(&n, 0, 3);                                                 /* conv, relu, gemm */
+}
+
+static void before_conv(void **state)
+{
+    (void)state;
+    struct net n = empty_net();
+    pr_value v = batch_norm(&n, relu(&n, conv(&n, n.graph->input)));
+    n.graph->logits = gemm(&n, relu(&n, conv(&n, v)), CLASSES);
+    check(&n, 1, 6);
+}
+
+static void before_gemm(void **state)
+{
+    (void)state;
+    struct net n = empty_net();
+    pr_value v = batch_norm(&n, relu(&n, conv(&n, n.graph->input)));
+    v = node(&n, PR_OP_DROPOUT, &(pr_attrs){.dropout = {0.5f, 1}}, &v, 1);
+    v = batch_norm(&n, relu(&n, gemm(&n, flatten(&n, v), 5)));
+    n.graph->logits = gemm(&n, v, CLASSES);
+    check(&n, 0, 5);                                                 /* conv, relu, gemm, relu, gemm */
+}
+
+static void shared_tensors_and_values(void **state)
+{
+    (void)state;
+    struct net n = empty_net();
+    pr_value w = tensor(&n, (pr_dims)KERNEL(2, 2, 3, 3), false), b = tensor(&n, (pr_dims)VECTOR(2), false);
+    pr_value once = batch_norm(&n, conv_with(&n, n.graph->input, w, b));
+    pr_value twice = batch_norm(&n, conv_with(&n, relu(&n, once), w, b));          /* the same kernel, other statistics */
+    pr_value plain = conv(&n, twice), normed = batch_norm(&n, plain);              /* read by the norm and by the sum */
+    pr_value sum = node(&n, PR_OP_ADD, NULL, (pr_value[]){plain, normed}, 2);
+    n.graph->logits = gemm(&n, sum, CLASSES);
+    check(&n, 1, 7);
+}
+
+static void on_the_image_and_in_a_row(void **state)
+{
+    (void)state;
+    struct net n = empty_net();
+    pr_value v = batch_norm(&n, batch_norm(&n, n.graph->input));
+    v = node(&n, PR_OP_IDENTITY, NULL, &v, 1);
+    n.graph->logits = batch_norm(&n, batch_norm(&n, gemm(&n, v, CLASSES)));
+    check(&n, 2, 3);                                                 /* affine, GEMM with the norms on both sides, affine */
+}
+
+static void residual_and_averaged(void **state)
+{
+    (void)state;
+    struct net n = empty_net();
+    pr_value stem = relu(&n, batch_norm(&n, conv(&n, n.graph->input)));
+    pr_value branch = batch_norm(&n, conv(&n, relu(&n, batch_norm(&n, conv(&n, stem)))));
+    pr_value v = relu(&n, node(&n, PR_OP_ADD, NULL, (pr_value[]){stem, branch}, 2));
+    v = node(&n, PR_OP_GLOBAL_AVERAGE_POOL, NULL, &v, 1);
+    n.graph->logits = gemm(&n, batch_norm(&n, flatten(&n, v)), CLASSES);
+    check(&n, 0, 9);                                                 /* conv, relu, conv, relu, conv, add, relu, mean, GEMM; the flatten went too */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(after_conv_and_gemm),
+        cmocka_unit_test(before_conv),
+        cmocka_unit_test(before_gemm),
+        cmocka_unit_test(shared_tensors_and_values),
+        cmocka_unit_test(on_the_image_and_in_a_row),
+        cmocka_unit_test(residual_and_averaged),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
