@@ -18,7 +18,7 @@ typedef struct parry_dataset_info {
     const char *split;                  /* "train", "test" or "all" */
     const char *origin;                 /* where it was found, in words: a path, "built-in", "memory" */
     const char *note;                   /* a caveat that every output repeats (built-in, recompressed), or NULL */
-    const char *sha256;                 /* of the pixels and labels as read, 64 hex digits */
+    const char *sha256;                 /* of the pixels and labels as read (a subset's: of the whole), 64 hex digits */
     int64_t count;
     int channels, height, width;        /* images are N x C x H x W, in [0,1] */
     int classes;
@@ -44,7 +44,8 @@ PARRY_API void parry_dataset_images(const parry_dataset *dataset, int64_t first,
 /* `count` labels. */
 PARRY_API const int32_t *parry_dataset_labels(const parry_dataset *dataset);
 
-/* Writes images.npy (float32, N x C x H x W) and labels.npy (int64) into the folder `path`, which is created. */
+/* Writes images.npy (float32, N x C x H x W), labels.npy (int64) and dataset.json (classes, their names, the note) into the folder `path`, which is
+ * created. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_write(parry_ctx *ctx, const parry_dataset *dataset, const char *path);
 
 /* The known datasets, by name; NULL ends the list. */

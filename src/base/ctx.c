@@ -68,11 +68,13 @@ int parry_ctx_threads(const parry_ctx *ctx)
 
 parry_status pr_fail(parry_ctx *ctx, parry_status status, const char *format, ...)
 {
-    pthread_mutex_lock(&ctx->lock);
+    char sentence[sizeof ctx->error]; /* the arguments may quote the sentence before */
     va_list args;
     va_start(args, format);
-    vsnprintf(ctx->error, sizeof ctx->error, format, args);
+    vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
+    pthread_mutex_lock(&ctx->lock);
+    memcpy(ctx->error, sentence, strlen(sentence) + 1);
     pthread_mutex_unlock(&ctx->lock);
     return status;
 }

@@ -1,4 +1,5 @@
 /* Option tables: reading values from text, writing them back, finding rows. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@ const parry_option *parry_options_find(const parry_options *table, const char *n
 static bool parse_decimal(const char *text, const char **end, double *out)
 {
     char *stop;
-    if (text[0] == ' ' || text[0] == '\0')
+    if (isspace((unsigned char)text[0]) || text[0] == '\0')
         return false;
     *out = strtod(text, &stop);
     *end = stop;

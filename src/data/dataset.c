@@ -1,0 +1,273 @@
+/* Data sets in memory. Pixels stay 8-bit where the source was 8-bit (MNIST's training set: 47 MB, not 188) and become floats when they are copied
+ * out; subsets share them by reference count. */
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "data/data.h"
+#include "tensor/tensor.h"
+
+typedef struct store {
+    atomic_int references;
+    pr_images images;
+    char *name, *origin, *note;
+    char **class_names;
+    char sha256[PR_SHA256_HEX];
+} store;
+
+struct parry_dataset {
+    parry_dataset_info info;
+    store *store;
+};
+
+void pr_images_release(pr_images *images)
+{
+    pr_free(images->bytes);
+    pr_free(images->floats);
+    pr_free(images->labels);
+    *images = (pr_images){0};
+}
+
+int64_t pr_images_row(const pr_images *images)
+{
+    return (int64_t)images->channels * images->height * images->width;
+}
+
+parry_status pr_images_sha256(parry_ctx *ctx, const pr_images *images, int64_t count, char hex[PR_SHA256_HEX])
+{
+    size_t values = (size_t)(count * pr_images_row(images));
+    pr_sha256_state *state;
+    TRY(pr_sha256_begin(ctx, &state));
+    if (images->bytes)
+        pr_sha256_add(state, images->bytes, values);
+    else
+        pr_sha256_add(state, images->floats, values * sizeof(float));
+    pr_sha256_add(state, images->labels, (size_t)count * sizeof(int32_t));
+    pr_sha256_end(state, hex);
+    return PARRY_OK;
+}
+
+bool pr_extent_bytes(const int64_t *extent, int rank, size_t size, size_t *bytes)
+{
+    *bytes = size;
+    for (int i = 0; i < rank; i++)
+        if (extent[i] <= 0 || __builtin_mul_overflow(*bytes, (uint64_t)extent[i], bytes) || *bytes > PR_DATA_FILE_LIMIT)
+            return false;
+    return true;
+}
+
+static void store_release(store *s)
+{
+    if (!s || atomic_fetch_sub(&s->references, 1) > 1)
+        return;
+    for (int i = 0; s->class_names && i < s->images.classes; i++)
+        pr_free(s->class_names[i]);
+    pr_free(s->class_names);
+    pr_images_release(&s->images);
+    pr_free(s->name);
+    pr_free(s->origin);
+    pr_free(s->note);
+    pr_free(s);
+}
+
+static parry_status copy_words(parry_ctx *ctx, store *s, const pr_dataset_words *words)
+{
+    TRY(pr_strdup(ctx, words->name, &s->name));
+    TRY(pr_strdup(ctx, words->origin, &s->origin));
+    if (words->note)
+        TRY(pr_strdup(ctx, words->note, &s->note));
+    if (!words->class_names)
+        return PARRY_OK;
+    TRY(pr_alloc(ctx, s->images.classes, &s->class_names));
+    for (int i = 0; i < s->images.classes; i++)
+        TRY(pr_strdup(ctx, words->class_names[i], &s->class_names[i]));
+    return PARRY_OK;
+}
+
+static parry_status store_create(parry_ctx *ctx, pr_images *images, const pr_dataset_words *words, store **out)
+{
+    *out = NULL;
+    store *s;
+    parry_status status = pr_alloc(ctx, 1, &s);
+    if (status != PARRY_OK) {
+        pr_images_release(images);
+        return status;
+    }
+    atomic_init(&s->references, 1);
+    s->images = *images;
+    *images = (pr_images){0};
+    TRY_TO(fail, copy_words(ctx, s, words));
+    TRY_TO(fail, pr_images_sha256(ctx, &s->images, s->images.count, s->sha256));
+    *out = s;
+    return PARRY_OK;
+fail:
+    store_release(s);
+    return status;
+}
+
+parry_status pr_dataset_take(parry_ctx *ctx, pr_images *images, const pr_dataset_words *words, parry_dataset **out)
+{
+    store *s;
+    *out = NULL;
+    TRY(store_create(ctx, images, words, &s));
+    parry_status status = pr_alloc(ctx, 1, out);
+    if (status != PARRY_OK) {
+        store_release(s);
+        return status;
+    }
+    (*out)->store = s;
+    (*out)->info = (parry_dataset_info){
+        .name = s->name, .split = words->split, .origin = s->origin, .note = s->note, .sha256 = s->sha256,
+        .count = s->images.count, .channels = s->images.channels, .height = s->images.height, .width = s->images.width,
+        .classes = s->images.classes, .class_names = (const char *const *)s->class_names,
+    };
+    return PARRY_OK;
+}
+
+static parry_status check_values(parry_ctx *ctx, const pr_images *images)
+{
+    int64_t row = pr_images_row(images);
+    for (int64_t i = 0; i < images->count; i++) {
+        if (!pr_all_finite(images->floats + i * row, row))
+            return pr_fail(ctx, PARRY_NUMERIC, "image %lld has a pixel that is not finite", (long long)i);
+        if (images->labels[i] < 0 || images->labels[i] >= images->classes)
+            return pr_fail(ctx, PARRY_INVALID, "label %lld is %d; expected 0 to %d", (long long)i, images->labels[i], images->classes - 1);
+    }
+    return PARRY_OK;
+}
+
+parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int32_t *labels, int64_t n, int channels, int height, int width,
+                                  int classes, parry_dataset **out)
+{
+    *out = NULL;
+    const int64_t extent[] = {n, channels, height, width};
+    size_t bytes;
+    if (classes < 1 || !pr_extent_bytes(extent, PR_COUNT(extent), sizeof(float), &bytes))
+        return pr_fail(ctx, PARRY_INVALID, "a data set of %lld images of %d x %d x %d in %d classes: all must be positive and fit in memory",
+                       (long long)n, channels, height, width, classes);
+    pr_images copy = {.count = n, .channels = channels, .height = height, .width = width, .classes = classes};
+    parry_status status;
+    TRY_TO(fail, pr_alloc_raw_bytes(ctx, 1, bytes, (void **)&copy.floats));
+    TRY_TO(fail, pr_alloc_raw(ctx, n, &copy.labels));
+    memcpy(copy.floats, images, bytes);
+    memcpy(copy.labels, labels, (size_t)n * sizeof *labels);
+    TRY_TO(fail, check_values(ctx, &copy));
+    return pr_dataset_take(ctx, &copy, &(pr_dataset_words){.name = "memory", .split = "all", .origin = "memory"}, out);
+fail:
+    pr_images_release(&copy);
+    return status;
+}
+
+void parry_dataset_free(parry_dataset *dataset)
+{
+    if (!dataset)
+        return;
+    store_release(dataset->store);
+    pr_free(dataset);
+}
+
+parry_status parry_dataset_first(parry_ctx *ctx, const parry_dataset *dataset, int64_t count, parry_dataset **out)
+{
+    *out = NULL;
+    if (count < 0)
+        return pr_fail(ctx, PARRY_INVALID, "the first %lld images were asked for; expected 0 (all) or more", (long long)count);
+    TRY(pr_alloc(ctx, 1, out));
+    **out = *dataset;
+    atomic_fetch_add(&dataset->store->references, 1);
+    if (count > 0)
+        (*out)->info.count = PR_MIN(count, dataset->info.count);
+    return PARRY_OK;
+}
+
+const parry_dataset_info *parry_dataset_describe(const parry_dataset *dataset)
+{
+    return &dataset->info;
+}
+
+void parry_dataset_images(const parry_dataset *dataset, int64_t first, int64_t n, float *out)
+{
+    const pr_images *images = &dataset->store->images;
+    int64_t row = pr_images_row(images);
+    if (images->bytes)
+        pr_bytes_to_unit(images->bytes + first * row, out, n * row);
+    else
+        memcpy(out, images->floats + first * row, (size_t)(n * row) * sizeof *out);
+}
+
+const int32_t *parry_dataset_labels(const parry_dataset *dataset)
+{
+    return dataset->store->images.labels;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------ */
+
+static parry_status write_pixels(parry_ctx *ctx, const parry_dataset *dataset, FILE *stream)
+{
+    const parry_dataset_info *info = &dataset->info;
+    int64_t row = pr_images_row(&dataset->store->images);
+    float *image;
+    TRY(pr_alloc_raw(ctx, row, &image));
+    pr_npy_header(stream, "<f4", (const int64_t[]){info->count, info->channels, info->height, info->width}, 4);
+    for (int64_t i = 0; i < info->count; i++) {
+        parry_dataset_images(dataset, i, 1, image);
+        fwrite(image, sizeof *image, (size_t)row, stream);
+    }
+    pr_free(image);
+    return PARRY_OK;
+}
+
+static parry_status write_labels(parry_ctx *ctx, const parry_dataset *dataset, FILE *stream)
+{
+    (void)ctx;
+    pr_npy_header(stream, "<i8", &dataset->info.count, 1);
+    for (int64_t i = 0; i < dataset->info.count; i++) {
+        int64_t label = dataset->store->images.labels[i];
+        fwrite(&label, sizeof label, 1, stream);
+    }
+    return PARRY_OK;
+}
+
+/* What the arrays do not say: the number of classes, their names, and the caveat. */
+static parry_status write_words(parry_ctx *ctx, const parry_dataset *dataset, FILE *stream)
+{
+    const parry_dataset_info *info = &dataset->info;
+    json_t *words = json_pack("{s:s, s:s, s:i, s:s*}", "data", info->name, "split", info->split, "classes", info->classes, "note", info->note);
+    if (info->class_names) {
+        json_t *names = json_array();
+        for (int i = 0; i < info->classes; i++)
+            json_array_append_new(names, json_string(info->class_names[i]));
+        json_object_set_new(words, "class_names", names);
+    }
+    char *text;
+    parry_status status = pr_json_text(ctx, words, &text);
+    json_decref(words);
+    TRY(status);
+    fprintf(stream, "%s\n", text);
+    parry_string_free(text);
+    return PARRY_OK;
+}
+
+parry_status parry_dataset_write(parry_ctx *ctx, const parry_dataset *dataset, const char *path)
+{
+    static const struct {
+        const char *name;
+        parry_status (*write)(parry_ctx *, const parry_dataset *, FILE *);
+    } parts[] = {{"images.npy", write_pixels}, {"labels.npy", write_labels}, {"dataset.json", write_words}};
+    TRY(pr_make_folder(ctx, path));
+    for (size_t i = 0; i < PR_COUNT(parts); i++) {
+        char *name;
+        pr_output output;
+        TRY(pr_path_join(ctx, path, parts[i].name, &name));
+        parry_status status = pr_output_begin(ctx, name, &output);
+        pr_free(name);
+        TRY(status);
+        status = parts[i].write(ctx, dataset, output.stream);
+        if (status != PARRY_OK) {
+            pr_output_abort(&output);
+            return status;
+        }
+        TRY(pr_output_commit(ctx, &output));
+    }
+    return PARRY_OK;
+}

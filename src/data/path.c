@@ -1,0 +1,211 @@
+/* Opening a data set by path: a folder with the files of a known layout, a folder written by parry_dataset_write, or one file of images. */
+#include <string.h>
+
+#include "base/json.h"
+#include "data/data.h"
+
+enum { MOST_CLASSES = 1 << 20 };
+
+/* Says what the images are where their content is known, and takes them into a data set. */
+static parry_status take(parry_ctx *ctx, const char *path, const char *split, const pr_source *layout, pr_images *images, parry_dataset **out)
+{
+    const pr_source *content;
+    pr_dataset_words words = {.name = path, .split = split, .origin = path};
+    parry_status status = pr_source_identify(ctx, images, &content);
+    if (status != PARRY_OK) {
+        pr_images_release(images);
+        return status;
+    }
+    if (content) {
+        words.class_names = content->class_names;
+        words.note = content->note;
+    } else if (layout && layout->format == PR_FORMAT_CIFAR) {
+        words.class_names = layout->class_names;
+        words.note = "in CIFAR-10's format, but not known to hold its original pixels";
+    }
+    return pr_dataset_take(ctx, images, &words, out);
+}
+
+/* ---- folders written by parry_dataset_write ------------------------------------------------------------------------ */
+
+/* The fields of dataset.json; `names` is NULL or has `classes` items, which point into the JSON value. */
+typedef struct description {
+    json_t *json;
+    int classes;
+    const char *note;
+    const char **names;
+} description;
+
+static parry_status read_names(parry_ctx *ctx, const char *path, const json_t *list, description *out)
+{
+    if (!json_is_array(list) || json_array_size(list) != (size_t)out->classes)
+        return pr_fail(ctx, PARRY_FORMAT, "%s: \"class_names\" must be a list of %d names", path, out->classes);
+    TRY(pr_alloc(ctx, out->classes, &out->names));
+    for (int i = 0; i < out->classes; i++) {
+        out->names[i] = json_string_value(json_array_get(list, (size_t)i));
+        if (!out->names[i])
+            return pr_fail(ctx, PARRY_FORMAT, "%s: \"class_names\" has an item that is not a text", path);
+    }
+    return PARRY_OK;
+}
+
+static parry_status read_description(parry_ctx *ctx, const char *folder, description *out)
+{
+    char *path;
+    uint8_t *text = NULL;
+    size_t size;
+    TRY(pr_path_join(ctx, folder, "dataset.json", &path));
+    parry_status status = PARRY_OK;
+    if (!pr_file_exists(path))
+        goto out;
+    TRY_TO(out, pr_file_read(ctx, path, (size_t)64 << 20, &text, &size));
+    TRY_TO(out, pr_json_parse(ctx, path, (const char *)text, &out->json));
+    json_int_t classes = json_integer_value(json_object_get(out->json, "classes"));
+    if (classes < 1 || classes > MOST_CLASSES)
+        TRY_TO(out, pr_fail(ctx, PARRY_FORMAT, "%s: \"classes\" must be a number from 1 to %d", path, MOST_CLASSES));
+    out->classes = (int)classes;
+    out->note = json_string_value(json_object_get(out->json, "note"));
+    const json_t *names = json_object_get(out->json, "class_names");
+    if (names)
+        status = read_names(ctx, path, names, out);
+out:
+    pr_free(text);
+    pr_free(path);
+    return status;
+}
+
+static parry_status open_written(parry_ctx *ctx, const char *folder, parry_dataset **out)
+{
+    char *images_path = NULL, *labels_path = NULL;
+    description words = {0};
+    pr_images images = {0};
+    parry_status status;
+    TRY_TO(out, pr_path_join(ctx, folder, "images.npy", &images_path));
+    TRY_TO(out, pr_path_join(ctx, folder, "labels.npy", &labels_path));
+    TRY_TO(out, read_description(ctx, folder, &words));
+    TRY_TO(out, pr_npy_read(ctx, images_path, labels_path, words.classes, &images));
+    status = pr_dataset_take(ctx, &images, &(pr_dataset_words){.name = folder, .split = "all", .origin = folder, .note = words.note,
+                                                                .class_names = words.names}, out);
+out:
+    json_decref(words.json);
+    pr_free(words.names);
+    pr_free(images_path);
+    pr_free(labels_path);
+    return status;
+}
+
+/* ---- folders with the files of a known layout ------------------------------------------------------------------------ */
+
+/* Tries every layout in `folder`; *out stays NULL when none fits. */
+static parry_status open_layout(parry_ctx *ctx, const char *folder, parry_split split, parry_dataset **out)
+{
+    const pr_source *source;
+    for (size_t i = 0; (source = pr_source_at(i)); i++) {
+        char *paths[PR_SET_FILES];
+        bool found;
+        pr_images images;
+        TRY(pr_source_files(ctx, source, folder, split, paths, &found));
+        if (!found)
+            continue;
+        parry_status status = pr_source_read(ctx, source, paths, &images);
+        pr_paths_free(paths);
+        TRY(status);
+        return take(ctx, folder, split == PARRY_TRAIN ? "train" : "test", source, &images, out);
+    }
+    return PARRY_OK;
+}
+
+static parry_status open_subfolder(parry_ctx *ctx, const char *folder, const char *name, parry_split split, parry_dataset **out)
+{
+    char *inner;
+    TRY(pr_path_join(ctx, folder, name, &inner));
+    parry_status status = open_layout(ctx, inner, split, out);
+    pr_free(inner);
+    return status;
+}
+
+static parry_status open_folder(parry_ctx *ctx, const char *folder, parry_split split, parry_dataset **out)
+{
+    char *written;
+    TRY(pr_path_join(ctx, folder, "images.npy", &written));
+    bool is_written = pr_file_exists(written);
+    pr_free(written);
+    if (is_written)
+        return open_written(ctx, folder, out);
+    TRY(open_layout(ctx, folder, split, out));
+    if (!*out)
+        TRY(open_subfolder(ctx, folder, "cifar-10-batches-bin", split, out));
+    if (*out)
+        return PARRY_OK;
+    return pr_fail(ctx, PARRY_NOT_FOUND, "%s: no %s images in this folder; expected images.npy and labels.npy, IDX files named as MNIST's, or "
+                   "CIFAR-10's .bin files", folder, split == PARRY_TRAIN ? "training" : "test");
+}
+
+/* ---- single files -------------------------------------------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t length = strlen(text), tail = strlen(ending);
+    return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+/* The file of labels beside a file of images: "images" becomes "labels" and "idx3" "idx1" in its name, with or without .gz. */
+static parry_status find_labels(parry_ctx *ctx, const char *images_path, char **out)
+{
+    const char *base = pr_path_base(images_path), *images = strstr(base, "images");
+    *out = NULL;
+    if (!images)
+        return pr_fail(ctx, PARRY_NOT_FOUND, "%s: name a file of images (...images...); the labels (...labels...) are looked for beside it",
+                       images_path);
+    const char *rest = images + strlen("images");
+    size_t tail = strlen(rest) - (ends_with(rest, ".gz") ? 3 : 0);
+    char *stem;
+    TRY(pr_asprintf(ctx, &stem, "%.*slabels%.*s", (int)(images - images_path), images_path, (int)tail, rest));
+    char *rank = strstr(stem + (base - images_path), "idx3");
+    if (rank)
+        rank[3] = '1';
+    parry_status status = pr_find_file(ctx, stem, out);
+    if (status == PARRY_OK && !*out)
+        status = pr_fail(ctx, PARRY_NOT_FOUND, "%s: its labels are missing: expected %s beside it, plain or .gz", images_path, pr_path_base(stem));
+    pr_free(stem);
+    return status;
+}
+
+static parry_status open_pair(parry_ctx *ctx, const char *path, parry_dataset **out,
+                              parry_status (*read)(parry_ctx *, const char *, const char *, int, pr_images *), int classes)
+{
+    char *labels;
+    pr_images images;
+    TRY(find_labels(ctx, path, &labels));
+    parry_status status = read(ctx, path, labels, classes, &images);
+    pr_free(labels);
+    TRY(status);
+    return take(ctx, path, "all", NULL, &images, out);
+}
+
+static parry_status open_cifar(parry_ctx *ctx, const char *path, parry_dataset **out)
+{
+    char *copy;
+    pr_images images;
+    TRY(pr_strdup(ctx, path, &copy));
+    parry_status status = pr_cifar_read(ctx, &copy, 1, &images);
+    pr_free(copy);
+    TRY(status);
+    return take(ctx, path, "all", pr_source_find("cifar10"), &images, out);
+}
+
+parry_status pr_dataset_open_path(parry_ctx *ctx, const char *path, parry_split split, parry_dataset **out)
+{
+    const char *base = pr_path_base(path);
+    *out = NULL;
+    if (pr_is_folder(path))
+        return open_folder(ctx, path, split, out);
+    if (ends_with(base, ".npy"))
+        return open_pair(ctx, path, out, pr_npy_read, 0);
+    if (ends_with(base, ".bin") || ends_with(base, ".bin.gz"))
+        return open_cifar(ctx, path, out);
+    if (strstr(base, "idx") || strstr(base, "ubyte"))
+        return open_pair(ctx, path, out, pr_idx_read, 0);
+    return pr_fail(ctx, PARRY_FORMAT, "%s: not a known kind of data; expected an IDX file (...-idx3-ubyte), a CIFAR-10 binary file (.bin), a .npy of "
+                   "images, or a folder", path);
+}
