@@ -59,9 +59,7 @@ static parry_status conv(chain *c, const char *name, int64_t filters)
     pr_attrs attrs = {.conv = {.group = 1,
                                .stride = {STRIDE, STRIDE},
                                .dilation = {1, 1},
-                               .kernel = {KERNEL, KERNEL},
-                               .in_h = in.dim[2],
-                               .in_w = in.dim[3]}};
+                               .kernel = {KERNEL, KERNEL}}};
     same_padding(in.dim[2], &attrs.conv.pad[0], &attrs.conv.pad[2]);
     same_padding(in.dim[3], &attrs.conv.pad[1], &attrs.conv.pad[3]);
     pr_value params[2];

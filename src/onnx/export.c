@@ -1,0 +1,435 @@
+/* Exporting: the graph as an opset 13 file that any ONNX runtime loads.
+ *
+ * The messages are built in an arena and point into the graph and the weights; only the packed file is a copy. The network goes out
+ * as it is, batch norm and dropout as nodes; a tail that was peeled off at import is put back. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "config.h"
+#include "onnx/names.h"
+#include "onnx/onnx.h"
+#include "onnx_wire.pb-c.h"
+
+enum { IR_VERSION = 7, OPSET = 13 };
+
+/* Memory that lives until the file is packed. Failure is sticky. */
+typedef struct arena_block {
+    struct arena_block *next;
+    max_align_t data[];
+} arena_block;
+
+typedef struct exporter {
+    parry_ctx *ctx;
+    const char *path;
+    const pr_onnx_model *model;
+    arena_block *blocks;
+    pr_names names;                  /* tensors of the file */
+    PrOnnx__GraphProto *file;
+} exporter;
+
+static parry_status arena_bytes(exporter *ex, size_t size, void **out)
+{
+    uint8_t *memory;
+    TRY(pr_alloc(ex->ctx, sizeof(arena_block) + size, &memory));
+    arena_block *block = (void *)memory;
+    block->next = ex->blocks;
+    ex->blocks = block;
+    *out = block->data;
+    return PARRY_OK;
+}
+#define MAKE(ex, count, out) arena_bytes((ex), (size_t)(count) * sizeof(**(out)), (void **)(out))
+
+/* A name that no tensor of the file has: base, or base with a number. */
+static parry_status unused_name(exporter *ex, const char *base, const char *suffix, char **out)
+{
+    const size_t size = strlen(base) + strlen(suffix) + 16;
+    TRY(MAKE(ex, size, out));
+    snprintf(*out, size, "%s%s", base, suffix);
+    for (int i = 2; pr_names_get(&ex->names, *out) >= 0; i++)
+        snprintf(*out, size, "%s%s_%d", base, suffix, i);
+    return pr_names_put(ex->ctx, &ex->names, *out, 0);
+}
+
+static char *value_name(const exporter *ex, pr_value value)
+{
+    return ex->model->graph->values[value].name;
+}
+
+/* ---- nodes and attributes ---------------------------------------------------------------------------------------------- */
+
+enum { ATTRIBUTES_MAX = 8, INPUTS_MAX = PR_NODE_IN };
+
+static parry_status add_node(exporter *ex, const char *type, const char *name, char *output, PrOnnx__NodeProto **out)
+{
+    PrOnnx__NodeProto *node;
+    TRY(MAKE(ex, 1, &node));
+    pr_onnx__node_proto__init(node);
+    node->op_type = (char *)type;
+    node->name = (char *)name;
+    TRY(MAKE(ex, INPUTS_MAX, &node->input));
+    TRY(MAKE(ex, 1, &node->output));
+    TRY(MAKE(ex, ATTRIBUTES_MAX, &node->attribute));
+    node->output[0] = output;
+    node->n_output = 1;
+    ex->file->node[ex->file->n_node++] = node;
+    *out = node;
+    return PARRY_OK;
+}
+
+static void add_input(PrOnnx__NodeProto *node, char *name)
+{
+    node->input[node->n_input++] = name;
+}
+
+static parry_status add_attribute(exporter *ex, PrOnnx__NodeProto *node, const char *name, PrOnnx__AttributeProto__Type type,
+                                  PrOnnx__AttributeProto **out)
+{
+    TRY(MAKE(ex, 1, out));
+    pr_onnx__attribute_proto__init(*out);
+    (*out)->name = (char *)name;
+    (*out)->type = type;
+    node->attribute[node->n_attribute++] = *out;
+    return PARRY_OK;
+}
+
+static parry_status add_float(exporter *ex, PrOnnx__NodeProto *node, const char *name, float value)
+{
+    PrOnnx__AttributeProto *attribute;
+    TRY(add_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__FLOAT, &attribute));
+    attribute->f = value;
+    return PARRY_OK;
+}
+
+static parry_status add_int(exporter *ex, PrOnnx__NodeProto *node, const char *name, int64_t value)
+{
+    PrOnnx__AttributeProto *attribute;
+    TRY(add_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__INT, &attribute));
+    attribute->i = value;
+    return PARRY_OK;
+}
+
+static parry_status add_ints(exporter *ex, PrOnnx__NodeProto *node, const char *name, const int *values, int count)
+{
+    PrOnnx__AttributeProto *attribute;
+    TRY(add_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__INTS, &attribute));
+    TRY(MAKE(ex, count, &attribute->ints));
+    for (int i = 0; i < count; i++)
+        attribute->ints[i] = values[i];
+    attribute->n_ints = (size_t)count;
+    return PARRY_OK;
+}
+
+/* ---- tensors ----------------------------------------------------------------------------------------------------------- */
+
+static parry_status add_tensor(exporter *ex, char *name, int32_t type, int rank, const int64_t *dim, const void *data, size_t size)
+{
+    PrOnnx__TensorProto *tensor;
+    TRY(MAKE(ex, 1, &tensor));
+    pr_onnx__tensor_proto__init(tensor);
+    tensor->name = name;
+    tensor->data_type = type;
+    TRY(MAKE(ex, PR_MAX(rank, 1), &tensor->dims));
+    for (int d = 0; d < rank; d++)
+        tensor->dims[d] = dim[d];
+    tensor->n_dims = (size_t)rank;
+    tensor->raw_data = (ProtobufCBinaryData){size, (uint8_t *)data};
+    ex->file->initializer[ex->file->n_initializer++] = tensor;
+    return PARRY_OK;
+}
+
+/* A constant of its own for an input that parry keeps as an attribute. */
+static parry_status add_constant(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, int32_t type, int rank, int64_t count,
+                                 const void *data, size_t size)
+{
+    char *name;
+    void *copy;
+    TRY(unused_name(ex, node->output[0], suffix, &name));
+    TRY(arena_bytes(ex, size, &copy));
+    memcpy(copy, data, size);
+    TRY(add_tensor(ex, name, type, rank, &count, copy, size));
+    add_input(node, name);
+    return PARRY_OK;
+}
+
+static parry_status add_int_list(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, const int64_t *values, int64_t count)
+{
+    return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, count, values, (size_t)count * sizeof *values);
+}
+
+static parry_status add_number(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, float value)
+{
+    return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0, 0, &value, sizeof value);
+}
+
+/* ---- operators: what each adds to the node besides type, inputs and output ---------------------------------------------- */
+
+static parry_status plain(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    (void)ex, (void)from, (void)node;
+    return PARRY_OK;
+}
+
+static parry_status conv(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    const int64_t *kernel = ex->model->graph->values[from->in[1]].dims.dim + 2;
+    TRY(add_ints(ex, node, "kernel_shape", (int[]){(int)kernel[0], (int)kernel[1]}, 2));
+    TRY(add_ints(ex, node, "strides", from->attrs.conv.stride, 2));
+    TRY(add_ints(ex, node, "pads", from->attrs.conv.pad, 4));
+    TRY(add_ints(ex, node, "dilations", from->attrs.conv.dilation, 2));
+    return add_int(ex, node, "group", from->attrs.conv.group);
+}
+
+static parry_status pool(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    const bool max = from->op == PR_OP_MAX_POOL, dilated = from->attrs.pool.dilation[0] > 1 || from->attrs.pool.dilation[1] > 1;
+    TRY(add_ints(ex, node, "kernel_shape", from->attrs.pool.kernel, 2));
+    TRY(add_ints(ex, node, "strides", from->attrs.pool.stride, 2));
+    TRY(add_ints(ex, node, "pads", from->attrs.pool.pad, 4));
+    TRY(add_int(ex, node, "ceil_mode", from->attrs.pool.ceil_mode));
+    if (!max && dilated)
+        return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: node '%s': opset %d has no dilated average pooling", ex->path, from->name, OPSET);
+    return max ? add_ints(ex, node, "dilations", from->attrs.pool.dilation, 2)
+               : add_int(ex, node, "count_include_pad", from->attrs.pool.count_pad);
+}
+
+/* ONNX' Gemm takes matrices: an image in front is flattened. */
+static parry_status gemm(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    if (ex->model->graph->values[from->in[0]].dims.rank > 2) {
+        PrOnnx__NodeProto *flatten;
+        char *name;
+        TRY(unused_name(ex, node->output[0], ".flat", &name));
+        TRY(add_node(ex, "Flatten", name, name, &flatten));
+        add_input(flatten, node->input[0]);
+        TRY(add_int(ex, flatten, "axis", 1));
+        node->input[0] = name;
+        /* The node in front comes first. */
+        PrOnnx__NodeProto **last = &ex->file->node[ex->file->n_node - 1];
+        last[0] = node;
+        last[-1] = flatten;
+    }
+    return add_int(ex, node, "transB", 1);
+}
+
+static parry_status batch_norm(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    TRY(add_float(ex, node, "epsilon", from->attrs.bn.eps));
+    return add_float(ex, node, "momentum", from->attrs.bn.momentum);
+}
+
+static parry_status leaky_relu(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    return add_float(ex, node, "alpha", from->attrs.alpha.alpha);
+}
+
+static parry_status softmax(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    return add_int(ex, node, "axis", from->attrs.axis.axis);
+}
+
+static parry_status reshape(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    const pr_dims to = from->attrs.shape.to;
+    if (to.rank == 2) {
+        node->op_type = "Flatten";
+        return add_int(ex, node, "axis", 1);
+    }
+    int64_t shape[PR_RANK_MAX] = {0};            /* 0: as in the input, which is the batch */
+    for (int d = 1; d < to.rank; d++)
+        shape[d] = to.dim[d];
+    return add_int_list(ex, node, ".shape", shape, to.rank);
+}
+
+static parry_status transpose(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    return add_ints(ex, node, "perm", from->attrs.perm.perm, ex->model->graph->values[from->in[0]].dims.rank);
+}
+
+static parry_status pad(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    const int *p = from->attrs.pad.pad;
+    TRY(add_int_list(ex, node, ".pads", (int64_t[]){0, 0, p[0], p[1], 0, 0, p[2], p[3]}, 8));
+    return add_number(ex, node, ".value", from->attrs.pad.value);
+}
+
+static parry_status dropout(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    return add_number(ex, node, ".ratio", from->attrs.dropout.ratio);
+}
+
+typedef parry_status (*completion)(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node);
+static const completion completions[PR_OP_COUNT] = {
+    [PR_OP_CONV] = conv,
+    [PR_OP_GEMM] = gemm,
+    [PR_OP_BATCH_NORM] = batch_norm,
+    [PR_OP_RELU] = plain,
+    [PR_OP_LEAKY_RELU] = leaky_relu,
+    [PR_OP_SIGMOID] = plain,
+    [PR_OP_TANH] = plain,
+    [PR_OP_SOFTMAX] = softmax,
+    [PR_OP_LOG_SOFTMAX] = softmax,
+    [PR_OP_MAX_POOL] = pool,
+    [PR_OP_AVERAGE_POOL] = pool,
+    [PR_OP_GLOBAL_AVERAGE_POOL] = plain,
+    [PR_OP_ADD] = plain,
+    [PR_OP_SUB] = plain,
+    [PR_OP_MUL] = plain,
+    [PR_OP_DIV] = plain,
+    [PR_OP_RESHAPE] = reshape,
+    [PR_OP_TRANSPOSE] = transpose,
+    [PR_OP_PAD] = pad,
+    [PR_OP_IDENTITY] = plain,
+    [PR_OP_DROPOUT] = dropout,
+};
+
+static parry_status export_node(exporter *ex, const pr_node *from)
+{
+    const completion complete = completions[from->op];
+    if (!complete)
+        return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: node '%s': ONNX has no operator %s", ex->path, from->name, pr_op_name(from->op));
+    PrOnnx__NodeProto *node;
+    TRY(add_node(ex, pr_op_name(from->op), from->name, value_name(ex, from->out[0]), &node));
+    for (int i = 0; i < from->inputs; i++)
+        if (from->in[i] >= 0)                    /* optional inputs stand last */
+            add_input(node, value_name(ex, from->in[i]));
+    return complete(ex, from, node);
+}
+
+/* ---- the file ---------------------------------------------------------------------------------------------------------- */
+
+static parry_status describe(exporter *ex, char *name, pr_dims dims, PrOnnx__ValueInfoProto ***list, size_t *count)
+{
+    PrOnnx__ValueInfoProto *info;
+    TRY(MAKE(ex, 1, list));
+    TRY(MAKE(ex, 1, &info));
+    pr_onnx__value_info_proto__init(info);
+    info->name = name;
+    TRY(MAKE(ex, 1, &info->type));
+    pr_onnx__type_proto__init(info->type);
+    info->type->value_case = PR_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    PrOnnx__TypeProto__Tensor *tensor;
+    TRY(MAKE(ex, 1, &tensor));
+    pr_onnx__type_proto__tensor__init(tensor);
+    info->type->tensor_type = tensor;
+    tensor->elem_type = PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    TRY(MAKE(ex, 1, &tensor->shape));
+    pr_onnx__tensor_shape_proto__init(tensor->shape);
+    tensor->shape->n_dim = (size_t)dims.rank;
+    TRY(MAKE(ex, dims.rank, &tensor->shape->dim));
+    for (int d = 0; d < dims.rank; d++) {
+        PrOnnx__TensorShapeProto__Dimension *size;
+        TRY(MAKE(ex, 1, &size));
+        pr_onnx__tensor_shape_proto__dimension__init(size);
+        size->value_case = dims.dim[d] == PR_BATCH ? PR_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM
+                                                   : PR_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+        if (dims.dim[d] == PR_BATCH)
+            size->dim_param = "N";
+        else
+            size->dim_value = dims.dim[d];
+        tensor->shape->dim[d] = size;
+    }
+    (*list)[0] = info;
+    *count = 1;
+    return PARRY_OK;
+}
+
+/* The weights that the graph uses; a tensor is packed into one message of at most 2 GiB. */
+static parry_status export_weights(exporter *ex)
+{
+    const pr_graph *graph = ex->model->graph;
+    size_t total = 0;
+    for (size_t v = 0; v < graph->value_count; v++) {
+        TRY(pr_names_put(ex->ctx, &ex->names, graph->values[v].name, 0));
+        if (graph->values[v].kind != PR_VALUE_WEIGHT)
+            continue;
+        const pr_weight *weight = &ex->model->weights->items[graph->values[v].weight];
+        const size_t size = (size_t)weight->count * sizeof(float);
+        total += size;
+        if (total > INT_MAX - ((size_t)1 << 20))
+            return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: the network is too large for one ONNX file (2 GiB)", ex->path);
+        TRY(add_tensor(ex, graph->values[v].name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, weight->rank, weight->dim, weight->data, size));
+    }
+    return PARRY_OK;
+}
+
+/* The Softmax or LogSoftmax that was peeled off, under the name of the output that parry's models have. */
+static parry_status export_output(exporter *ex)
+{
+    const pr_graph *graph = ex->model->graph;
+    char *name = value_name(ex, graph->logits);
+    if (ex->model->tail != PR_OP_IDENTITY) {
+        PrOnnx__NodeProto *tail;
+        char *logits = name;
+        TRY(unused_name(ex, ex->model->tail == PR_OP_SOFTMAX ? "probabilities" : "log_probabilities", "", &name));
+        TRY(add_node(ex, pr_op_name(ex->model->tail), name, name, &tail));
+        add_input(tail, logits);
+        TRY(add_int(ex, tail, "axis", 1));
+    }
+    return describe(ex, name, graph->values[graph->logits].dims, &ex->file->output, &ex->file->n_output);
+}
+
+static parry_status export_graph(exporter *ex, PrOnnx__GraphProto **out)
+{
+    const pr_graph *graph = ex->model->graph;
+    TRY(MAKE(ex, 1, &ex->file));
+    pr_onnx__graph_proto__init(ex->file);
+    ex->file->name = "parry";
+    /* At most one Flatten in front of a node and two constants for it, and the tail. */
+    TRY(MAKE(ex, 2 * graph->node_count + 1, &ex->file->node));
+    TRY(MAKE(ex, graph->value_count + 2 * graph->node_count, &ex->file->initializer));
+    TRY(export_weights(ex));
+    TRY(describe(ex, value_name(ex, graph->input), graph->values[graph->input].dims, &ex->file->input, &ex->file->n_input));
+    for (size_t n = 0; n < graph->node_count; n++)
+        TRY(export_node(ex, &graph->nodes[n]));
+    TRY(export_output(ex));
+    *out = ex->file;
+    return PARRY_OK;
+}
+
+static parry_status export_model(exporter *ex, PrOnnx__ModelProto *file)
+{
+    const pr_onnx_model *model = ex->model;
+    file->ir_version = IR_VERSION;
+    file->producer_name = "parry";
+    file->producer_version = PARRY_VERSION;
+    TRY(export_graph(ex, &file->graph));
+    TRY(MAKE(ex, 1, &file->opset_import));
+    TRY(MAKE(ex, 1, &file->opset_import[0]));
+    pr_onnx__operator_set_id_proto__init(file->opset_import[0]);
+    file->opset_import[0]->version = OPSET;
+    file->n_opset_import = 1;
+    TRY(MAKE(ex, model->meta_count, &file->metadata_props));
+    for (size_t i = 0; i < model->meta_count; i++) {
+        PrOnnx__StringStringEntryProto *entry;
+        TRY(MAKE(ex, 1, &entry));
+        pr_onnx__string_string_entry_proto__init(entry);
+        entry->key = model->meta[i].key;
+        entry->value = model->meta[i].value;
+        file->metadata_props[file->n_metadata_props++] = entry;
+    }
+    return PARRY_OK;
+}
+
+parry_status pr_onnx_write(parry_ctx *ctx, const char *path, const pr_onnx_model *model)
+{
+    exporter ex = {.ctx = ctx, .path = path, .model = model};
+    PrOnnx__ModelProto file = PR_ONNX__MODEL_PROTO__INIT;
+    uint8_t *packed = NULL;
+    parry_status status;
+    TRY_TO(done, export_model(&ex, &file));
+    const size_t size = pr_onnx__model_proto__get_packed_size(&file);
+    TRY_TO(done, pr_alloc_raw(ctx, size, &packed));
+    pr_onnx__model_proto__pack(&file, packed);
+    status = parry_file_write(ctx, path, packed, size);
+done:
+    pr_free(packed);
+    pr_names_release(&ex.names);
+    while (ex.blocks) {
+        arena_block *next = ex.blocks->next;
+        pr_free(ex.blocks);
+        ex.blocks = next;
+    }
+    return status;
+}

@@ -1,0 +1,396 @@
+/* Importing: decodes the file, finds the nodes that the output depends on, and translates them in order.
+ *
+ * The file is a list of nodes over named tensors. Each name gets a slot; a translation looks at its inputs' slots and defines its
+ * output's. What can be computed from constants alone is computed, so that only activations become nodes of the graph. The batch is
+ * open: a file that was exported for a fixed batch size becomes one for any. */
+#include <stdio.h>
+#include <string.h>
+
+#include "onnx/import.h"
+
+enum { OPSET_MIN = 7, OPSET_MAX = 21, FILE_NAMES_MAX = 1 << 24 };
+#define BUDGET ((int64_t)1 << 29)    /* floats: 2 GiB */
+
+typedef struct op_row {
+    const char *type;
+    size_t min_inputs, max_inputs;
+    enum { EITHER, ACTIVATION, CONSTANT } first;
+    translation translate;
+} op_row;
+
+static const op_row rows[] = {
+#define OP(type, min_inputs, max_inputs, first, function) {type, min_inputs, max_inputs, first, pr_import_##function},
+#define SAME OP
+#include "onnx/import_ops.def"
+#undef OP
+#undef SAME
+};
+
+static const op_row *row_of(const onnx_node *node)
+{
+    if (*node->domain && strcmp(node->domain, "ai.onnx") != 0)
+        return NULL;
+    for (size_t i = 0; i < PR_COUNT(rows); i++)
+        if (strcmp(rows[i].type, node->op_type) == 0)
+            return &rows[i];
+    return NULL;
+}
+
+/* ---- decoding ---------------------------------------------------------------------------------------------------------- */
+
+/* What protobuf-c may allocate: decoded messages are larger than their encoding, but not without limit. */
+enum { DECODER_OVERHEAD = 64 };
+typedef struct decoder {
+    parry_ctx *ctx;
+    size_t left;
+    parry_status status;
+} decoder;
+
+static void *decoder_alloc(void *data, size_t size)
+{
+    decoder *d = data;
+    void *memory = NULL;
+    if (d->status != PARRY_OK)
+        return NULL;
+    if (size > d->left || d->left - size < DECODER_OVERHEAD) {
+        d->status = PARRY_FORMAT;
+        return NULL;
+    }
+    d->left -= size + DECODER_OVERHEAD;
+    d->status = pr_alloc_raw_bytes(d->ctx, PR_MAX(size, 1), 1, &memory);
+    return memory;
+}
+
+static void decoder_free(void *data, void *memory)
+{
+    (void)data;
+    pr_free(memory);
+}
+
+static parry_status unpack(importer *imp, const uint8_t *data, size_t size, ProtobufCAllocator *allocator, PrOnnx__ModelProto **out)
+{
+    decoder *d = allocator->allocator_data;
+    *out = pr_onnx__model_proto__unpack(allocator, size, data);
+    if (d->status == PARRY_NO_MEMORY)
+        return PARRY_NO_MEMORY;
+    if (!*out)
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: this is not an ONNX file, or it is damaged or cut short", imp->where);
+    if (!(*out)->graph || !(*out)->graph->n_node)
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: this ONNX file holds no network", imp->where);
+    imp->file = (*out)->graph;
+    return PARRY_OK;
+}
+
+static parry_status read_opset(importer *imp, const PrOnnx__ModelProto *file)
+{
+    int64_t opset = -1;
+    for (size_t i = 0; i < file->n_opset_import; i++)
+        if (!*file->opset_import[i]->domain || strcmp(file->opset_import[i]->domain, "ai.onnx") == 0)
+            opset = file->opset_import[i]->version;
+    if (opset < 0)
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the file does not say which opset it is written in", imp->where);
+    if (opset < OPSET_MIN || opset > OPSET_MAX)
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the file is written in opset %lld, parry reads %d to %d", imp->where,
+                       (long long)opset, OPSET_MIN, OPSET_MAX);
+    imp->opset = (int)opset;
+    return PARRY_OK;
+}
+
+static parry_status read_identity(importer *imp, const PrOnnx__ModelProto *file)
+{
+    pr_onnx_model *model = imp->model;
+    TRY(pr_asprintf(imp->ctx, &model->producer, "%s%s%s", file->producer_name, *file->producer_version ? " " : "",
+                    file->producer_version));
+    TRY(pr_alloc(imp->ctx, file->n_metadata_props, &model->meta));
+    for (size_t i = 0; i < file->n_metadata_props; i++) {
+        TRY(pr_strdup(imp->ctx, file->metadata_props[i]->key, &model->meta[i].key));
+        model->meta_count = i + 1;
+        TRY(pr_strdup(imp->ctx, file->metadata_props[i]->value, &model->meta[i].value));
+    }
+    return PARRY_OK;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------------- */
+
+static slot *find_slot(const importer *imp, const char *name)
+{
+    const int32_t index = pr_names_get(&imp->names, name);
+    return index < 0 ? NULL : &imp->slots[index];
+}
+
+static parry_status add_slot(importer *imp, const char *name, slot_kind kind, const PrOnnx__TensorProto *tensor)
+{
+    if (find_slot(imp, name))
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the tensor '%.80s' is defined twice", imp->where, name);
+    if (imp->slot_count >= FILE_NAMES_MAX)
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has too many tensors", imp->where);
+    TRY(pr_grow(imp->ctx, imp->slot_count + 1, &imp->slot_capacity, &imp->slots));
+    imp->slots[imp->slot_count] = (slot){.name = name, .kind = kind, .tensor = tensor, .value = -1};
+    TRY(pr_names_put(imp->ctx, &imp->names, name, (int32_t)imp->slot_count));
+    imp->slot_count++;
+    return PARRY_OK;
+}
+
+/* Slots for initialisers, for the one input that has none, and for what nodes compute. *input is the image batch. */
+static parry_status add_slots(importer *imp, const PrOnnx__ValueInfoProto **input)
+{
+    const PrOnnx__GraphProto *file = imp->file;
+    *input = NULL;
+    for (size_t i = 0; i < file->n_initializer; i++)
+        TRY(add_slot(imp, file->initializer[i]->name, SLOT_TENSOR, file->initializer[i]));
+    for (size_t i = 0; i < file->n_input; i++) {
+        const slot *known = find_slot(imp, file->input[i]->name);
+        if (known && known->kind == SLOT_TENSOR)
+            continue;                /* before IR version 4 initialisers were listed as inputs too */
+        if (*input)
+            return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has several inputs, '%.80s' and '%.80s'; a classifier has one",
+                           imp->where, (*input)->name, file->input[i]->name);
+        *input = file->input[i];
+        TRY(add_slot(imp, file->input[i]->name, SLOT_PENDING, NULL));
+    }
+    if (!*input)
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the network has no input", imp->where);
+    for (size_t n = 0; n < file->n_node; n++)
+        for (size_t o = 0; o < file->node[n]->n_output; o++)
+            if (*file->node[n]->output[o])
+                TRY(add_slot(imp, file->node[n]->output[o], SLOT_PENDING, NULL));
+    return PARRY_OK;
+}
+
+/* ---- the output, and what it depends on -------------------------------------------------------------------------------- */
+
+static bool any_output_needed(const importer *imp, const onnx_node *node)
+{
+    for (size_t o = 0; o < node->n_output; o++)
+        if (*node->output[o] && find_slot(imp, node->output[o])->needed)
+            return true;
+    return false;
+}
+
+/* Marks slots and counts their uses, from the last node to the first: nodes stand in order. */
+static parry_status mark_needed(importer *imp)
+{
+    const PrOnnx__GraphProto *file = imp->file;
+    if (file->n_output != 1)
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has %zu outputs, a classifier has one", imp->where, file->n_output);
+    imp->output = find_slot(imp, file->output[0]->name);
+    if (!imp->output)
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: nothing computes the output '%.80s'", imp->where, file->output[0]->name);
+    imp->output->needed = true;
+    imp->output->uses = 1;
+    for (size_t n = file->n_node; n-- > 0;) {
+        const onnx_node *node = file->node[n];
+        if (!any_output_needed(imp, node))
+            continue;
+        for (size_t i = 0; i < node->n_input; i++) {
+            slot *input = *node->input[i] ? find_slot(imp, node->input[i]) : NULL;
+            if (!input && *node->input[i])
+                return pr_node_fail(imp, node, "it reads '%.80s', which nothing defines", node->input[i]);
+            if (input) {
+                input->needed = true;
+                input->uses++;
+            }
+        }
+        /* A Softmax with nothing but Identity after it is still the network's tail. */
+        if (strcmp(node->op_type, "Identity") == 0 && node->n_input == 1 && find_slot(imp, node->output[0]) == imp->output &&
+            find_slot(imp, node->input[0])->uses == 1)
+            imp->output = find_slot(imp, node->input[0]);
+    }
+    return PARRY_OK;
+}
+
+/* ---- the input --------------------------------------------------------------------------------------------------------- */
+
+static parry_status add_input(importer *imp, const PrOnnx__ValueInfoProto *info)
+{
+    const PrOnnx__TypeProto__Tensor *type =
+        info->type && info->type->value_case == PR_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? info->type->tensor_type : NULL;
+    const int32_t element = type ? type->elem_type : 0;
+    if (!type || !type->shape || type->shape->n_dim < 2 || type->shape->n_dim > PR_RANK_MAX)
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the input '%.80s' should be a batch of images or vectors, with a stated shape",
+                       imp->where, info->name);
+    if (element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 &&
+        element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE)
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the input '%.80s' is of ONNX data type %d, expected float", imp->where,
+                       info->name, (int)element);
+    pr_dims dims = {.rank = (int)type->shape->n_dim};
+    for (int d = 0; d < dims.rank; d++) {
+        const PrOnnx__TensorShapeProto__Dimension *size = type->shape->dim[d];
+        const bool fixed = size->value_case == PR_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && size->dim_value > 0;
+        dims.dim[d] = fixed ? size->dim_value : 0;
+        if (d > 0 && (!fixed || size->dim_value > INT32_MAX))
+            return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: axis %d of the input '%.80s' has no fixed size; export it for one image size",
+                           imp->where, d, info->name);
+    }
+    imp->fixed_batch = dims.dim[0];
+    dims.dim[0] = PR_BATCH;
+    slot *input = find_slot(imp, info->name);
+    TRY(pr_graph_input(imp->ctx, imp->model->graph, info->name, dims, &input->value));
+    input->kind = SLOT_VALUE;
+    imp->model->graph->input = input->value;
+    return PARRY_OK;
+}
+
+/* ---- translating ------------------------------------------------------------------------------------------------------- */
+
+static parry_status read_inputs(importer *imp, const onnx_node *node, bool *poisoned)
+{
+    *poisoned = false;
+    for (size_t i = 0; i < node->n_input; i++) {
+        slot *input = pr_node_input(imp, node, i);
+        if (input && input->kind == SLOT_TENSOR) {
+            TRY(pr_constant_read(&imp->budget, input->name, input->tensor, &input->constant));
+            input->kind = SLOT_CONSTANT;
+        }
+        if (input && input->kind == SLOT_PENDING)
+            return pr_node_fail(imp, node, "it reads '%.80s' before that is computed: the nodes are out of order, or form a cycle",
+                                input->name);
+        *poisoned |= input && input->kind == SLOT_POISONED;
+    }
+    return PARRY_OK;
+}
+
+static parry_status translate(importer *imp, const onnx_node *node)
+{
+    const op_row *row = row_of(node);
+    bool poisoned, only_first = *node->output[0];
+    for (size_t o = 1; o < node->n_output; o++)
+        only_first &= !*node->output[o] || !find_slot(imp, node->output[o])->needed;
+    TRY(read_inputs(imp, node, &poisoned));
+    if (!row || !only_first)
+        return pr_node_missing(imp, node, row ? "with more than its first output" : NULL);
+    if (poisoned) {
+        /* What is poisoned comes from an activation, so an operator for constants is missing here too. */
+        if (row->first == CONSTANT)
+            return pr_node_missing(imp, node, NULL);
+        pr_poison(imp, node);
+        return PARRY_OK;
+    }
+    if (node->n_input < row->min_inputs || node->n_input > row->max_inputs)
+        return pr_node_fail(imp, node, "it has %zu inputs, expected %zu to %zu", node->n_input, row->min_inputs, row->max_inputs);
+    for (size_t i = 0; i < row->min_inputs; i++)
+        if (!pr_node_input(imp, node, i))
+            return pr_node_fail(imp, node, "input %zu is missing", i);
+    if (row->first == ACTIVATION && !pr_is_value(pr_node_input(imp, node, 0)))
+        return pr_node_missing(imp, node, "of a constant");
+    if (row->first == CONSTANT && !pr_is_constant(pr_node_input(imp, node, 0)))
+        return pr_node_missing(imp, node, NULL);
+    return row->translate(imp, node);
+}
+
+/* One clause for all nodes that lack the same: "Slice ('a', 'b', 'c' and 2 more)". */
+static void list_missing(const importer *imp, size_t first, pr_text *text)
+{
+    enum { NAMED = 3 };
+    const missing *kind = &imp->missing[first];
+    size_t count = 0;
+    pr_text_add(text, "%s%.40s%s%s (", first ? "; " : "", kind->node->op_type, kind->detail ? " " : "", kind->detail ? kind->detail : "");
+    for (size_t m = first; m < imp->missing_count; m++) {
+        const missing *other = &imp->missing[m];
+        if (strcmp(other->node->op_type, kind->node->op_type) != 0 || other->detail != kind->detail)
+            continue;
+        const char *name = *other->node->name || !other->node->n_output ? other->node->name : other->node->output[0];
+        if (count++ < NAMED)
+            pr_text_add(text, "%s'%.60s'", count > 1 ? ", " : "", name);
+    }
+    if (count > NAMED)
+        pr_text_add(text, " and %zu more", count - NAMED);
+    pr_text_add(text, ")");
+}
+
+static parry_status report_missing(const importer *imp)
+{
+    pr_text text = {0};
+    char *list;
+    for (size_t m = 0; m < imp->missing_count; m++) {
+        bool seen = false;
+        for (size_t e = 0; e < m && !seen; e++)
+            seen = strcmp(imp->missing[e].node->op_type, imp->missing[m].node->op_type) == 0 &&
+                   imp->missing[e].detail == imp->missing[m].detail;
+        if (!seen)
+            list_missing(imp, m, &text);
+    }
+    if (imp->missing_more)
+        pr_text_add(&text, "; and %zu more nodes", imp->missing_more);
+    TRY(pr_text_take(imp->ctx, &text, &list));
+    parry_status status = pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s (made by %.60s): parry does not have these operators: %s", imp->where,
+                                  *imp->model->producer ? imp->model->producer : "a producer that it does not name", list);
+    pr_free(list);
+    return status;
+}
+
+/* The output becomes N x classes. */
+static parry_status finish(importer *imp)
+{
+    pr_graph *graph = imp->model->graph;
+    const slot *output = find_slot(imp, imp->file->output[0]->name);
+    if (!pr_is_value(output))
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the output '%.80s' does not depend on the input", imp->where, output->name);
+    if (!graph->node_count)
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the network computes nothing", imp->where);
+    const pr_dims dims = graph->values[output->value].dims;
+    const int64_t classes = dims.rank > 1 ? dims.dim[1] : 0;
+    if (classes < 2 || classes != pr_dims_row(dims))
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the output '%.80s' is not one row of class scores per image", imp->where,
+                       output->name);
+    graph->logits = output->value;
+    if (dims.rank > 2) {
+        const pr_attrs attrs = {.shape = {.to = {.rank = 2, .dim = {PR_BATCH, classes}}}};
+        TRY(pr_graph_node(imp->ctx, graph, PR_OP_RESHAPE, "logits", &attrs, &output->value, 1, &graph->logits));
+    }
+    return pr_graph_check(imp->ctx, graph, imp->model->weights);
+}
+
+static parry_status import_graph(importer *imp)
+{
+    const PrOnnx__ValueInfoProto *input;
+    TRY(add_slots(imp, &input));
+    TRY(mark_needed(imp));
+    TRY(add_input(imp, input));
+    for (size_t n = 0; n < imp->file->n_node; n++)
+        if (any_output_needed(imp, imp->file->node[n]))
+            TRY(translate(imp, imp->file->node[n]));
+    return imp->missing_count ? report_missing(imp) : finish(imp);
+}
+
+/* Names of the file may hold anything; what is printed may not. */
+static void clean_error(parry_ctx *ctx, parry_status failure)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%s", parry_ctx_error(ctx));
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    (void)pr_fail(ctx, failure, "%s", text);
+}
+
+parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, pr_onnx_model *out)
+{
+    *out = (pr_onnx_model){.tail = PR_OP_IDENTITY};
+    importer *imp;
+    TRY(pr_alloc(ctx, 1, &imp));
+    *imp = (importer){.ctx = ctx, .where = where, .model = out, .budget = {ctx, where, BUDGET}};
+    decoder d = {.ctx = ctx, .left = 64 * size + (1 << 20), .status = PARRY_OK};
+    ProtobufCAllocator allocator = {decoder_alloc, decoder_free, &d};
+    PrOnnx__ModelProto *file = NULL;
+    parry_status status;
+    TRY_TO(done, unpack(imp, data, size, &allocator, &file));
+    TRY_TO(done, read_opset(imp, file));
+    TRY_TO(done, read_identity(imp, file));
+    TRY_TO(done, pr_graph_create(ctx, &out->graph));
+    TRY_TO(done, pr_weights_create(ctx, &out->weights));
+    status = import_graph(imp);
+done:
+    for (size_t s = 0; s < imp->slot_count; s++)
+        pr_constant_release(&imp->slots[s].constant);
+    pr_free(imp->slots);
+    pr_names_release(&imp->names);
+    pr_free(imp);
+    if (file)
+        pr_onnx__model_proto__free_unpacked(file, &allocator);
+    if (status != PARRY_OK) {
+        clean_error(ctx, status);
+        pr_onnx_clear(out);
+    }
+    return status;
+}

@@ -1,0 +1,386 @@
+/* Constants: where they come from, arithmetic with them, and the shape arithmetic that exporters leave behind (Shape, Gather, Concat, ... of integers),
+ * which is carried out here and is gone from the network. */
+#include <string.h>
+
+#include "onnx/import.h"
+
+/* ---- sources ----------------------------------------------------------------------------------------------------------- */
+
+parry_status pr_import_constant(importer *imp, const onnx_node *node)
+{
+    const onnx_attribute *a;
+    pr_constant out;
+    const int64_t one = 1;
+    if ((a = pr_attribute(node, "value")) && a->t) {
+        TRY(pr_constant_read(&imp->budget, pr_node_output(imp, node)->name, a->t, &out));
+    } else if ((a = pr_attribute(node, "value_float"))) {
+        TRY(pr_constant_make(&imp->budget, false, 0, NULL, &out));
+        *(float *)out.owned = a->f;
+    } else if ((a = pr_attribute(node, "value_floats"))) {
+        TRY(pr_constant_make(&imp->budget, false, 1, &(int64_t){(int64_t)a->n_floats}, &out));
+        if (a->n_floats)
+            memcpy(out.owned, a->floats, a->n_floats * sizeof *a->floats);
+    } else if ((a = pr_attribute(node, "value_int"))) {
+        TRY(pr_constant_ints(&imp->budget, &a->i, one, &out));
+        out.rank = 0;
+    } else if ((a = pr_attribute(node, "value_ints"))) {
+        TRY(pr_constant_ints(&imp->budget, a->ints, (int64_t)a->n_ints, &out));
+    } else {
+        return pr_node_missing(imp, node, "of another kind than numbers");
+    }
+    pr_define_constant(imp, node, &out);
+    return PARRY_OK;
+}
+
+parry_status pr_import_constant_of_shape(importer *imp, const onnx_node *node)
+{
+    const onnx_attribute *a = pr_attribute(node, "value");
+    pr_constant value = {.rank = 1, .dim = {1}, .count = 1, .f = &(float){0}}, out;
+    int_list dims;
+    bool found;
+    TRY(pr_list(imp, node, "input", 0, &dims, &found));
+    for (int d = 0; d < dims.count; d++) {
+        if (dims.at[d] == PR_SYMBOL_BATCH)
+            return pr_node_missing(imp, node, "of the batch size");
+        if (dims.at[d] < 0)
+            return pr_node_fail(imp, node, "%lld is no size", (long long)dims.at[d]);
+    }
+    if (a && a->t)
+        TRY(pr_constant_read(&imp->budget, pr_node_output(imp, node)->name, a->t, &value));
+    parry_status status = value.count == 1 ? pr_constant_make(&imp->budget, value.integer, dims.count, dims.at, &out)
+                                           : pr_node_fail(imp, node, "the value should be one number");
+    if (status == PARRY_OK) {
+        pr_constant_gather(&value, 0, (int64_t[PR_CONSTANT_RANK]){0}, &out);
+        pr_define_constant(imp, node, &out);
+    }
+    pr_constant_release(&value);
+    return status;
+}
+
+/* The sizes of a tensor; of an activation the batch's symbol comes first. */
+parry_status pr_import_shape(importer *imp, const onnx_node *node)
+{
+    const slot *x = pr_node_input(imp, node, 0);
+    int64_t sizes[PR_CONSTANT_RANK], start, end;
+    int rank;
+    if (pr_is_value(x)) {
+        const pr_dims *dims = pr_dims_of(imp, x);
+        rank = dims->rank;
+        memcpy(sizes, dims->dim, sizeof dims->dim);
+        sizes[0] = PR_SYMBOL_BATCH;
+    } else {
+        rank = x->constant.rank;
+        memcpy(sizes, x->constant.dim, sizeof sizes);
+    }
+    TRY(pr_attribute_int(imp, node, "start", 0, INT64_MIN, INT64_MAX, &start));
+    TRY(pr_attribute_int(imp, node, "end", rank, INT64_MIN, INT64_MAX, &end));
+    start = PR_MIN(PR_MAX(start < 0 ? start + rank : start, 0), rank);
+    end = PR_MIN(PR_MAX(end < 0 ? end + rank : end, start), rank);
+    pr_constant out;
+    TRY(pr_constant_ints(&imp->budget, sizes + start, end - start, &out));
+    pr_define_constant(imp, node, &out);
+    return PARRY_OK;
+}
+
+/* Between float and integer constants; activations are float whatever their width in the file. */
+parry_status pr_import_cast(importer *imp, const onnx_node *node)
+{
+    const slot *x = pr_node_input(imp, node, 0);
+    int64_t to;
+    TRY(pr_attribute_int(imp, node, "to", 0, 1, 1 << 10, &to));
+    const bool to_float = to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT || to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ||
+                          to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
+    const bool to_integer = to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT32 || to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    if (pr_is_value(x) ? !to_float : !to_float && !to_integer)
+        return pr_node_missing(imp, node, "to a type that is neither float nor a plain integer");
+    if (pr_is_value(x) || x->constant.integer == to_integer) {
+        pr_define_same(imp, node, x);
+        return PARRY_OK;
+    }
+    pr_constant out;
+    TRY(pr_constant_make(&imp->budget, to_integer, x->constant.rank, x->constant.dim, &out));
+    for (int64_t e = 0; e < out.count; e++) {
+        const float f = to_integer ? x->constant.f[e] : 0;
+        if (to_integer)
+            ((int64_t *)out.owned)[e] = f >= -0x1p62f && f <= 0x1p62f ? (int64_t)f : 0;
+        else
+            ((float *)out.owned)[e] = (float)x->constant.i[e];
+    }
+    pr_define_constant(imp, node, &out);
+    return PARRY_OK;
+}
+
+/* ---- picking and joining ----------------------------------------------------------------------------------------------- */
+
+parry_status pr_import_gather(importer *imp, const onnx_node *node)
+{
+    const slot *x = pr_node_input(imp, node, 0), *which = pr_node_input(imp, node, 1);
+    int64_t axis;
+    TRY(pr_attribute_int(imp, node, "axis", 0, INT32_MIN, INT32_MAX, &axis));
+    if (!pr_is_constant(which) || !which->constant.integer || which->constant.rank > 1)
+        return pr_node_missing(imp, node, "with indices other than a constant vector");
+    if (!pr_axis(&axis, x->constant.rank))
+        return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axis, x->constant.rank);
+
+    /* One slab for each index; then the axis goes where the index is a scalar. */
+    int64_t dim[PR_CONSTANT_RANK], stride[PR_CONSTANT_RANK], of_out[PR_CONSTANT_RANK];
+    const int64_t size = x->constant.dim[axis], count = which->constant.count;
+    const int rank = x->constant.rank;
+    memcpy(dim, x->constant.dim, sizeof dim);
+    dim[axis] = count;
+    pr_constant out;
+    TRY(pr_constant_make(&imp->budget, x->constant.integer, rank, dim, &out));
+    pr_constant_strides(rank, x->constant.dim, stride);
+    pr_constant_strides(rank, dim, of_out);
+    for (int64_t e = 0; e < out.count; e++) {
+        int64_t rest = e, from = 0;
+        for (int d = 0; d < rank; d++) {
+            int64_t at = rest / of_out[d];
+            rest %= of_out[d];
+            if (d == axis) {
+                at = which->constant.i[at];
+                at += at < 0 ? size : 0;
+                if (at < 0 || at >= size) {
+                    pr_constant_release(&out);
+                    return pr_node_fail(imp, node, "index %lld of an axis of size %lld", (long long)at, (long long)size);
+                }
+            }
+            from += at * stride[d];
+        }
+        if (out.integer)
+            ((int64_t *)out.owned)[e] = x->constant.i[from];
+        else
+            ((float *)out.owned)[e] = x->constant.f[from];
+    }
+    if (which->constant.rank == 0) {
+        for (int d = (int)axis; d + 1 < rank; d++)
+            out.dim[d] = out.dim[d + 1];
+        out.rank--;
+    }
+    pr_define_constant(imp, node, &out);
+    return PARRY_OK;
+}
+
+/* One axis of Slice, by numpy's rules: first element and number of them. */
+static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count)
+{
+    const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
+    start += start < 0 ? size : 0;
+    end += end < 0 ? size : 0;
+    start = PR_MIN(PR_MAX(start, low), high);
+    end = PR_MIN(PR_MAX(end, low), high);
+    *first = start;
+    *count = step > 0 ? (end > start ? (end - start - 1) / step + 1 : 0) : (end < start ? (start - end - 1) / -step + 1 : 0);
+}
+
+parry_status pr_import_slice(importer *imp, const onnx_node *node)
+{
+    const slot *x = pr_node_input(imp, node, 0);
+    int_list starts, ends, axes, steps;
+    bool has_starts, has_ends, has_axes, has_steps, cut[PR_CONSTANT_RANK] = {false};
+    TRY(pr_list(imp, node, "starts", 1, &starts, &has_starts));
+    TRY(pr_list(imp, node, "ends", 2, &ends, &has_ends));
+    TRY(pr_list(imp, node, "axes", 3, &axes, &has_axes));
+    TRY(pr_list(imp, node, "steps", 4, &steps, &has_steps));
+    if (!has_starts || !has_ends || ends.count != starts.count || (has_axes && axes.count != starts.count) || (has_steps && steps.count != starts.count))
+        return pr_node_fail(imp, node, "starts, ends, axes and steps differ in number");
+
+    const int rank = x->constant.rank;
+    int64_t dim[PR_CONSTANT_RANK], stride[PR_CONSTANT_RANK], offset = 0;
+    memcpy(dim, x->constant.dim, sizeof dim);
+    pr_constant_strides(rank, x->constant.dim, stride);
+    for (int a = 0; a < starts.count; a++) {
+        int64_t axis = has_axes ? axes.at[a] : a, step = has_steps ? steps.at[a] : 1, first;
+        if (!pr_axis(&axis, rank) || cut[axis] || step == 0 || step < -INT32_MAX || step > INT32_MAX)
+            return pr_node_fail(imp, node, "axis %lld with step %lld of a tensor with %d axes", (long long)axis, (long long)step, rank);
+        cut[axis] = true;
+        slice_axis(dim[axis], starts.at[a], ends.at[a], step, &first, &dim[axis]);
+        offset += first * stride[axis];
+        stride[axis] *= step;
+    }
+    pr_constant out;
+    TRY(pr_constant_make(&imp->budget, x->constant.integer, rank, dim, &out));
+    pr_constant_gather(&x->constant, offset, stride, &out);
+    pr_define_constant(imp, node, &out);
+    return PARRY_OK;
+}
+
+parry_status pr_import_concat(importer *imp, const onnx_node *node)
+{
+    int64_t axis;
+    TRY(pr_attribute_int(imp, node, "axis", 0, -PR_CONSTANT_RANK, PR_CONSTANT_RANK, &axis));
+    int64_t total = 0;
+    for (size_t i = 0; i < node->n_input; i++) {
+        const slot *part = pr_node_input(imp, node, i);
+        if (!pr_is_constant(part) || part->constant.rank != 1)
+            return pr_node_missing(imp, node, "of other than constant vectors");
+        if (axis != 0 && axis != -1)
+            return pr_node_fail(imp, node, "axis %lld of vectors", (long long)axis);
+        if (part->constant.integer != pr_node_input(imp, node, 0)->constant.integer)
+            return pr_node_fail(imp, node, "its inputs are of different types");
+        total += part->constant.count;
+    }
+    pr_constant out;
+    TRY(pr_constant_make(&imp->budget, pr_node_input(imp, node, 0)->constant.integer, 1, &total, &out));
+    const size_t width = out.integer ? sizeof(int64_t) : sizeof(float);
+    size_t at = 0;
+    for (size_t i = 0; i < node->n_input; i++) {
+        const pr_constant *part = &pr_node_input(imp, node, i)->constant;
+        if (part->count)
+            memcpy((char *)out.owned + at, part->data, (size_t)part->count * width);
+        at += (size_t)part->count * width;
+    }
+    pr_define_constant(imp, node, &out);
+    return PARRY_OK;
+}
+
+/* ---- arithmetic -------------------------------------------------------------------------------------------------------- */
+
+static bool integer_result(pr_op op, int64_t a, int64_t b, int64_t *y)
+{
+    if (a == PR_SYMBOL_BATCH || b == PR_SYMBOL_BATCH)
+        return false;
+    if (op == PR_OP_DIV) {
+        if (b == 0 || (a == INT64_MIN && b == -1))
+            return false;
+        *y = a / b;
+        return true;
+    }
+    return op == PR_OP_ADD ? !__builtin_add_overflow(a, b, y)
+           : op == PR_OP_SUB ? !__builtin_sub_overflow(a, b, y)
+                             : !__builtin_mul_overflow(a, b, y);
+}
+
+static float float_result(pr_op op, float a, float b)
+{
+    return op == PR_OP_ADD ? a + b : op == PR_OP_SUB ? a - b : op == PR_OP_MUL ? a * b : a / b;
+}
+
+/* `from` stretched to the shape of `like`, numpy's way. */
+static parry_status stretch(importer *imp, const pr_constant *from, const pr_constant *like, pr_constant *out)
+{
+    int64_t stride[PR_CONSTANT_RANK], own[PR_CONSTANT_RANK];
+    pr_constant_strides(from->rank, from->dim, own);
+    for (int d = 0; d < like->rank; d++) {
+        const int f = d - (like->rank - from->rank);
+        stride[d] = f < 0 || from->dim[f] == 1 ? 0 : own[f];
+    }
+    TRY(pr_constant_make(&imp->budget, from->integer, like->rank, like->dim, out));
+    pr_constant_gather(from, 0, stride, out);
+    return PARRY_OK;
+}
+
+static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op op, const pr_constant *a, const pr_constant *b)
+{
+    pr_constant shape = {.rank = PR_MAX(a->rank, b->rank)}, x, y = {0};
+    parry_status status = PARRY_OK;
+    if (a->integer != b->integer)
+        return pr_node_fail(imp, node, "its inputs are of different types");
+    for (int d = 1; d <= shape.rank; d++) {
+        const int64_t m = d <= a->rank ? a->dim[a->rank - d] : 1, n = d <= b->rank ? b->dim[b->rank - d] : 1;
+        if (m != n && m != 1 && n != 1)
+            return pr_node_fail(imp, node, "sizes %lld and %lld do not broadcast", (long long)m, (long long)n);
+        shape.dim[shape.rank - d] = m == 1 ? n : m;
+    }
+    TRY(stretch(imp, a, &shape, &x));
+    TRY_TO(done, stretch(imp, b, &shape, &y));
+    int64_t *i = x.owned;
+    float *f = x.owned;
+    for (int64_t e = 0; e < x.count; e++) {
+        if (!x.integer) {
+            f[e] = float_result(op, f[e], y.f[e]);
+        } else if (!integer_result(op, i[e], y.i[e], &i[e])) {
+            status = pr_node_missing(imp, node, "with the batch size or beyond 64 bits");
+            goto done;
+        }
+    }
+    pr_define_constant(imp, node, &x);
+done:
+    pr_constant_release(&x);
+    pr_constant_release(&y);
+    return status;
+}
+
+/* A constant vector added to a GEMM or convolution that has no bias and no other reader becomes its bias. */
+static parry_status fold_bias(importer *imp, const slot *x, slot *constant, bool *folded)
+{
+    pr_graph *graph = imp->model->graph;
+    const pr_value_info *value = &graph->values[x->value];
+    const pr_constant *c = &constant->constant;
+    *folded = false;
+    if (value->kind != PR_VALUE_NODE || x->uses != 1)
+        return PARRY_OK;
+    const int32_t producer = value->producer;
+    const pr_op op = graph->nodes[producer].op;
+    const int channels_at = value->dims.rank == 4 ? 3 : 1;           /* from the right */
+    if ((op != PR_OP_GEMM && op != PR_OP_CONV) || graph->nodes[producer].inputs != 2 || c->rank < channels_at ||
+        c->rank > value->dims.rank || c->count != value->dims.dim[1] || c->dim[c->rank - channels_at] != c->count)
+        return PARRY_OK;
+    pr_value bias;
+    if (c->rank == 1) {
+        TRY(pr_weight_of(imp, constant, PR_WEIGHT_VECTOR, false, &bias));
+    } else {
+        float *data;
+        TRY(pr_weight_new(imp, constant, PR_WEIGHT_VECTOR, 1, &c->count, &bias, &data));
+        memcpy(data, c->f, (size_t)c->count * sizeof *data);
+    }
+    graph->nodes[producer].in[2] = bias;
+    graph->nodes[producer].inputs = 3;
+    *folded = true;
+    return PARRY_OK;
+}
+
+/* The constant operand of an activation as a parameter; leading axes of size 1 that would face the batch are dropped. */
+static parry_status constant_operand(importer *imp, const onnx_node *node, const slot *x, slot *constant, pr_value *out)
+{
+    const pr_constant *c = &constant->constant;
+    const int rank = pr_dims_of(imp, x)->rank;
+    int first = 0;
+    while (first < c->rank && c->rank - first >= rank && c->dim[first] == 1)
+        first++;
+    *out = -1;
+    if (c->rank - first >= rank)
+        return pr_node_missing(imp, node, "with a constant that differs between images");
+    if (first == 0 && c->rank > 0)
+        return pr_weight_of(imp, constant, PR_WEIGHT_CONSTANT, false, out);
+    float *data;
+    if (c->rank - first == 0)
+        TRY(pr_weight_new(imp, constant, PR_WEIGHT_CONSTANT, 1, &(int64_t){1}, out, &data));
+    else
+        TRY(pr_weight_new(imp, constant, PR_WEIGHT_CONSTANT, c->rank - first, c->dim + first, out, &data));
+    if (c->count)
+        memcpy(data, c->f, (size_t)c->count * sizeof *data);
+    return PARRY_OK;
+}
+
+parry_status pr_import_arithmetic(importer *imp, const onnx_node *node)
+{
+    static const pr_op ops[] = {PR_OP_ADD, PR_OP_SUB, PR_OP_MUL, PR_OP_DIV};
+    slot *input[2] = {pr_node_input(imp, node, 0), pr_node_input(imp, node, 1)};
+    pr_value in[2];
+    size_t which = 0;
+    while (strcmp(node->op_type, pr_op_name(ops[which])) != 0)
+        which++;
+    if (pr_is_constant(input[0]) && pr_is_constant(input[1]))
+        return fold_arithmetic(imp, node, ops[which], &input[0]->constant, &input[1]->constant);
+    for (int i = 0; i < 2; i++) {
+        slot *other = input[1 - i];
+        in[i] = input[i]->value;
+        if (pr_is_value(input[i]))
+            continue;
+        if (input[i]->constant.integer || !input[i]->constant.count)
+            return pr_node_fail(imp, node, "'%s' should hold float numbers", input[i]->name);
+        if (ops[which] == PR_OP_ADD) {
+            bool folded;
+            TRY(fold_bias(imp, other, input[i], &folded));
+            if (folded) {
+                pr_define_same(imp, node, other);
+                return PARRY_OK;
+            }
+        }
+        TRY(constant_operand(imp, node, other, input[i], &in[i]));
+        if (in[i] < 0)
+            return PARRY_OK;
+    }
+    return pr_emit(imp, node, ops[which], NULL, in, 2);
+}
