@@ -10,21 +10,6 @@
 #include "base/file.h"
 #include "train/train.h"
 
-static parry_status check_fit(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset)
-{
-    const parry_model_info *m = parry_model_describe(model);
-    const parry_dataset_info *d = parry_dataset_describe(dataset);
-    if (d->count < 1)
-        return pr_fail(ctx, PARRY_INVALID, "%s has no images to train on", d->name);
-    if (m->channels != d->channels || m->height != d->height || m->width != d->width)
-        return pr_fail(ctx, PARRY_MISMATCH, "%s takes images of %d x %d x %d; those of %s are %d x %d x %d", m->name,
-                       m->channels, m->height, m->width, d->name, d->channels, d->height, d->width);
-    if (m->classes < d->classes)
-        return pr_fail(ctx, PARRY_MISMATCH, "%s tells %d classes apart; %s has %d", m->name, m->classes, d->name,
-                       d->classes);
-    return PARRY_OK;
-}
-
 /* SHA-256 over names, shapes and values. */
 static parry_status weights_digest(parry_ctx *ctx, const pr_weights *weights, char hex[PR_SHA256_HEX])
 {
@@ -200,9 +185,9 @@ static void release(pr_training *run)
 static parry_status check_stage(parry_ctx *ctx, const parry_model *model, const pr_stage *stage)
 {
     const parry_train_settings *settings = stage->settings;
-    TRY(check_fit(ctx, model, stage->data));
+    TRY(pr_model_check_dataset(ctx, model, stage->data));
     if (stage->test)
-        TRY(check_fit(ctx, model, stage->test));
+        TRY(pr_model_check_dataset(ctx, model, stage->test));
     if (settings->resume && !settings->checkpoint)
         return pr_fail(ctx, PARRY_INVALID, "--resume needs --checkpoint with the file to continue from");
     return settings->checkpoint ? parry_file_probe(ctx, settings->checkpoint) : PARRY_OK;

@@ -1,0 +1,143 @@
+/* A small task that a network learns in seconds and loses under attack until it is hardened. */
+#ifndef PR_TESTS_TRAIN_SUPPORT_H
+#define PR_TESTS_TRAIN_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/rng.h"
+#include "train/train.h"
+
+enum { SIDE = 8, CLASSES = 3 };
+
+/* A caller that interrupts after a number of polls. */
+typedef struct caller {
+    atomic_long polls_left; /* 0: never interrupts */
+    atomic_int interrupted;
+} caller;
+
+static int caller_cancels(void *user)
+{
+    caller *c = user;
+    if (atomic_load(&c->polls_left) > 0 && atomic_fetch_sub(&c->polls_left, 1) == 1)
+        atomic_store(&c->interrupted, 1);
+    return atomic_load(&c->interrupted);
+}
+
+static inline void test_log(void *user, parry_log_level level, const char *message)
+{
+    (void)user;
+    (void)level;
+    if (getenv("PARRY_TEST_LOG"))
+        fprintf(stderr, "  %s\n", message);
+}
+
+static inline parry_ctx *make_ctx(uint64_t seed, int threads, caller *c)
+{
+    parry_ctx *ctx;
+    parry_ctx_options options = {.size = sizeof options, .seed = seed, .threads = threads, .log = test_log};
+    if (c) {
+        options.cancelled = caller_cancels;
+        options.user = c;
+    }
+    assert_int_equal(parry_ctx_create(&options, &ctx), PARRY_OK);
+    return ctx;
+}
+
+#define OK(ctx, call)                                                                                                  \
+    do {                                                                                                               \
+        parry_status ok_status_ = (call);                                                                              \
+        if (ok_status_ != PARRY_OK)                                                                                    \
+            fail_msg("%s: %s: %s", #call, parry_status_name(ok_status_), parry_ctx_error(ctx));                        \
+    } while (0)
+
+/* Class k has its bright third of the columns, which no perturbation below 0.15 hides, and faint pixels everywhere that
+ * tell the classes apart as well: a standard network leans on those too, and they are erased within eps 0.1. */
+static inline parry_dataset *make_data(parry_ctx *ctx, int64_t n, uint64_t seed)
+{
+    float *images = calloc((size_t)n, SIDE * SIDE * sizeof *images);
+    int32_t *labels = calloc((size_t)n, sizeof *labels);
+    parry_dataset *data;
+    for (int64_t i = 0; i < n; i++) {
+        pr_rng rng = pr_rng_init(seed, PR_STREAM_TEST, (uint64_t)i);
+        int label = (int)(i % CLASSES);
+        for (int p = 0; p < SIDE * SIDE; p++) {
+            bool bright = p % SIDE / 3 == label;
+            float faint = p % CLASSES == label ? 0.08f : -0.08f;
+            float value = 0.35f + (bright ? 0.3f : 0.0f) + faint + pr_rng_uniform(&rng, -0.25f, 0.25f);
+            images[i * SIDE * SIDE + p] = value < 0 ? 0 : value > 1 ? 1 : value;
+        }
+        labels[i] = label;
+    }
+    OK(ctx, parry_dataset_create(ctx, images, labels, n, 1, SIDE, SIDE, CLASSES, &data));
+    free(images);
+    free(labels);
+    return data;
+}
+
+static inline parry_model *make_model(parry_ctx *ctx)
+{
+    parry_model *model;
+    OK(ctx, parry_model_build(ctx, "simplecnn", 1, SIDE, SIDE, CLASSES, &model));
+    return model;
+}
+
+static inline parry_train_settings make_settings(int64_t epochs, int64_t batch, double lr)
+{
+    return (parry_train_settings){.epochs = epochs, .batch = batch, .lr = lr, .momentum = 0.9};
+}
+
+static inline pr_weights *weights_of(parry_ctx *ctx, parry_model *model)
+{
+    const pr_graph *graph;
+    pr_weights *weights;
+    OK(ctx, pr_model_network(ctx, model, &graph, &weights));
+    return weights;
+}
+
+/* All of a model's weights and its history, as a digest. */
+static inline void model_digest(parry_ctx *ctx, parry_model *model, char hex[PR_SHA256_HEX])
+{
+    const pr_weights *weights = weights_of(ctx, model);
+    const char *history = parry_model_describe(model)->history;
+    pr_sha256_state *state;
+    OK(ctx, pr_sha256_begin(ctx, &state));
+    for (size_t i = 0; i < weights->count; i++)
+        pr_sha256_add(state, weights->items[i].data, (size_t)weights->items[i].count * sizeof(float));
+    if (history)
+        pr_sha256_add(state, history, strlen(history));
+    pr_sha256_end(state, hex);
+}
+
+static inline char *temporary_path(const char *name)
+{
+    static char path[256];
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/parry-%s-%ld", folder ? folder : "/tmp", name, (long)getpid());
+    unlink(path);
+    return path;
+}
+
+/* Field `key` of epoch `epoch` of the last stage in the model's history. */
+static inline double curve_value(parry_ctx *ctx, const parry_model *model, size_t epoch, const char *key)
+{
+    json_t *history;
+    OK(ctx, pr_json_parse(ctx, "history", parry_model_describe(model)->history, &history));
+    const json_t *stages = json_object_get(history, "stages");
+    const json_t *stage = json_array_get(stages, json_array_size(stages) - 1);
+    double value = json_number_value(json_object_get(json_array_get(json_object_get(stage, "curve"), epoch), key));
+    json_decref(history);
+    return value;
+}
+
+#endif

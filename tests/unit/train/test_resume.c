@@ -1,0 +1,201 @@
+/* Checkpoints: training interrupted anywhere and resumed equals uninterrupted training byte for byte; files that do not
+ * belong are refused. */
+#include "support.h"
+
+/* Trains or hardens a fresh model; `method` is "train" or one of parry_harden_list. */
+static parry_status work(parry_ctx *ctx, parry_model *model, const char *method, const parry_dataset *data,
+                         const parry_dataset *test, const parry_train_settings *settings)
+{
+    parry_harden_settings harden = {.share = 0.5, .adversaries = 16, .preset = PR_PRESET_SHORT};
+    parry_threat threat = {.norm = PARRY_LINF, .eps = 0.1, .clip = true};
+    if (strcmp(method, "train") == 0)
+        return parry_train(ctx, model, data, test, settings);
+    while (strcmp(parry_harden_list()[harden.method], method) != 0)
+        harden.method++;
+    harden.attack = strcmp(method, "pgd") == 0 ? "pgd:steps=2:step=0.05" : NULL;
+    return parry_harden(ctx, model, data, test, &harden, &threat, settings);
+}
+
+static void uninterrupted(const char *method, char hex[PR_SHA256_HEX])
+{
+    parry_ctx *ctx = make_ctx(3, 1, NULL);
+    parry_dataset *data = make_data(ctx, 28, 1), *test = make_data(ctx, 9, 2);
+    parry_model *model = make_model(ctx);
+    parry_train_settings settings = make_settings(2, 12, 1e-3);
+    OK(ctx, work(ctx, model, method, data, test, &settings));
+    model_digest(ctx, model, hex);
+    parry_model_free(model);
+    parry_dataset_free(data);
+    parry_dataset_free(test);
+    parry_ctx_free(ctx);
+}
+
+/* Interrupts at poll number `polls`, resumes without interruption; false when the work ended before. */
+static bool interrupted_once(const char *method, int threads, long polls, char hex[PR_SHA256_HEX])
+{
+    caller impatient = {.polls_left = polls};
+    parry_ctx *ctx = make_ctx(3, threads, &impatient);
+    parry_dataset *data = make_data(ctx, 28, 1), *test = make_data(ctx, 9, 2);
+    parry_model *model = make_model(ctx);
+    parry_train_settings settings = make_settings(2, 12, 1e-3);
+    char given[PR_SHA256_HEX], left[PR_SHA256_HEX], *path = temporary_path("resume");
+    settings.checkpoint = path;
+    settings.resume = true;
+    model_digest(ctx, model, given);
+    parry_status status = work(ctx, model, method, data, test, &settings);
+    if (status == PARRY_CANCELLED) {
+        model_digest(ctx, model, left);
+        assert_string_equal(left, given);
+        impatient.interrupted = 0;
+        OK(ctx, work(ctx, model, method, data, test, &settings));
+    } else {
+        OK(ctx, status);
+    }
+    model_digest(ctx, model, hex);
+    unlink(path);
+    parry_model_free(model);
+    parry_dataset_free(data);
+    parry_dataset_free(test);
+    parry_ctx_free(ctx);
+    return status == PARRY_CANCELLED;
+}
+
+/* Polls come several to a step where adversaries are made; there only some of them are tried. */
+typedef struct resumption {
+    const char *method;
+    long stride;
+} resumption;
+
+static void resumes_to_the_same_bytes(void **state)
+{
+    const resumption *how = *state;
+    char expected[PR_SHA256_HEX], hex[PR_SHA256_HEX];
+    int interruptions = 0;
+    uninterrupted(how->method, expected);
+    for (int threads = 1; threads <= 2; threads++)
+        for (long polls = threads;; polls += how->stride) {
+            bool interrupted = interrupted_once(how->method, threads, polls, hex);
+            assert_string_equal(hex, expected);
+            if (!interrupted)
+                break;
+            interruptions++;
+        }
+    assert_true(interruptions >= 8);
+}
+
+/* A checkpoint of two epochs, and how reading it back ends for other training. */
+typedef struct bench {
+    parry_ctx *ctx;
+    parry_dataset *data, *other;
+    parry_train_settings settings;
+    char path[256];
+} bench;
+
+static void bench_open(bench *b)
+{
+    b->ctx = make_ctx(3, 1, NULL);
+    b->data = make_data(b->ctx, 28, 1);
+    b->other = make_data(b->ctx, 28, 2);
+    b->settings = make_settings(2, 12, 1e-3);
+    strcpy(b->path, temporary_path("bench"));
+    b->settings.checkpoint = b->path;
+    parry_model *model = make_model(b->ctx);
+    OK(b->ctx, parry_train(b->ctx, model, b->data, NULL, &b->settings));
+    parry_model_free(model);
+    b->settings.resume = true;
+}
+
+static void bench_close(bench *b)
+{
+    unlink(b->path);
+    parry_dataset_free(b->data);
+    parry_dataset_free(b->other);
+    parry_ctx_free(b->ctx);
+}
+
+static void expect_refusal(parry_ctx *ctx, const parry_dataset *data, const parry_train_settings *settings,
+                           parry_status status, const char *words)
+{
+    parry_model *model = make_model(ctx);
+    assert_int_equal(parry_train(ctx, model, data, NULL, settings), status);
+    if (!strstr(parry_ctx_error(ctx), words) || !strstr(parry_ctx_error(ctx), settings->checkpoint))
+        fail_msg("'%s' does not name the file and '%s'", parry_ctx_error(ctx), words);
+    parry_model_free(model);
+}
+
+static void damaged_files_are_refused(void **state)
+{
+    (void)state;
+    bench b;
+    uint8_t *good;
+    size_t size;
+    bench_open(&b);
+    OK(b.ctx, pr_file_read(b.ctx, b.path, 1 << 28, &good, &size));
+    const size_t cuts[] = {0, 5, 20, 100, size / 2, size - 1};
+    for (size_t i = 0; i < PR_COUNT(cuts); i++) {
+        OK(b.ctx, parry_file_write(b.ctx, b.path, good, cuts[i]));
+        expect_refusal(b.ctx, b.data, &b.settings, PARRY_FORMAT,
+                       cuts[i] < 16 ? "not a checkpoint" : "damaged or cut short");
+    }
+    const size_t flips[] = {17, 21, 40, size / 2, size - 1};
+    for (size_t i = 0; i < PR_COUNT(flips); i++) {
+        good[flips[i]] ^= 4;
+        OK(b.ctx, parry_file_write(b.ctx, b.path, good, size));
+        expect_refusal(b.ctx, b.data, &b.settings, PARRY_FORMAT, "damaged");
+        good[flips[i]] ^= 4;
+    }
+    OK(b.ctx, parry_file_write(b.ctx, b.path, "some text that is not a checkpoint", 34));
+    expect_refusal(b.ctx, b.data, &b.settings, PARRY_FORMAT, "not a checkpoint");
+    pr_free(good);
+    bench_close(&b);
+}
+
+static void other_training_is_refused(void **state)
+{
+    (void)state;
+    bench b;
+    bench_open(&b);
+    parry_train_settings other = b.settings;
+    other.lr = 2e-3;
+    expect_refusal(b.ctx, b.data, &other, PARRY_MISMATCH, "settings.lr");
+    other = b.settings;
+    other.epochs = 3;
+    expect_refusal(b.ctx, b.data, &other, PARRY_MISMATCH, "settings.epochs");
+    expect_refusal(b.ctx, b.other, &b.settings, PARRY_MISMATCH, "data.sha256");
+    parry_ctx *reseeded = make_ctx(4, 1, NULL);
+    expect_refusal(reseeded, b.data, &b.settings, PARRY_MISMATCH, "seed");
+    parry_ctx_free(reseeded);
+    bench_close(&b);
+}
+
+static void finished_training_resumes_to_itself(void **state)
+{
+    (void)state;
+    bench b;
+    char once[PR_SHA256_HEX], again[PR_SHA256_HEX];
+    bench_open(&b);
+    parry_train_settings plain = make_settings(2, 12, 1e-3);
+    parry_model *model = make_model(b.ctx), *resumed = make_model(b.ctx);
+    OK(b.ctx, parry_train(b.ctx, model, b.data, NULL, &plain));
+    OK(b.ctx, parry_train(b.ctx, resumed, b.data, NULL, &b.settings));
+    model_digest(b.ctx, model, once);
+    model_digest(b.ctx, resumed, again);
+    assert_string_equal(once, again);
+    parry_model_free(model);
+    parry_model_free(resumed);
+    bench_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        {"train resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"train", 1}},
+        {"finetune resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"finetune", 2}},
+        {"mixed resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"mixed", 5}},
+        {"pgd resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"pgd", 11}},
+        cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(other_training_is_refused),
+        cmocka_unit_test(finished_training_resumes_to_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
