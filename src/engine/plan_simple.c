@@ -30,7 +30,8 @@ parry_status pr_plan_create(parry_ctx *ctx, const pr_graph *graph, const pr_weig
     plan->micro_batch = options && options->micro_batch > 0 ? options->micro_batch : DEFAULT_MICRO_BATCH;
     TRY_TO(fail, pr_graph_to_inference(ctx, graph, weights, false, &plan->graph, &none));
     if (purpose == PR_INPUT_GRADIENT)
-        TRY_TO(fail, pr_graph_differentiate(ctx, plan->graph, plan->graph->logits, &plan->graph->input, 1, &plan->seed, &plan->dx));
+        TRY_TO(fail, pr_graph_differentiate(ctx, plan->graph, plan->graph->logits, &plan->graph->input, 1, &plan->seed,
+                                            &plan->dx));
     *out = plan;
     return PARRY_OK;
 fail:
@@ -75,7 +76,8 @@ parry_status pr_plan_refresh(parry_ctx *ctx, pr_plan *plan)
 parry_status pr_workspace_create(parry_ctx *ctx, const pr_plan *plan, pr_workspace **out)
 {
     TRY(pr_alloc(ctx, 1, out));
-    parry_status status = pr_alloc(ctx, pr_dims_count(plan->graph->values[plan->graph->input].dims, plan->micro_batch), &(*out)->x);
+    parry_status status = pr_alloc(ctx, pr_dims_count(plan->graph->values[plan->graph->input].dims, plan->micro_batch),
+                                   &(*out)->x);
     if (status != PARRY_OK) {
         pr_workspace_free(*out);
         *out = NULL;
@@ -91,7 +93,8 @@ void pr_workspace_free(pr_workspace *workspace)
     pr_free(workspace);
 }
 
-parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x, int n, float *logits)
+parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x, int n,
+                             float *logits)
 {
     const pr_graph *graph = plan->graph;
     pr_ref_feed feed = {graph->input, x};
@@ -99,7 +102,8 @@ parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *
     return pr_ref_run(ctx, graph, plan->weights, n, &feed, 1, &graph->logits, 1, &logits, 0, 0);
 }
 
-parry_status pr_plan_backward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *dlogits, int n, float *dx)
+parry_status pr_plan_backward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *dlogits, int n,
+                              float *dx)
 {
     pr_ref_feed feeds[] = {{plan->graph->input, workspace->x}, {plan->seed, dlogits}};
     if (plan->dx < 0) {

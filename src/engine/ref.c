@@ -66,8 +66,8 @@ static pr_dims concrete_dims(const pr_graph *graph, pr_value value, int64_t batc
     return dims;
 }
 
-parry_status pr_ref_node(parry_ctx *ctx, const pr_graph *graph, const pr_node *node, int64_t batch, const float *const *in,
-                         float *const *out, uint64_t seed, uint64_t step)
+parry_status pr_ref_node(parry_ctx *ctx, const pr_graph *graph, const pr_node *node, int64_t batch,
+                         const float *const *in, float *const *out, uint64_t seed, uint64_t step)
 {
     const float *inputs[PR_NODE_IN] = {0};
     pr_ref ref = {.node = node, .attrs = &node->attrs, .in = inputs, .out = out, .seed = seed, .step = step};
@@ -84,7 +84,7 @@ parry_status pr_ref_node(parry_ctx *ctx, const pr_graph *graph, const pr_node *n
     return PARRY_OK;
 }
 
-/* ---- whole graphs ------------------------------------------------------------------------------------------------------ */
+/* ---- whole graphs ----------------------------------------------------------------------------------------------- */
 
 struct run {
     const pr_graph *graph;
@@ -146,8 +146,9 @@ static parry_status run_node(parry_ctx *ctx, struct run *run, const pr_node *nod
     return pr_ref_node(ctx, run->graph, node, run->batch, in, out, seed, step);
 }
 
-parry_status pr_ref_run(parry_ctx *ctx, const pr_graph *graph, const pr_weights *weights, int64_t batch, const pr_ref_feed *feeds,
-                        size_t feed_count, const pr_value *wanted, size_t wanted_count, float *const *results, uint64_t seed, uint64_t step)
+parry_status pr_ref_run(parry_ctx *ctx, const pr_graph *graph, const pr_weights *weights, int64_t batch,
+                        const pr_ref_feed *feeds, size_t feed_count, const pr_value *wanted, size_t wanted_count,
+                        float *const *results, uint64_t seed, uint64_t step)
 {
     parry_status status;
     struct run run = {.graph = graph, .weights = weights, .batch = batch};

@@ -1,4 +1,5 @@
-/* The plain-C kernels, shared by the files of the oracle. Whole batch, row-major N x C x H x W, simple loops, sums in double. */
+/* The plain-C kernels, shared by the files of the oracle. Whole batch, row-major N x C x H x W, simple loops, sums in
+ * double. */
 #ifndef PR_ENGINE_REF_H
 #define PR_ENGINE_REF_H
 

@@ -1,4 +1,5 @@
-/* Oracle: convolution and matrix product with their gradients. Every result is gathered: one sum in double per number of the output. */
+/* Oracle: convolution and matrix product with their gradients. Every result is gathered: one sum in double per output
+ * number. */
 #include "engine/ref.h"
 
 /* The sizes of a convolution, whichever of x, w and y is the result. */
@@ -70,11 +71,13 @@ void pr_ref_conv(const pr_ref *ref)
 /* Output position along `axis` whose tap `tap` reads input position `in`, or -1. */
 static int64_t out_of(const struct conv *c, int axis, int64_t in, int64_t tap, int64_t limit)
 {
-    int64_t at = in + c->attrs->conv.pad[axis] - tap * c->attrs->conv.dilation[axis], stride = c->attrs->conv.stride[axis];
+    int64_t stride = c->attrs->conv.stride[axis];
+    int64_t at = in + c->attrs->conv.pad[axis] - tap * c->attrs->conv.dilation[axis];
     return at >= 0 && at % stride == 0 && at / stride < limit ? at / stride : -1;
 }
 
-static double conv_grad_x_at(const struct conv *c, const float *dy, const float *w, int64_t n, int64_t ch, int64_t i, int64_t j)
+static double conv_grad_x_at(const struct conv *c, const float *dy, const float *w, int64_t n, int64_t ch, int64_t i,
+                             int64_t j)
 {
     double sum = 0;
     int64_t group = ch / c->group_in, k = ch % c->group_in;
@@ -106,7 +109,8 @@ void pr_ref_conv_grad_x(const pr_ref *ref)
     }
 }
 
-static double conv_grad_w_at(const struct conv *c, const float *x, const float *dy, int64_t o, int64_t k, int64_t r, int64_t s)
+static double conv_grad_w_at(const struct conv *c, const float *x, const float *dy, int64_t o, int64_t k, int64_t r,
+                             int64_t s)
 {
     double sum = 0;
     int64_t ch = o / c->group_out * c->group_in + k;

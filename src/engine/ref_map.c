@@ -4,7 +4,7 @@
 
 #include "engine/ref.h"
 
-/* ---- one number at a time ---------------------------------------------------------------------------------------------- */
+/* ---- one number at a time --------------------------------------------------------------------------------------- */
 
 #define MAP(name, expression)                                                                                          \
     void pr_ref_##name(const pr_ref *ref)                                                                              \
@@ -27,7 +27,7 @@ MAP(leaky_relu_grad, x > 0 ? ref->in[1][e] : ref->attrs->alpha.alpha * ref->in[1
 MAP(sigmoid_grad, (double)ref->in[1][e] * x * (1 - (double)x))
 MAP(tanh_grad, ref->in[1][e] * (1 - (double)x * x))
 
-/* ---- broadcasting ------------------------------------------------------------------------------------------------------ */
+/* ---- broadcasting ----------------------------------------------------------------------------------------------- */
 
 /* Offset of the index'th element of a row-major tensor of `size` in one of the same rank with strides `stride`. */
 static int64_t offset_of(int64_t index, int rank, const int64_t *size, const int64_t *stride)
@@ -100,7 +100,7 @@ void pr_ref_transpose(const pr_ref *ref)
         ref->out[0][e] = ref->in[0][offset_of(e, rank, ref->out_dims[0].dim, stride)];
 }
 
-/* ---- dropout ----------------------------------------------------------------------------------------------------------- */
+/* ---- dropout ---------------------------------------------------------------------------------------------------- */
 
 /* Forward and gradient alike: times the mask. */
 void pr_ref_dropout(const pr_ref *ref)

@@ -3,7 +3,7 @@
 
 #include "engine/ref.h"
 
-/* ---- channels ---------------------------------------------------------------------------------------------------------- */
+/* ---- channels --------------------------------------------------------------------------------------------------- */
 
 /* y = x * scale[c] + shift[c]; scale and shift come from `line`. */
 static void affine(const pr_ref *ref, void (*line)(const pr_ref *ref, int64_t c, double *scale, double *shift))
@@ -109,7 +109,7 @@ void pr_ref_batch_norm_train_grad(const pr_ref *ref)
     }
 }
 
-/* ---- softmax over the last axis ---------------------------------------------------------------------------------------- */
+/* ---- softmax over the last axis --------------------------------------------------------------------------------- */
 
 /* One row of k numbers; dy is NULL for the forward operators. */
 static void each_row(const pr_ref *ref, void (*row)(const float *x, const float *dy, float *y, int64_t k))

@@ -15,7 +15,8 @@ static struct planes plane_sizes(const pr_ref *ref, const int64_t *x, const int6
     return (struct planes){ref->attrs, x[0] * x[1], x[2], x[3], y[2], y[3]};
 }
 
-/* The taps of a window along one axis: positions first, first + step ... below limit, clipped to the input; `padded` counts those inside the padded input. */
+/* The taps of a window along one axis: positions first, first + step ... below limit, clipped to the input; `padded`
+ * counts those inside the padded input. */
 struct taps {
     int64_t first, step, limit, padded;
 };

@@ -27,8 +27,10 @@ struct pr_trainer {
 
 static bool trained(const pr_trainer *t, const pr_value_info *value)
 {
-    return value->kind == PR_VALUE_WEIGHT &&
-           (t->own->items[value->weight].role == PR_WEIGHT_KERNEL || t->own->items[value->weight].role == PR_WEIGHT_VECTOR);
+    if (value->kind != PR_VALUE_WEIGHT)
+        return false;
+    pr_weight_role role = t->own->items[value->weight].role;
+    return role == PR_WEIGHT_KERNEL || role == PR_WEIGHT_VECTOR;
 }
 
 static parry_status add_parameters(parry_ctx *ctx, pr_trainer *t)
@@ -69,13 +71,14 @@ static parry_status add_statistics(parry_ctx *ctx, pr_trainer *t)
     for (size_t i = 0; i < 2 * t->link_count; i++) {
         const pr_bn_link *link = &t->links[i / 2];
         t->wanted[t->count + i] = i % 2 ? link->var : link->mean;
-        TRY(pr_alloc(ctx, t->own->items[i % 2 ? link->var_weight : link->mean_weight].count, &t->results[t->count + i]));
+        TRY(pr_alloc(ctx, t->own->items[i % 2 ? link->var_weight : link->mean_weight].count,
+                     &t->results[t->count + i]));
     }
     return PARRY_OK;
 }
 
-parry_status pr_trainer_create(parry_ctx *ctx, const pr_graph *graph, pr_weights *weights, int batch, const pr_update_rule *rule,
-                               pr_backend backend, pr_trainer **out)
+parry_status pr_trainer_create(parry_ctx *ctx, const pr_graph *graph, pr_weights *weights, int batch,
+                               const pr_update_rule *rule, pr_backend backend, pr_trainer **out)
 {
     parry_status status;
     pr_trainer *t;
@@ -135,9 +138,9 @@ static void move_statistics(pr_trainer *t)
     }
 }
 
-parry_status pr_trainer_step(parry_ctx *ctx, pr_trainer *t, const float *x, const int32_t *labels, int n, pr_loss_rows loss,
-                             const void *loss_arg, uint64_t seed, uint64_t step, const double *scalars, float weight_decay, double *loss_sum,
-                             int64_t *correct)
+parry_status pr_trainer_step(parry_ctx *ctx, pr_trainer *t, const float *x, const int32_t *labels, int n,
+                             pr_loss_rows loss, const void *loss_arg, uint64_t seed, uint64_t step,
+                             const double *scalars, float weight_decay, double *loss_sum, int64_t *correct)
 {
     int classes = (int)pr_dims_row(t->graph->values[t->graph->logits].dims);
     pr_ref_feed feeds[] = {{t->graph->input, x}, {t->seed, t->dlogits}};
@@ -150,11 +153,12 @@ parry_status pr_trainer_step(parry_ctx *ctx, pr_trainer *t, const float *x, cons
         *correct += pr_argmax(t->logits + (int64_t)r * classes, classes) == labels[r];
     for (int64_t e = 0; e < (int64_t)n * classes; e++)
         t->dlogits[e] /= (float)n;
-    TRY(pr_ref_run(ctx, t->graph, t->own, n, feeds, 2, t->wanted, t->count + 2 * t->link_count, t->results, seed, step));
+    TRY(pr_ref_run(ctx, t->graph, t->own, n, feeds, 2, t->wanted, t->count + 2 * t->link_count, t->results, seed,
+                   step));
     for (size_t i = 0; i < t->count; i++) {
         pr_weight *w = &t->own->items[t->parameters[i].weight];
-        t->rule->update(scalars, w->role == PR_WEIGHT_KERNEL ? weight_decay : 0, w->data, t->parameters[i].grad, t->parameters[i].moments,
-                        w->count);
+        t->rule->update(scalars, w->role == PR_WEIGHT_KERNEL ? weight_decay : 0, w->data, t->parameters[i].grad,
+                        t->parameters[i].moments, w->count);
     }
     move_statistics(t);
     return PARRY_OK;

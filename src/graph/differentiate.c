@@ -1,8 +1,9 @@
 /* Reverse-mode differentiation: appends to a graph the nodes that compute the gradient of <seed, of>.
  *
- * One rule per operator. A rule is asked for the contribution to each input that matters (one that depends on a wrt value) and hands it over with give();
- * several contributions to one value are added. Rules exist for the forward and training operators, and for those backward operators that are linear in dy
- * (second derivatives of networks of convolutions, GEMMs and piecewise linear operators). */
+ * One rule per operator. A rule is asked for the contribution to each input that matters (one that depends on a wrt
+ * value) and hands it over with give(); several contributions to one value are added. Rules exist for the forward and
+ * training operators, and for those backward operators that are linear in dy (second derivatives of networks of
+ * convolutions, GEMMs and piecewise linear operators). */
 #include <string.h>
 
 #include "graph/internal.h"
@@ -17,7 +18,7 @@ struct diff {
 
 typedef parry_status (*gradient_rule)(struct diff *d, const pr_node *node, pr_value dy);
 
-/* ---- what rules are written with --------------------------------------------------------------------------------------- */
+/* ---- what rules are written with -------------------------------------------------------------------------------- */
 
 static bool wants(const struct diff *d, const pr_node *node, int input)
 {
@@ -30,8 +31,8 @@ static pr_dims dims_of(const struct diff *d, pr_value value)
 }
 
 /* Appends a node named after the one that is differentiated. */
-static parry_status emit(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs, const pr_value *in, int inputs, int outputs,
-                         pr_value *out)
+static parry_status emit(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs, const pr_value *in,
+                         int inputs, int outputs, pr_value *out)
 {
     char *name;
     TRY(pr_asprintf(d->ctx, &name, "grad.%s", from->name));
@@ -40,7 +41,8 @@ static parry_status emit(struct diff *d, const pr_node *from, pr_op op, const pr
     return status;
 }
 
-static parry_status emit_one(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs, pr_value a, pr_value b, pr_value *out)
+static parry_status emit_one(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs, pr_value a,
+                             pr_value b, pr_value *out)
 {
     return emit(d, from, op, attrs, (pr_value[]){a, b}, b < 0 ? 1 : 2, 1, out);
 }
@@ -56,7 +58,8 @@ static parry_status give(struct diff *d, const pr_node *from, pr_value value, pr
 }
 
 /* The contribution to input `input` is op(a, b) with `attrs`. */
-static parry_status give_op(struct diff *d, const pr_node *node, int input, pr_op op, const pr_attrs *attrs, pr_value a, pr_value b)
+static parry_status give_op(struct diff *d, const pr_node *node, int input, pr_op op, const pr_attrs *attrs, pr_value a,
+                            pr_value b)
 {
     pr_value out;
     if (!wants(d, node, input))
@@ -70,13 +73,13 @@ static parry_status refuse(struct diff *d, const pr_node *node, int first)
 {
     for (int i = first; i < node->inputs; i++) {
         if (wants(d, node, i))
-            return pr_fail(d->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): no derivative with respect to input %d", node->name,
-                           pr_op_name(node->op), i);
+            return pr_fail(d->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): no derivative with respect to input %d",
+                           node->name, pr_op_name(node->op), i);
     }
     return PARRY_OK;
 }
 
-/* ---- convolution and GEMM ---------------------------------------------------------------------------------------------- */
+/* ---- convolution and GEMM --------------------------------------------------------------------------------------- */
 
 /* The attributes of the backward forms: those of the convolution with the shapes that it found. */
 static pr_attrs conv_attrs(const struct diff *d, const pr_attrs *attrs, pr_value x, pr_value w)
@@ -147,7 +150,7 @@ static parry_status gemm_grad_w_rule(struct diff *d, const pr_node *node, pr_val
     return give_op(d, node, 1, PR_OP_GEMM, NULL, node->in[0], ddw);
 }
 
-/* ---- normalisation ----------------------------------------------------------------------------------------------------- */
+/* ---- normalisation ---------------------------------------------------------------------------------------------- */
 
 static parry_status batch_norm_rule(struct diff *d, const pr_node *node, pr_value dy)
 {
@@ -188,7 +191,7 @@ static parry_status channel_affine_grad_x_rule(struct diff *d, const pr_node *no
     return give_op(d, node, 0, PR_OP_CHANNEL_AFFINE_GRAD_X, NULL, ddx, node->in[1]);
 }
 
-/* ---- elementwise ------------------------------------------------------------------------------------------------------- */
+/* ---- elementwise ------------------------------------------------------------------------------------------------ */
 
 static parry_status relu_rule(struct diff *d, const pr_node *node, pr_value dy)
 {
@@ -296,7 +299,7 @@ static parry_status dropout_train_rule(struct diff *d, const pr_node *node, pr_v
     return give_op(d, node, 0, PR_OP_DROPOUT_TRAIN_GRAD, &node->attrs, dy, -1);
 }
 
-/* ---- pooling and movement ---------------------------------------------------------------------------------------------- */
+/* ---- pooling and movement --------------------------------------------------------------------------------------- */
 
 static pr_attrs pool_attrs(const struct diff *d, const pr_attrs *attrs, pr_value x)
 {
@@ -399,7 +402,7 @@ static const gradient_rule rules[PR_OP_COUNT] = {
     [PR_OP_CHANNEL_AFFINE_GRAD_X] = channel_affine_grad_x_rule,
 };
 
-/* ---- the pass ---------------------------------------------------------------------------------------------------------- */
+/* ---- the pass --------------------------------------------------------------------------------------------------- */
 
 static void mark_active(struct diff *d, const pr_value *wrt, size_t count)
 {
@@ -419,13 +422,15 @@ static parry_status differentiate_node(struct diff *d, const pr_node *node)
 {
     for (int o = 1; o < node->outputs; o++) {
         if (d->grad[node->out[o]] >= 0)
-            return pr_fail(d->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): output %d has no derivative", node->name, pr_op_name(node->op), o);
+            return pr_fail(d->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): output %d has no derivative", node->name,
+                           pr_op_name(node->op), o);
     }
     pr_value dy = d->grad[node->out[0]];
     if (dy < 0)
         return PARRY_OK;
     if (!rules[node->op])
-        return pr_fail(d->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): the operator has no derivative", node->name, pr_op_name(node->op));
+        return pr_fail(d->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): the operator has no derivative", node->name,
+                       pr_op_name(node->op));
     return rules[node->op](d, node, dy);
 }
 
@@ -439,8 +444,8 @@ static parry_status add_seed(struct diff *d, pr_value of, pr_value *seed)
     return status;
 }
 
-parry_status pr_graph_differentiate(parry_ctx *ctx, pr_graph *graph, pr_value of, const pr_value *wrt, size_t count, pr_value *seed,
-                                    pr_value *grads)
+parry_status pr_graph_differentiate(parry_ctx *ctx, pr_graph *graph, pr_value of, const pr_value *wrt, size_t count,
+                                    pr_value *seed, pr_value *grads)
 {
     parry_status status;
     struct diff d = {.ctx = ctx, .graph = graph, .values = graph->value_count};

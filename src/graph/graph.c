@@ -32,7 +32,7 @@ int pr_op_slots(const char *list, int *required)
     return count;
 }
 
-/* ---- dimensions -------------------------------------------------------------------------------------------------------- */
+/* ---- dimensions ------------------------------------------------------------------------------------------------- */
 
 pr_dims pr_dims_make(int rank, const int64_t *dim)
 {
@@ -74,7 +74,7 @@ const char *pr_dims_text(pr_dims dims, char text[PR_DIMS_TEXT])
     return text;
 }
 
-/* ---- creation ---------------------------------------------------------------------------------------------------------- */
+/* ---- creation --------------------------------------------------------------------------------------------------- */
 
 parry_status pr_graph_create(parry_ctx *ctx, pr_graph **out)
 {
@@ -97,7 +97,7 @@ void pr_graph_free(pr_graph *graph)
     pr_free(graph);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------ */
 
 /* The slot that holds `name`, or the free one where it belongs (FNV-1a, linear probing). */
 static pr_value *name_slot(const pr_graph *graph, const char *name)
@@ -145,7 +145,7 @@ static parry_status unique_name(parry_ctx *ctx, const pr_graph *graph, const cha
     }
 }
 
-/* ---- values and nodes -------------------------------------------------------------------------------------------------- */
+/* ---- values and nodes ------------------------------------------------------------------------------------------- */
 
 parry_status pr_graph_add_value(parry_ctx *ctx, pr_graph *graph, const pr_value_info *info, pr_value *out)
 {
@@ -168,9 +168,11 @@ parry_status pr_graph_input(parry_ctx *ctx, pr_graph *graph, const char *name, p
         fits = dims.dim[d] > 0;
     *out = -1;
     if (!fits)
-        return pr_fail(ctx, PARRY_MISMATCH, "input '%s': expected the batch and then positive dimensions, at most %d in all", name,
+        return pr_fail(ctx, PARRY_MISMATCH,
+                       "input '%s': expected the batch and then positive dimensions, at most %d in all", name,
                        PR_RANK_MAX);
-    return pr_graph_add_value(ctx, graph, &(pr_value_info){.name = (char *)name, .kind = PR_VALUE_INPUT, .dims = dims}, out);
+    pr_value_info info = {.name = (char *)name, .kind = PR_VALUE_INPUT, .dims = dims};
+    return pr_graph_add_value(ctx, graph, &info, out);
 }
 
 parry_status pr_graph_weight(parry_ctx *ctx, pr_graph *graph, const pr_weights *weights, int32_t weight, pr_value *out)
@@ -181,7 +183,8 @@ parry_status pr_graph_weight(parry_ctx *ctx, pr_graph *graph, const pr_weights *
         *out = known;
         return PARRY_OK;
     }
-    pr_value_info info = {.name = item->name, .kind = PR_VALUE_WEIGHT, .weight = weight, .dims = pr_dims_make(item->rank, item->dim)};
+    pr_value_info info = {.name = item->name, .kind = PR_VALUE_WEIGHT, .weight = weight,
+                          .dims = pr_dims_make(item->rank, item->dim)};
     return pr_graph_add_value(ctx, graph, &info, out);
 }
 
@@ -189,14 +192,15 @@ static parry_status check_arity(parry_ctx *ctx, const pr_graph *graph, const pr_
 {
     const char *op = ops[node->op].name;
     int in_needed, out_needed;
-    int in_most = pr_op_slots(ops[node->op].inputs, &in_needed), out_most = pr_op_slots(ops[node->op].outputs, &out_needed);
+    int in_most = pr_op_slots(ops[node->op].inputs, &in_needed);
+    int out_most = pr_op_slots(ops[node->op].outputs, &out_needed);
 
     if (node->inputs < in_needed || node->inputs > in_most)
-        return pr_fail(ctx, PARRY_MISMATCH, "node '%s' (%s): expected %d to %d inputs, found %d", node->name, op, in_needed, in_most,
-                       node->inputs);
+        return pr_fail(ctx, PARRY_MISMATCH, "node '%s' (%s): expected %d to %d inputs, found %d", node->name, op,
+                       in_needed, in_most, node->inputs);
     if (node->outputs < out_needed || node->outputs > out_most)
-        return pr_fail(ctx, PARRY_MISMATCH, "node '%s' (%s): expected %d to %d outputs, found %d", node->name, op, out_needed, out_most,
-                       node->outputs);
+        return pr_fail(ctx, PARRY_MISMATCH, "node '%s' (%s): expected %d to %d outputs, found %d", node->name, op,
+                       out_needed, out_most, node->outputs);
     for (int i = 0; i < node->inputs; i++) {
         if (node->in[i] >= (pr_value)graph->value_count || (node->in[i] < 0 && (i < in_needed || node->in[i] != -1)))
             return pr_fail(ctx, PARRY_MISMATCH, "node '%s' (%s): input %d is missing", node->name, op, i);
@@ -205,7 +209,8 @@ static parry_status check_arity(parry_ctx *ctx, const pr_graph *graph, const pr_
 }
 
 /* The value's name: the node's, or with several outputs the node's and the output's. */
-static parry_status add_output(parry_ctx *ctx, pr_graph *graph, const pr_node *node, int index, pr_dims dims, pr_value *out)
+static parry_status add_output(parry_ctx *ctx, pr_graph *graph, const pr_node *node, int index, pr_dims dims,
+                               pr_value *out)
 {
     const char *label = ops[node->op].outputs;
     for (int i = 0; i < index; i++)
@@ -221,8 +226,8 @@ static parry_status add_output(parry_ctx *ctx, pr_graph *graph, const pr_node *n
     return status;
 }
 
-parry_status pr_graph_node_outputs(parry_ctx *ctx, pr_graph *graph, pr_op op, const char *name, const pr_attrs *attrs, const pr_value *in,
-                                   int inputs, int outputs, pr_value *out)
+parry_status pr_graph_node_outputs(parry_ctx *ctx, pr_graph *graph, pr_op op, const char *name, const pr_attrs *attrs,
+                                   const pr_value *in, int inputs, int outputs, pr_value *out)
 {
     parry_status status;
     pr_dims dims[PR_NODE_OUT];
@@ -254,14 +259,14 @@ fail:
     return status;
 }
 
-parry_status pr_graph_node(parry_ctx *ctx, pr_graph *graph, pr_op op, const char *name, const pr_attrs *attrs, const pr_value *in,
-                           int inputs, pr_value *out)
+parry_status pr_graph_node(parry_ctx *ctx, pr_graph *graph, pr_op op, const char *name, const pr_attrs *attrs,
+                           const pr_value *in, int inputs, pr_value *out)
 {
     int needed;
     return pr_graph_node_outputs(ctx, graph, op, name, attrs, in, inputs, pr_op_slots(ops[op].outputs, &needed), out);
 }
 
-/* ---- copies ------------------------------------------------------------------------------------------------------------ */
+/* ---- copies ----------------------------------------------------------------------------------------------------- */
 
 parry_status pr_graph_copy_node(parry_ctx *ctx, pr_graph *graph, const pr_node *node, const pr_value *in, pr_value *out)
 {

@@ -1,11 +1,12 @@
-/* Shape inference: one rule per operator. A rule reads the shapes of the inputs, checks that they and the attributes fit, and writes those of the outputs. */
+/* Shape inference: one rule per operator. A rule reads the shapes of the inputs, checks that they and the attributes
+ * fit, and writes those of the outputs. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "graph/internal.h"
 
-/* No value of a network is larger than this many numbers per image: it keeps all arithmetic on sizes far from overflow. */
+/* No value of a network has more numbers per image than this: it keeps all arithmetic on sizes far from overflow. */
 #define LARGEST ((int64_t)1 << 40)
 
 struct shapes {
@@ -32,7 +33,7 @@ static bool has_batch(pr_dims dims)
     return dims.rank > 0 && dims.dim[0] == PR_BATCH;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------------------------------ */
+/* ---- checks ----------------------------------------------------------------------------------------------------- */
 
 static parry_status need_rank(const struct shapes *s, int input, const char *what, int rank)
 {
@@ -63,7 +64,8 @@ static parry_status need_dims(const struct shapes *s, int input, const char *wha
 {
     char wanted[PR_DIMS_TEXT], found[PR_DIMS_TEXT];
     if (!pr_dims_equal(s->in[input], expected))
-        return mismatch(s, "%s should be %s, found %s", what, pr_dims_text(expected, wanted), pr_dims_text(s->in[input], found));
+        return mismatch(s, "%s should be %s, found %s", what, pr_dims_text(expected, wanted),
+                        pr_dims_text(s->in[input], found));
     return PARRY_OK;
 }
 
@@ -73,26 +75,27 @@ static parry_status need_vector(const struct shapes *s, int input, const char *w
     return s->in[input].rank < 0 ? PARRY_OK : need_dims(s, input, what, (pr_dims){1, {count}});
 }
 
-/* ---- windows ----------------------------------------------------------------------------------------------------------- */
+/* ---- windows ---------------------------------------------------------------------------------------------------- */
 
 /* Positions of a window along one axis. */
-static parry_status window_count(const struct shapes *s, int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t before,
-                                 int64_t after, bool round_up, int64_t *out)
+static parry_status window_count(const struct shapes *s, int64_t in, int64_t kernel, int64_t stride, int64_t dilation,
+                                 int64_t before, int64_t after, bool round_up, int64_t *out)
 {
     if (kernel < 1 || stride < 1 || dilation < 1 || before < 0 || after < 0)
-        return mismatch(s, "kernel %lld, stride %lld, dilation %lld and pads %lld, %lld: the first three should be at least 1, pads at least 0",
+        return mismatch(s, "kernel %lld, stride %lld, dilation %lld should be at least 1, pads %lld, %lld at least 0",
                         (long long)kernel, (long long)stride, (long long)dilation, (long long)before, (long long)after);
     int64_t span = (kernel - 1) * dilation + 1, room = in + before + after - span;
     if (room < 0)
-        return mismatch(s, "a window of %lld does not fit in %lld with pads %lld and %lld", (long long)span, (long long)in, (long long)before,
-                        (long long)after);
+        return mismatch(s, "a window of %lld does not fit in %lld with pads %lld and %lld", (long long)span,
+                        (long long)in, (long long)before, (long long)after);
     *out = (room + (round_up ? stride - 1 : 0)) / stride + 1;
     if (round_up && (*out - 1) * stride >= in + before)
         --*out;                      /* the last window would start in the padding behind */
     return PARRY_OK;
 }
 
-static parry_status conv_out(const struct shapes *s, int64_t in_h, int64_t in_w, int64_t kernel_h, int64_t kernel_w, int64_t *h, int64_t *w)
+static parry_status conv_out(const struct shapes *s, int64_t in_h, int64_t in_w, int64_t kernel_h, int64_t kernel_w,
+                             int64_t *h, int64_t *w)
 {
     const int *stride = s->attrs->conv.stride, *dilation = s->attrs->conv.dilation, *pad = s->attrs->conv.pad;
     TRY(window_count(s, in_h, kernel_h, stride[0], dilation[0], pad[0], pad[2], false, h));
@@ -113,7 +116,7 @@ static parry_status pool_out(const struct shapes *s, int64_t in_h, int64_t in_w,
     return PARRY_OK;
 }
 
-/* ---- convolution and GEMM ---------------------------------------------------------------------------------------------- */
+/* ---- convolution and GEMM --------------------------------------------------------------------------------------- */
 
 /* Weights against `channels` of the input. */
 static parry_status check_kernel(const struct shapes *s, int input, int64_t channels)
@@ -124,10 +127,11 @@ static parry_status check_kernel(const struct shapes *s, int input, int64_t chan
     TRY(need_rank(s, input, "the kernel", 4));
     const int64_t *w = s->in[input].dim;
     if (group < 1 || w[0] % group != 0 || w[1] * group != channels)
-        return mismatch(s, "a kernel of %s in %d groups does not fit %lld input channels", pr_dims_text(s->in[input], found), group,
-                        (long long)channels);
+        return mismatch(s, "a kernel of %s in %d groups does not fit %lld input channels",
+                        pr_dims_text(s->in[input], found), group, (long long)channels);
     if (kernel[0] && (kernel[0] != w[2] || kernel[1] != w[3]))
-        return mismatch(s, "the kernel attribute is %d x %d, the kernel %lld x %lld", kernel[0], kernel[1], (long long)w[2], (long long)w[3]);
+        return mismatch(s, "the kernel attribute is %d x %d, the kernel %lld x %lld", kernel[0], kernel[1],
+                        (long long)w[2], (long long)w[3]);
     return PARRY_OK;
 }
 
@@ -179,7 +183,8 @@ static parry_status check_matrix(const struct shapes *s, int input, pr_dims x)
     char found[PR_DIMS_TEXT], rows[PR_DIMS_TEXT];
     TRY(need_rank(s, input, "the matrix", 2));
     if (s->in[input].dim[1] != pr_dims_row(x))
-        return mismatch(s, "a matrix of %s does not fit rows of %s", pr_dims_text(s->in[input], found), pr_dims_text(x, rows));
+        return mismatch(s, "a matrix of %s does not fit rows of %s", pr_dims_text(s->in[input], found),
+                        pr_dims_text(x, rows));
     return PARRY_OK;
 }
 
@@ -210,7 +215,7 @@ static parry_status infer_gemm_grad_w(const struct shapes *s)
     return PARRY_OK;
 }
 
-/* ---- channels ---------------------------------------------------------------------------------------------------------- */
+/* ---- channels --------------------------------------------------------------------------------------------------- */
 
 /* A batch with channels in axis 1 as input 0, and vectors of the channels as inputs `first` .. `last`. */
 static parry_status check_channels(const struct shapes *s, int first, int last)
@@ -245,7 +250,7 @@ static parry_status infer_batch_norm_train_grad(const struct shapes *s)
     return PARRY_OK;
 }
 
-/* ---- elementwise ------------------------------------------------------------------------------------------------------- */
+/* ---- elementwise ------------------------------------------------------------------------------------------------ */
 
 static parry_status infer_same(const struct shapes *s)
 {
@@ -277,8 +282,8 @@ static parry_status infer_softmax(const struct shapes *s)
     if (s->node->inputs == 2)
         TRY(need_dims(s, 1, "the gradient", s->in[0]));
     if (axis != -1 && axis != rank - 1)
-        return pr_fail(s->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): axis %d of %d; only the last is supported", s->node->name,
-                       pr_op_name(s->node->op), axis, rank);
+        return pr_fail(s->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): axis %d of %d; only the last is supported",
+                       s->node->name, pr_op_name(s->node->op), axis, rank);
     s->out[0] = s->in[0];
     return PARRY_OK;
 }
@@ -298,7 +303,7 @@ static parry_status infer_broadcast(const struct shapes *s)
     return PARRY_OK;
 }
 
-/* ---- pooling ----------------------------------------------------------------------------------------------------------- */
+/* ---- pooling ---------------------------------------------------------------------------------------------------- */
 
 static parry_status infer_pool(const struct shapes *s)
 {
@@ -345,7 +350,7 @@ static parry_status infer_global_average_pool_grad(const struct shapes *s)
     return PARRY_OK;
 }
 
-/* ---- movement ---------------------------------------------------------------------------------------------------------- */
+/* ---- movement --------------------------------------------------------------------------------------------------- */
 
 static parry_status check_shape_attribute(const struct shapes *s)
 {
@@ -394,8 +399,8 @@ static parry_status pad_image(const struct shapes *s, int sign)
     const int64_t *x = s->in[0].dim;
     int64_t h = x[2] + sign * ((int64_t)pad[0] + pad[2]), w = x[3] + sign * ((int64_t)pad[1] + pad[3]);
     if (h < 1 || w < 1)
-        return mismatch(s, "pads %d, %d, %d, %d leave nothing of %lld x %lld", pad[0], pad[1], pad[2], pad[3], (long long)x[2],
-                        (long long)x[3]);
+        return mismatch(s, "pads %d, %d, %d, %d leave nothing of %lld x %lld", pad[0], pad[1], pad[2], pad[3],
+                        (long long)x[2], (long long)x[3]);
     s->out[0] = (pr_dims){4, {PR_BATCH, x[1], h, w}};
     return PARRY_OK;
 }
@@ -424,7 +429,7 @@ static parry_status infer_reduce_to(const struct shapes *s)
     return PARRY_OK;
 }
 
-/* ---- the table --------------------------------------------------------------------------------------------------------- */
+/* ---- the table -------------------------------------------------------------------------------------------------- */
 
 static parry_status (*const rules[PR_OP_COUNT])(const struct shapes *s) = {
     [PR_OP_CONV] = infer_conv,
@@ -477,7 +482,9 @@ static parry_status check_size(const struct shapes *s, pr_dims dims)
 {
     int64_t size = 1;
     for (int d = 0; d < dims.rank; d++) {
-        if (dims.dim[d] != PR_BATCH && (dims.dim[d] < 1 || __builtin_mul_overflow(size, dims.dim[d], &size) || size > LARGEST))
+        if (dims.dim[d] == PR_BATCH)
+            continue;
+        if (dims.dim[d] < 1 || __builtin_mul_overflow(size, dims.dim[d], &size) || size > LARGEST)
             return mismatch(s, "the result would be empty or larger than 2^40 numbers");
     }
     return PARRY_OK;

@@ -4,7 +4,8 @@
  *   after a convolution or GEMM    W' = a W, b' = a b + s
  *   before a GEMM (any Flatten between them is dropped first)    W' = W a, b' = b + W s
  *   elsewhere                      ChannelAffine
- * Before a convolution it is not folded: where the convolution pads, its zeros would have to become s, so the shift is wrong at the border. */
+ * Before a convolution it is not folded: where the convolution pads, its zeros would have to become s, so the shift is
+ * wrong at the border. */
 #include <math.h>
 #include <string.h>
 
@@ -16,19 +17,21 @@ struct fold {
     pr_weights *weights;
 };
 
-/* ---- identities -------------------------------------------------------------------------------------------------------- */
+/* ---- identities ------------------------------------------------------------------------------------------------- */
 
 /* Whether the node may hand its input on as it is. */
 static bool is_identity(const pr_graph *graph, const pr_node *node)
 {
-    bool reshape = node->op == PR_OP_RESHAPE && pr_dims_equal(graph->values[node->in[0]].dims, graph->values[node->out[0]].dims);
-    return reshape || node->op == PR_OP_IDENTITY || node->op == PR_OP_DROPOUT;
+    if (node->op == PR_OP_RESHAPE)
+        return pr_dims_equal(graph->values[node->in[0]].dims, graph->values[node->out[0]].dims);
+    return node->op == PR_OP_IDENTITY || node->op == PR_OP_DROPOUT;
 }
 
 /* GEMM reads rows, whatever their shape. */
 static bool is_flatten(const pr_graph *graph, const pr_node *node)
 {
-    return node->op == PR_OP_RESHAPE && graph->values[node->in[0]].dims.rank >= 2 && graph->values[node->in[0]].dims.dim[0] == PR_BATCH;
+    const pr_dims *x = &graph->values[node->in[0]].dims;
+    return node->op == PR_OP_RESHAPE && x->rank >= 2 && x->dim[0] == PR_BATCH;
 }
 
 /* What `value` is a copy of. */
@@ -54,7 +57,7 @@ static parry_status drop_identities(parry_ctx *ctx, pr_graph *graph)
     return pr_graph_prune(ctx, graph, NULL, 0);
 }
 
-/* ---- weights ----------------------------------------------------------------------------------------------------------- */
+/* ---- weights ---------------------------------------------------------------------------------------------------- */
 
 static bool is_weight(const pr_graph *graph, pr_value value)
 {
@@ -76,8 +79,8 @@ static int uses_of(const pr_graph *graph, pr_value value)
     return uses;
 }
 
-static parry_status add_tensor(struct fold *f, const pr_node *node, const char *what, pr_weight_role role, int rank, const int64_t *dim,
-                               pr_value *value, float **data)
+static parry_status add_tensor(struct fold *f, const pr_node *node, const char *what, pr_weight_role role, int rank,
+                               const int64_t *dim, pr_value *value, float **data)
 {
     char *name;
     int32_t index;
@@ -97,7 +100,8 @@ static parry_status own_tensor(struct fold *f, pr_node *node, int input, float *
         *data = shared.data;
         return PARRY_OK;
     }
-    TRY(add_tensor(f, node, input == 1 ? "folded_weight" : "folded_bias", shared.role, shared.rank, shared.dim, &node->in[input], data));
+    TRY(add_tensor(f, node, input == 1 ? "folded_weight" : "folded_bias", shared.role, shared.rank, shared.dim,
+                   &node->in[input], data));
     memcpy(*data, shared.data, (size_t)shared.count * sizeof(float));
     return PARRY_OK;
 }
@@ -111,7 +115,7 @@ static parry_status own_bias(struct fold *f, pr_node *node, int64_t count, float
     return PARRY_OK;
 }
 
-/* ---- batch norm -------------------------------------------------------------------------------------------------------- */
+/* ---- batch norm ------------------------------------------------------------------------------------------------- */
 
 static void line_of(const struct fold *f, const pr_node *bn, int64_t c, double *a, double *s)
 {
@@ -122,8 +126,8 @@ static void line_of(const struct fold *f, const pr_node *bn, int64_t c, double *
 /* Whether the node is a convolution or GEMM whose parameters are stored. */
 static bool can_absorb(const pr_graph *graph, const pr_node *node)
 {
-    bool linear = node->op == PR_OP_CONV || node->op == PR_OP_GEMM;
-    return linear && is_weight(graph, node->in[1]) && (node->inputs < 3 || node->in[2] < 0 || is_weight(graph, node->in[2]));
+    bool linear = node->op == PR_OP_CONV || node->op == PR_OP_GEMM, bias = node->inputs == 3 && node->in[2] >= 0;
+    return linear && is_weight(graph, node->in[1]) && (!bias || is_weight(graph, node->in[2]));
 }
 
 /* The node before `bn` that can take it, or NULL. */
@@ -223,8 +227,8 @@ static parry_status fold_batch_norm(struct fold *f, pr_node *bn)
     return PARRY_OK;
 }
 
-parry_status pr_graph_to_inference(parry_ctx *ctx, const pr_graph *graph, const pr_weights *weights, bool fold, pr_graph **out,
-                                   pr_weights **weights_out)
+parry_status pr_graph_to_inference(parry_ctx *ctx, const pr_graph *graph, const pr_weights *weights, bool fold,
+                                   pr_graph **out, pr_weights **weights_out)
 {
     parry_status status;
     struct fold f = {.ctx = ctx};

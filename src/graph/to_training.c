@@ -22,7 +22,8 @@ static parry_status add_link(parry_ctx *ctx, struct rewrite *r, const pr_node *n
 {
     const pr_value_info *mean = &r->from->values[node->in[3]], *var = &r->from->values[node->in[4]];
     if (mean->kind != PR_VALUE_WEIGHT || var->kind != PR_VALUE_WEIGHT)
-        return pr_fail(ctx, PARRY_UNSUPPORTED, "node '%s' (%s): training needs stored running statistics, these are computed", node->name,
+        return pr_fail(ctx, PARRY_UNSUPPORTED,
+                       "node '%s' (%s): training needs stored running statistics, these are computed", node->name,
                        pr_op_name(node->op));
     TRY(pr_grow(ctx, r->link_count + 1, &r->link_capacity, &r->links));
     r->links[r->link_count++] = (pr_bn_link){mean->weight, var->weight, out[1], out[3], node->attrs.bn.momentum};
@@ -44,7 +45,8 @@ static parry_status rewrite_node(parry_ctx *ctx, struct rewrite *r, const pr_nod
     return batch_norm ? add_link(ctx, r, node, out) : PARRY_OK;
 }
 
-parry_status pr_graph_to_training(parry_ctx *ctx, const pr_graph *graph, pr_graph **out, pr_bn_link **links, size_t *link_count)
+parry_status pr_graph_to_training(parry_ctx *ctx, const pr_graph *graph, pr_graph **out, pr_bn_link **links,
+                                  size_t *link_count)
 {
     parry_status status;
     struct rewrite r = {.from = graph};

@@ -1,5 +1,6 @@
-/* One descriptor per operator and way of using it: shapes, attributes, kind of data. Read by the gradient test of the oracle and by the comparison of
- * the engine's kernels with it. A new operator needs a row here; a test fails where one is missing. */
+/* One descriptor per operator and way of using it: shapes, attributes, kind of data. Read by the gradient test of the
+ * oracle and by the comparison of the engine's kernels with it. A new operator needs a row here; a test fails where one
+ * is missing. */
 #ifndef PR_TESTS_OPS_TABLE_H
 #define PR_TESTS_OPS_TABLE_H
 
@@ -12,7 +13,7 @@ typedef struct op_case {
     const char *name;
     pr_op op;
     pr_dims in[PR_NODE_IN];          /* rank 0: no further input; those without a batch are weights */
-    const char *fill;                /* per input: n normal, p positive, a away from zero, d all different, t with many ties */
+    const char *fill;                /* per input: n normal, p positive, a away from zero, d different, t many ties */
     int outputs;                     /* 0: all that the operator has */
     unsigned constants;              /* bit i: no derivative with respect to input i */
     bool no_gradient;                /* no derivative at all */
@@ -35,7 +36,7 @@ enum { OP_CASE_BATCH = 3 };
               .count_pad = padded, .ceil_mode = ceil, .in_h = ih, .in_w = iw}}
 
 static const op_case op_cases[] = {
-    /* ---- forward ----------------------------------------------------------------------------------------------------- */
+    /* ---- forward ------------------------------------------------------------------------------------------------ */
     {"conv 3x3 same", PR_OP_CONV, {IMAGE(3, 6, 5), KERNEL(4, 3, 3, 3), VECTOR(4)}, "nnn",
      .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 0, 0)},
     {"conv stride 2, TensorFlow's same, no bias", PR_OP_CONV, {IMAGE(2, 6, 6), KERNEL(4, 2, 3, 3)}, "nn",
@@ -48,23 +49,26 @@ static const op_case op_cases[] = {
      .attrs = CONV_ATTRS(1, 2, 2, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0)},
     {"gemm", PR_OP_GEMM, {ROWS(7), MATRIX(5, 7), VECTOR(5)}, "nnn"},
     {"gemm over planes, no bias", PR_OP_GEMM, {IMAGE(3, 2, 2), MATRIX(4, 12)}, "nn"},
-    {"batch norm", PR_OP_BATCH_NORM, {IMAGE(3, 4, 2), VECTOR(3), VECTOR(3), VECTOR(3), VECTOR(3)}, "nnnnp", .constants = 0x1e,
-     .attrs = {.bn = {1e-3f, 0.9f}}},
-    {"batch norm of rows", PR_OP_BATCH_NORM, {ROWS(6), VECTOR(6), VECTOR(6), VECTOR(6), VECTOR(6)}, "nnnnp", .constants = 0x1e,
-     .attrs = {.bn = {1e-5f, 0.9f}}},
+    {"batch norm", PR_OP_BATCH_NORM, {IMAGE(3, 4, 2), VECTOR(3), VECTOR(3), VECTOR(3), VECTOR(3)}, "nnnnp",
+     .constants = 0x1e, .attrs = {.bn = {1e-3f, 0.9f}}},
+    {"batch norm of rows", PR_OP_BATCH_NORM, {ROWS(6), VECTOR(6), VECTOR(6), VECTOR(6), VECTOR(6)}, "nnnnp",
+     .constants = 0x1e, .attrs = {.bn = {1e-5f, 0.9f}}},
     {"relu", PR_OP_RELU, {IMAGE(2, 3, 4)}, "a"},
     {"leaky relu", PR_OP_LEAKY_RELU, {IMAGE(2, 3, 4)}, "a", .attrs = {.alpha = {0.1f}}},
     {"sigmoid", PR_OP_SIGMOID, {ROWS(9)}, "n"},
     {"tanh", PR_OP_TANH, {ROWS(9)}, "n"},
     {"softmax", PR_OP_SOFTMAX, {ROWS(7)}, "n", .attrs = {.axis = {-1}}},
     {"log softmax", PR_OP_LOG_SOFTMAX, {ROWS(7)}, "n", .attrs = {.axis = {1}}},
-    {"max pool 2x2", PR_OP_MAX_POOL, {IMAGE(3, 6, 6)}, "d", .attrs = POOL_ATTRS(2, 2, 2, 2, 1, 1, 0, 0, 0, 0, false, false, 0, 0)},
-    {"max pool padded", PR_OP_MAX_POOL, {IMAGE(2, 7, 6)}, "d", .attrs = POOL_ATTRS(3, 3, 2, 2, 1, 1, 1, 1, 1, 1, false, false, 0, 0)},
+    {"max pool 2x2", PR_OP_MAX_POOL, {IMAGE(3, 6, 6)}, "d",
+     .attrs = POOL_ATTRS(2, 2, 2, 2, 1, 1, 0, 0, 0, 0, false, false, 0, 0)},
+    {"max pool padded", PR_OP_MAX_POOL, {IMAGE(2, 7, 6)}, "d",
+     .attrs = POOL_ATTRS(3, 3, 2, 2, 1, 1, 1, 1, 1, 1, false, false, 0, 0)},
     {"max pool dilated, rounded up", PR_OP_MAX_POOL, {IMAGE(2, 8, 7)}, "d",
      .attrs = POOL_ATTRS(2, 3, 2, 3, 2, 1, 1, 0, 0, 2, false, true, 0, 0)},
     {"max pool with ties", PR_OP_MAX_POOL, {IMAGE(2, 7, 7)}, "t", .kinks = true,
      .attrs = POOL_ATTRS(3, 3, 2, 2, 1, 1, 1, 1, 0, 0, false, false, 0, 0)},
-    {"average pool", PR_OP_AVERAGE_POOL, {IMAGE(3, 6, 6)}, "n", .attrs = POOL_ATTRS(2, 2, 2, 2, 1, 1, 0, 0, 0, 0, false, false, 0, 0)},
+    {"average pool", PR_OP_AVERAGE_POOL, {IMAGE(3, 6, 6)}, "n",
+     .attrs = POOL_ATTRS(2, 2, 2, 2, 1, 1, 0, 0, 0, 0, false, false, 0, 0)},
     {"average pool, pads counted", PR_OP_AVERAGE_POOL, {IMAGE(2, 6, 7)}, "n",
      .attrs = POOL_ATTRS(3, 3, 2, 2, 1, 1, 1, 0, 1, 2, true, false, 0, 0)},
     {"average pool, pads not counted", PR_OP_AVERAGE_POOL, {IMAGE(2, 6, 7)}, "n",
@@ -88,48 +92,57 @@ static const op_case op_cases[] = {
     {"dropout", PR_OP_DROPOUT, {ROWS(5)}, "n", .attrs = {.dropout = {0.5f, 1}}},
     {"channel affine", PR_OP_CHANNEL_AFFINE, {IMAGE(3, 2, 4), VECTOR(3), VECTOR(3)}, "nnn", .constants = 6},
 
-    /* ---- training forms ---------------------------------------------------------------------------------------------- */
-    {"batch norm, training", PR_OP_BATCH_NORM_TRAIN, {IMAGE(3, 3, 2), VECTOR(3), VECTOR(3)}, "nnn", .attrs = {.bn = {1e-3f, 0.9f}}},
-    {"batch norm of rows, training", PR_OP_BATCH_NORM_TRAIN, {ROWS(5), VECTOR(5), VECTOR(5)}, "nnn", .attrs = {.bn = {1e-2f, 0.9f}}},
+    /* ---- training forms ----------------------------------------------------------------------------------------- */
+    {"batch norm, training", PR_OP_BATCH_NORM_TRAIN, {IMAGE(3, 3, 2), VECTOR(3), VECTOR(3)}, "nnn",
+     .attrs = {.bn = {1e-3f, 0.9f}}},
+    {"batch norm of rows, training", PR_OP_BATCH_NORM_TRAIN, {ROWS(5), VECTOR(5), VECTOR(5)}, "nnn",
+     .attrs = {.bn = {1e-2f, 0.9f}}},
     {"dropout, training", PR_OP_DROPOUT_TRAIN, {IMAGE(3, 5, 3)}, "n", .attrs = {.dropout = {0.4f, 3}}},
 
-    /* ---- backward ---------------------------------------------------------------------------------------------------- */
+    /* ---- backward ----------------------------------------------------------------------------------------------- */
     {"gradient of conv, input", PR_OP_CONV_GRAD_X, {IMAGE(4, 4, 3), KERNEL(4, 1, 3, 2)}, "nn",
      .attrs = CONV_ATTRS(2, 2, 2, 1, 2, 1, 1, 1, 0, 3, 2, 7, 6)},
     {"gradient of conv, weights", PR_OP_CONV_GRAD_W, {IMAGE(2, 7, 6), IMAGE(4, 4, 3)}, "nn", .outputs = 1,
      .attrs = CONV_ATTRS(2, 2, 2, 1, 2, 1, 1, 1, 0, 3, 2, 7, 6)},
     {"gradient of conv, weights and bias", PR_OP_CONV_GRAD_W, {IMAGE(3, 5, 5), IMAGE(4, 5, 5)}, "nn",
      .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 5, 5)},
-    {"gradient of gemm, input", PR_OP_GEMM_GRAD_X, {ROWS(4), MATRIX(4, 12)}, "nn", .attrs = {.shape = {IMAGE(3, 2, 2)}}},
+    {"gradient of gemm, input", PR_OP_GEMM_GRAD_X, {ROWS(4), MATRIX(4, 12)}, "nn",
+     .attrs = {.shape = {IMAGE(3, 2, 2)}}},
     {"gradient of gemm, weights", PR_OP_GEMM_GRAD_W, {ROWS(6), ROWS(4)}, "nn", .outputs = 1},
     {"gradient of gemm, weights and bias", PR_OP_GEMM_GRAD_W, {IMAGE(3, 2, 2), ROWS(4)}, "nn"},
     {"gradient of batch norm", PR_OP_BATCH_NORM_GRAD_X, {IMAGE(3, 4, 2), VECTOR(3), VECTOR(3)}, "nnp", .constants = 6,
      .attrs = {.bn = {1e-3f, 0.9f}}},
     {"gradient of batch norm, training", PR_OP_BATCH_NORM_TRAIN_GRAD,
-     {IMAGE(3, 4, 2), IMAGE(3, 4, 2), VECTOR(3), VECTOR(3), VECTOR(3)}, "nnnnp", .no_gradient = true, .attrs = {.bn = {1e-3f, 0.9f}}},
+     {IMAGE(3, 4, 2), IMAGE(3, 4, 2), VECTOR(3), VECTOR(3), VECTOR(3)}, "nnnnp",
+     .no_gradient = true, .attrs = {.bn = {1e-3f, 0.9f}}},
     {"gradient of relu", PR_OP_RELU_GRAD, {IMAGE(2, 3, 4), IMAGE(2, 3, 4)}, "an"},
-    {"gradient of leaky relu", PR_OP_LEAKY_RELU_GRAD, {IMAGE(2, 3, 4), IMAGE(2, 3, 4)}, "an", .attrs = {.alpha = {0.1f}}},
+    {"gradient of leaky relu", PR_OP_LEAKY_RELU_GRAD, {IMAGE(2, 3, 4), IMAGE(2, 3, 4)}, "an",
+     .attrs = {.alpha = {0.1f}}},
     {"gradient of sigmoid", PR_OP_SIGMOID_GRAD, {ROWS(9), ROWS(9)}, "pn", .no_gradient = true},
     {"gradient of tanh", PR_OP_TANH_GRAD, {ROWS(9), ROWS(9)}, "nn", .no_gradient = true},
     {"gradient of softmax", PR_OP_SOFTMAX_GRAD, {ROWS(7), ROWS(7)}, "pn", .no_gradient = true, .attrs = {.axis = {-1}}},
-    {"gradient of log softmax", PR_OP_LOG_SOFTMAX_GRAD, {ROWS(7), ROWS(7)}, "nn", .no_gradient = true, .attrs = {.axis = {-1}}},
+    {"gradient of log softmax", PR_OP_LOG_SOFTMAX_GRAD, {ROWS(7), ROWS(7)}, "nn", .no_gradient = true,
+     .attrs = {.axis = {-1}}},
     {"gradient of max pool", PR_OP_MAX_POOL_GRAD, {IMAGE(2, 7, 7), IMAGE(2, 4, 4)}, "tn", .no_gradient = true,
      .attrs = POOL_ATTRS(3, 3, 2, 2, 1, 1, 1, 1, 1, 1, false, false, 0, 0)},
     {"gradient of average pool", PR_OP_AVERAGE_POOL_GRAD, {IMAGE(2, 3, 4)}, "n",
      .attrs = POOL_ATTRS(3, 3, 2, 2, 1, 1, 1, 0, 1, 2, false, false, 6, 7)},
     {"gradient of average pool, pads counted", PR_OP_AVERAGE_POOL_GRAD, {IMAGE(2, 3, 4)}, "n",
      .attrs = POOL_ATTRS(3, 3, 2, 2, 1, 1, 1, 0, 1, 2, true, false, 6, 7)},
-    {"gradient of global average pool", PR_OP_GLOBAL_AVERAGE_POOL_GRAD, {IMAGE(4, 1, 1)}, "n", .attrs = {.pool = {.in_h = 3, .in_w = 5}}},
+    {"gradient of global average pool", PR_OP_GLOBAL_AVERAGE_POOL_GRAD, {IMAGE(4, 1, 1)}, "n",
+     .attrs = {.pool = {.in_h = 3, .in_w = 5}}},
     {"gradient of pad", PR_OP_PAD_GRAD, {IMAGE(2, 6, 7)}, "n", .attrs = {.pad = {{1, 0, 2, 3}, 0.5f}}},
     {"gradient of dropout", PR_OP_DROPOUT_TRAIN_GRAD, {IMAGE(3, 5, 3)}, "n", .attrs = {.dropout = {0.4f, 3}}},
     {"gradient of channel affine", PR_OP_CHANNEL_AFFINE_GRAD_X, {IMAGE(3, 2, 4), VECTOR(3)}, "nn", .constants = 2},
-    {"reduce to a channel vector", PR_OP_REDUCE_TO, {IMAGE(2, 3, 4)}, "n", .no_gradient = true, .attrs = {.shape = {{3, {2, 1, 1}}}}},
-    {"reduce to a gate", PR_OP_REDUCE_TO, {IMAGE(2, 3, 4)}, "n", .no_gradient = true, .attrs = {.shape = {IMAGE(2, 1, 1)}}},
+    {"reduce to a channel vector", PR_OP_REDUCE_TO, {IMAGE(2, 3, 4)}, "n", .no_gradient = true,
+     .attrs = {.shape = {{3, {2, 1, 1}}}}},
+    {"reduce to a gate", PR_OP_REDUCE_TO, {IMAGE(2, 3, 4)}, "n", .no_gradient = true,
+     .attrs = {.shape = {IMAGE(2, 1, 1)}}},
 };
 
 /* A graph of that one node, its inputs and outputs; weights (zeroed) are added to `weights`. */
-static inline parry_status op_case_build(parry_ctx *ctx, const op_case *c, pr_graph *graph, pr_weights *weights, int *inputs,
-                                         pr_value in[PR_NODE_IN], pr_value out[PR_NODE_OUT])
+static inline parry_status op_case_build(parry_ctx *ctx, const op_case *c, pr_graph *graph, pr_weights *weights,
+                                         int *inputs, pr_value in[PR_NODE_IN], pr_value out[PR_NODE_OUT])
 {
     static const char *const names[PR_NODE_IN] = {"in0", "in1", "in2", "in3", "in4"};
     for (*inputs = 0; *inputs < PR_NODE_IN && c->in[*inputs].rank > 0; ++*inputs) {

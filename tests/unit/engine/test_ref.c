@@ -1,5 +1,5 @@
-/* The oracle and differentiation hold each other: every operator's gradient, as differentiate builds it and the oracle computes it, against central
- * finite differences of the oracle's forward pass. */
+/* The oracle and differentiation hold each other: every operator's gradient, as differentiate builds it and the oracle
+ * computes it, against central finite differences of the oracle's forward pass. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -101,7 +101,8 @@ static void check_input(struct problem *p, int i)
         p->data[i][e] = here;
         double slope = (above - below) / ((double)up - down);
         if (fabs(slope - grad[e]) > 2e-3 * fmax(1, largest))
-            fail_msg("%s: input %d, element %lld: gradient %g, finite difference %g", p->name, i, (long long)e, (double)grad[e], slope);
+            fail_msg("%s: input %d, element %lld: gradient %g, finite difference %g", p->name, i, (long long)e,
+                     (double)grad[e], slope);
     }
     pr_free(grad);
     pr_free(scratch);
@@ -189,14 +190,16 @@ static void random_windows(void **state)
     (void)state;
     pr_rng rng = pr_rng_init(1, PR_STREAM_TEST, 0);
     for (int round = 0; round < 60; round++) {
-        int kh = 1 + (int)pr_rng_below(&rng, 3), kw = 1 + (int)pr_rng_below(&rng, 3), group = 1 + (int)pr_rng_below(&rng, 2);
+        int kh = 1 + (int)pr_rng_below(&rng, 3), kw = 1 + (int)pr_rng_below(&rng, 3);
+        int group = 1 + (int)pr_rng_below(&rng, 2);
         int sh = 1 + (int)pr_rng_below(&rng, 3), sw = 1 + (int)pr_rng_below(&rng, 3);
         int dh = 1 + (int)pr_rng_below(&rng, 2), dw = 1 + (int)pr_rng_below(&rng, 2);
         int pad[4], h = 5 + (int)pr_rng_below(&rng, 3), w = 5 + (int)pr_rng_below(&rng, 3);
         for (int i = 0; i < 4; i++)
             pad[i] = (int)pr_rng_below(&rng, (uint32_t)(i % 2 ? kw : kh));
         bool padded = pr_rng_below(&rng, 2), up = pr_rng_below(&rng, 2);
-        op_case conv = {"random conv", PR_OP_CONV, {IMAGE(2, h, w), KERNEL(2 * group, 2 / group, kh, kw), VECTOR(2 * group)}, "nnn",
+        op_case conv = {"random conv", PR_OP_CONV,
+                        {IMAGE(2, h, w), KERNEL(2 * group, 2 / group, kh, kw), VECTOR(2 * group)}, "nnn",
                         .attrs = CONV_ATTRS(group, sh, sw, dh, dw, pad[0], pad[1], pad[2], pad[3], kh, kw, 0, 0)};
         op_case max = {"random max pool", PR_OP_MAX_POOL, {IMAGE(1, h, w)}, "d",
                        .attrs = POOL_ATTRS(kh, kw, sh, sw, dh, dw, pad[0], pad[1], pad[2], pad[3], false, up, 0, 0)};
@@ -226,14 +229,15 @@ static void ties_go_to_the_first(void **state)
     release(&p);
 }
 
-/* Gradient of a gradient through a small network of linear and piecewise linear operators: d/dx and d/dw of <v, d<seed, logits>/dx>. */
+/* Gradient of a gradient, <v, d<seed, logits>/dx>, through a small network of (piecewise) linear operators. */
 static void second_derivative(void **state)
 {
     (void)state;
     struct problem p = {.name = "second derivative", .inputs = 4, .seed = -1};
     int32_t weight;
     pr_value v, grad, seed;
-    pr_attrs conv = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 0, 0), pool = POOL_ATTRS(2, 2, 2, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
+    pr_attrs conv = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 0, 0);
+    pr_attrs pool = POOL_ATTRS(2, 2, 2, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
     OK(pr_graph_create(ctx, &p.graph));
     OK(pr_weights_create(ctx, &p.weights));
     OK(pr_graph_input(ctx, p.graph, "x", (pr_dims)IMAGE(2, 4, 4), &p.in[0]));
@@ -254,7 +258,8 @@ static void second_derivative(void **state)
         fill_normal(p.data[i], count_of(&p, p.in[i]), (uint64_t)(200 + i));
     }
     differentiate_all(&p, 0);
-    /* The kinks of the activation are crossed by some of the steps of x and of the kernel; the GEMM's weights and the first seed are clear of them. */
+    /* Some of the steps of x and of the kernel cross the activation's kink; the GEMM's weights and the first seed are
+     * clear of it. */
     check_input(&p, 2);
     check_input(&p, 3);
     assert_true(p.grads[0] >= 0 && p.grads[1] >= 0);

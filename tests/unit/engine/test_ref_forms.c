@@ -71,7 +71,8 @@ static pr_value tensor(struct net *n, pr_dims dims, bool positive)
 static pr_value batch_norm(struct net *n, pr_value x)
 {
     pr_dims channels = {1, {n->graph->values[x].dims.dim[1]}};
-    pr_value in[5] = {x, tensor(n, channels, false), tensor(n, channels, false), tensor(n, channels, false), tensor(n, channels, true)};
+    pr_value in[5] = {x, tensor(n, channels, false), tensor(n, channels, false), tensor(n, channels, false),
+                      tensor(n, channels, true)};
     return node(n, PR_OP_BATCH_NORM, &(pr_attrs){.bn = {1e-3f, 0.9f}}, in, 5);
 }
 
@@ -114,7 +115,7 @@ static void logits(const pr_graph *graph, const pr_weights *weights, float *out)
     OK(pr_ref_run(ctx, graph, weights, BATCH, &feed, 1, &graph->logits, 1, &out, 0, 0));
 }
 
-/* Both inference forms equal the network; with folding `affine` ChannelAffine and no batch norm are left, and `nodes` nodes. */
+/* Both inference forms equal the network; folding leaves `affine` ChannelAffine, no batch norm, and `nodes` nodes. */
 static void check(struct net *n, int affine, size_t nodes)
 {
     float expected[BATCH * CLASSES], found[BATCH * CLASSES], scale = 1;
@@ -152,7 +153,7 @@ static void after_conv_and_gemm(void **state)
     struct net n = empty_net();
     pr_value v = relu(&n, batch_norm(&n, conv(&n, n.graph->input)));
     n.graph->logits = batch_norm(&n, gemm(&n, flatten(&n, v), CLASSES));
-    check(&n, 0, 3);                                                 /* conv, relu, gemm */
+    check(&n, 0, 3);                        /* conv, relu, gemm */
 }
 
 static void before_conv(void **state)
@@ -172,7 +173,7 @@ static void before_gemm(void **state)
     v = node(&n, PR_OP_DROPOUT, &(pr_attrs){.dropout = {0.5f, 1}}, &v, 1);
     v = batch_norm(&n, relu(&n, gemm(&n, flatten(&n, v), 5)));
     n.graph->logits = gemm(&n, v, CLASSES);
-    check(&n, 0, 5);                                                 /* conv, relu, gemm, relu, gemm */
+    check(&n, 0, 5);                        /* conv, relu, gemm, relu, gemm */
 }
 
 static void shared_tensors_and_values(void **state)
@@ -181,8 +182,8 @@ static void shared_tensors_and_values(void **state)
     struct net n = empty_net();
     pr_value w = tensor(&n, (pr_dims)KERNEL(2, 2, 3, 3), false), b = tensor(&n, (pr_dims)VECTOR(2), false);
     pr_value once = batch_norm(&n, conv_with(&n, n.graph->input, w, b));
-    pr_value twice = batch_norm(&n, conv_with(&n, relu(&n, once), w, b));          /* the same kernel, other statistics */
-    pr_value plain = conv(&n, twice), normed = batch_norm(&n, plain);              /* read by the norm and by the sum */
+    pr_value twice = batch_norm(&n, conv_with(&n, relu(&n, once), w, b));  /* the same kernel, other statistics */
+    pr_value plain = conv(&n, twice), normed = batch_norm(&n, plain);      /* read by the norm and by the sum */
     pr_value sum = node(&n, PR_OP_ADD, NULL, (pr_value[]){plain, normed}, 2);
     n.graph->logits = gemm(&n, sum, CLASSES);
     check(&n, 1, 7);
@@ -195,7 +196,7 @@ static void on_the_image_and_in_a_row(void **state)
     pr_value v = batch_norm(&n, batch_norm(&n, n.graph->input));
     v = node(&n, PR_OP_IDENTITY, NULL, &v, 1);
     n.graph->logits = batch_norm(&n, batch_norm(&n, gemm(&n, v, CLASSES)));
-    check(&n, 2, 3);                                                 /* affine, GEMM with the norms on both sides, affine */
+    check(&n, 2, 3);                        /* affine, GEMM with the norms on both sides, affine */
 }
 
 static void residual_and_averaged(void **state)
@@ -207,7 +208,7 @@ static void residual_and_averaged(void **state)
     pr_value v = relu(&n, node(&n, PR_OP_ADD, NULL, (pr_value[]){stem, branch}, 2));
     v = node(&n, PR_OP_GLOBAL_AVERAGE_POOL, NULL, &v, 1);
     n.graph->logits = gemm(&n, batch_norm(&n, flatten(&n, v)), CLASSES);
-    check(&n, 0, 9);                                                 /* conv, relu, conv, relu, conv, add, relu, mean, GEMM; the flatten went too */
+    check(&n, 0, 9);                        /* three convs, three relus, add, mean, GEMM; the flatten went too */
 }
 
 int main(void)

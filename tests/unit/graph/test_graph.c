@@ -97,7 +97,8 @@ static struct net small_net(void)
     v = batch_norm(&n, "bn3", 3, v);
     v = node(&n, PR_OP_DROPOUT, "drop", &(pr_attrs){.dropout = {0.5f, 1}}, &v, 1);
     v = node(&n, PR_OP_RESHAPE, "flatten", &(pr_attrs){.shape = {ROWS(12)}}, &v, 1);
-    g->logits = node(&n, PR_OP_GEMM, "gemm", NULL, (pr_value[]){v, weight(&n, "w3", PR_WEIGHT_KERNEL, (pr_dims)MATRIX(4, 12))}, 2);
+    g->logits = node(&n, PR_OP_GEMM, "gemm", NULL,
+                     (pr_value[]){v, weight(&n, "w3", PR_WEIGHT_KERNEL, (pr_dims)MATRIX(4, 12))}, 2);
     OK(pr_graph_check(ctx, g, n.weights));
     return n;
 }
@@ -110,7 +111,7 @@ static int count_op(const pr_graph *graph, pr_op op)
     return count;
 }
 
-/* ---- building ---------------------------------------------------------------------------------------------------------- */
+/* ---- building --------------------------------------------------------------------------------------------------- */
 
 static void names_are_unique(void **state)
 {
@@ -134,23 +135,33 @@ static void malformed_nodes_are_refused(void **state)
 {
     (void)state;
     static const op_case bad[] = {
-        {"wrong channels", PR_OP_CONV, {IMAGE(3, 6, 6), KERNEL(4, 2, 3, 3)}, .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
-        {"wrong groups", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 2, 3, 3)}, .attrs = CONV_ATTRS(2, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
-        {"no groups", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)}, .attrs = CONV_ATTRS(0, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
-        {"zero stride", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)}, .attrs = CONV_ATTRS(1, 0, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
-        {"negative pad", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)}, .attrs = CONV_ATTRS(1, 1, 1, 1, 1, -1, 0, 0, 0, 3, 3, 0, 0)},
-        {"large kernel", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 9, 9)}, .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 9, 9, 0, 0)},
-        {"kernel attribute", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)}, .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 5, 0, 0)},
+        {"wrong channels", PR_OP_CONV, {IMAGE(3, 6, 6), KERNEL(4, 2, 3, 3)},
+         .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
+        {"wrong groups", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 2, 3, 3)},
+         .attrs = CONV_ATTRS(2, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
+        {"no groups", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)},
+         .attrs = CONV_ATTRS(0, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
+        {"zero stride", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)},
+         .attrs = CONV_ATTRS(1, 0, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
+        {"negative pad", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)},
+         .attrs = CONV_ATTRS(1, 1, 1, 1, 1, -1, 0, 0, 0, 3, 3, 0, 0)},
+        {"large kernel", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 9, 9)},
+         .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 9, 9, 0, 0)},
+        {"kernel attribute", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)},
+         .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 5, 0, 0)},
         {"huge dilation", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3)},
          .attrs = CONV_ATTRS(1, 1, 1, INT32_MAX, 1, INT32_MAX, 0, 0, 0, 3, 3, 0, 0)},
-        {"wrong bias", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3), VECTOR(4)}, .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
-        {"rows into conv", PR_OP_CONV, {ROWS(9), KERNEL(3, 4, 3, 3)}, .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
+        {"wrong bias", PR_OP_CONV, {IMAGE(4, 6, 6), KERNEL(3, 4, 3, 3), VECTOR(4)},
+         .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
+        {"rows into conv", PR_OP_CONV, {ROWS(9), KERNEL(3, 4, 3, 3)},
+         .attrs = CONV_ATTRS(1, 1, 1, 1, 1, 0, 0, 0, 0, 3, 3, 0, 0)},
         {"wrong row", PR_OP_GEMM, {ROWS(5), MATRIX(3, 4)}},
         {"gemm without weights", PR_OP_GEMM, {ROWS(5)}},
         {"too many inputs", PR_OP_RELU, {ROWS(5), ROWS(5)}},
         {"short statistics", PR_OP_BATCH_NORM, {IMAGE(3, 2, 2), VECTOR(3), VECTOR(3), VECTOR(2), VECTOR(3)}},
         {"softmax over rows", PR_OP_SOFTMAX, {IMAGE(3, 2, 2)}, .attrs = {.axis = {1}}},
-        {"pad beyond window", PR_OP_MAX_POOL, {IMAGE(1, 6, 6)}, .attrs = POOL_ATTRS(2, 2, 2, 2, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0)},
+        {"pad beyond window", PR_OP_MAX_POOL, {IMAGE(1, 6, 6)},
+         .attrs = POOL_ATTRS(2, 2, 2, 2, 1, 1, 2, 0, 0, 0, 0, 0, 0, 0)},
         {"no broadcast", PR_OP_ADD, {IMAGE(3, 2, 2), VECTOR(3)}},
         {"batch against batch", PR_OP_MUL, {IMAGE(3, 2, 2), ROWS(2)}},
         {"wrong count", PR_OP_RESHAPE, {IMAGE(3, 2, 2)}, .attrs = {.shape = {ROWS(11)}}},
@@ -159,7 +170,8 @@ static void malformed_nodes_are_refused(void **state)
         {"no permutation", PR_OP_TRANSPOSE, {IMAGE(3, 2, 2)}, .attrs = {.perm = {{0, 1, 1, 2}}}},
         {"batch moved", PR_OP_TRANSPOSE, {IMAGE(3, 2, 2)}, .attrs = {.perm = {{1, 0, 2, 3}}}},
         {"cropped to nothing", PR_OP_PAD, {IMAGE(3, 2, 2)}, .attrs = {.pad = {{-1, 0, -1, 0}, 0}}},
-        {"padded beyond measure", PR_OP_PAD, {IMAGE(3, 2, 2)}, .attrs = {.pad = {{INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX}, 0}}},
+        {"padded beyond measure", PR_OP_PAD, {IMAGE(3, 2, 2)},
+         .attrs = {.pad = {{INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX}, 0}}},
         {"all dropped", PR_OP_DROPOUT, {ROWS(3)}, .attrs = {.dropout = {1, 0}}},
         {"gradient of another shape", PR_OP_RELU_GRAD, {ROWS(3), ROWS(4)}},
     };
@@ -204,7 +216,7 @@ static void check_finds_damage(void **state)
     free_net(&n);
 }
 
-/* ---- passes ------------------------------------------------------------------------------------------------------------ */
+/* ---- passes ----------------------------------------------------------------------------------------------------- */
 
 static void clone_is_equal_and_apart(void **state)
 {
@@ -313,7 +325,7 @@ static void inference_form(void **state)
     assert_int_equal(plain->node_count, n.graph->node_count - 2);    /* dropout and flatten */
     OK(pr_graph_to_inference(ctx, n.graph, n.weights, true, &folded, &weights));
     OK(pr_graph_check(ctx, folded, weights));
-    /* bn1 stands before a padding convolution: exact only as scale and shift. bn2 folds into conv2, bn3 into the GEMM. */
+    /* bn1 stands before a padding convolution: exact only as scale and shift. bn2 folds into conv2, bn3 into gemm. */
     assert_int_equal(count_op(folded, PR_OP_BATCH_NORM), 0);
     assert_int_equal(count_op(folded, PR_OP_CHANNEL_AFFINE), 1);
     assert_int_equal(folded->node_count, 6);
@@ -386,7 +398,7 @@ static void every_allocation_fails(void **state)
     free_net(&n);
 }
 
-/* ---- weights ----------------------------------------------------------------------------------------------------------- */
+/* ---- weights ---------------------------------------------------------------------------------------------------- */
 
 static void weights_store(void **state)
 {
@@ -410,7 +422,8 @@ static void weights_store(void **state)
     assert_int_equal(weights->version, 1);
     pr_weights_changed(weights);
     assert_int_equal(weights->version, 2);
-    assert_int_equal(pr_weights_add(ctx, weights, "big", PR_WEIGHT_KERNEL, 2, (int64_t[]){INT64_MAX, 2}, &a), PARRY_INVALID);
+    assert_int_equal(pr_weights_add(ctx, weights, "big", PR_WEIGHT_KERNEL, 2, (int64_t[]){INT64_MAX, 2}, &a),
+                     PARRY_INVALID);
     assert_int_equal(pr_weights_add(ctx, weights, "deep", PR_WEIGHT_KERNEL, 7, (int64_t[7]){1}, &a), PARRY_UNSUPPORTED);
     assert_int_equal(weights->count, 2);
     pr_weights_free(weights);
