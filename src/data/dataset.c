@@ -248,26 +248,34 @@ static parry_status write_words(parry_ctx *ctx, const parry_dataset *dataset, FI
     return PARRY_OK;
 }
 
+static const struct {
+    const char *name;
+    parry_status (*write)(parry_ctx *, const parry_dataset *, FILE *);
+} parts[] = {{"images.npy", write_pixels}, {"labels.npy", write_labels}, {"dataset.json", write_words}};
+
+static parry_status begin_part(parry_ctx *ctx, const char *folder, const char *name, pr_output *output)
+{
+    char *path;
+    TRY(pr_path_join(ctx, folder, name, &path));
+    parry_status status = pr_output_begin(ctx, path, output);
+    pr_free(path);
+    return status;
+}
+
+/* All parts are complete before any appears under its name. */
 parry_status parry_dataset_write(parry_ctx *ctx, const parry_dataset *dataset, const char *path)
 {
-    static const struct {
-        const char *name;
-        parry_status (*write)(parry_ctx *, const parry_dataset *, FILE *);
-    } parts[] = {{"images.npy", write_pixels}, {"labels.npy", write_labels}, {"dataset.json", write_words}};
+    pr_output outputs[PR_COUNT(parts)] = {0};
+    parry_status status;
     TRY(pr_make_folder(ctx, path));
     for (size_t i = 0; i < PR_COUNT(parts); i++) {
-        char *name;
-        pr_output output;
-        TRY(pr_path_join(ctx, path, parts[i].name, &name));
-        parry_status status = pr_output_begin(ctx, name, &output);
-        pr_free(name);
-        TRY(status);
-        status = parts[i].write(ctx, dataset, output.stream);
-        if (status != PARRY_OK) {
-            pr_output_abort(&output);
-            return status;
-        }
-        TRY(pr_output_commit(ctx, &output));
+        TRY_TO(out, begin_part(ctx, path, parts[i].name, &outputs[i]));
+        TRY_TO(out, parts[i].write(ctx, dataset, outputs[i].stream));
     }
-    return PARRY_OK;
+    for (size_t i = 0; i < PR_COUNT(parts); i++)
+        TRY_TO(out, pr_output_commit(ctx, &outputs[i]));
+out:
+    for (size_t i = 0; i < PR_COUNT(parts); i++)
+        pr_output_abort(&outputs[i]);
+    return status;
 }

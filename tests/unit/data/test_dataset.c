@@ -1,0 +1,287 @@
+/* Data sets as objects: what goes in comes out, subsets share and outlive, writing and reading again loses nothing, and every failed allocation is
+ * survived. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "data/data.h"
+#include "data/digits.h"
+#include "scratch.h"
+
+enum { N = 6, C = 3, H = 4, W = 5, ROW = C * H * W };
+
+static float pixels[N * ROW];
+static const int32_t labels[N] = {0, 3, 1, 1, 2, 0};
+
+static int setup(void **state)
+{
+    pr_rng rng = pr_rng_init(2, PR_STREAM_TEST, 0);
+    for (int i = 0; i < N * ROW; i++)
+        pixels[i] = pr_rng_uniform(&rng, -0.1f, 1.1f); /* an attack without clipping leaves [0,1] */
+    return scratch_setup(state);
+}
+
+static parry_dataset *create(parry_ctx *ctx)
+{
+    parry_dataset *made;
+    assert_int_equal(parry_dataset_create(ctx, pixels, labels, N, C, H, W, 5, &made), PARRY_OK);
+    return made;
+}
+
+static void assert_same(const parry_dataset *a, const parry_dataset *b)
+{
+    const parry_dataset_info *left = parry_dataset_describe(a), *right = parry_dataset_describe(b);
+    assert_int_equal(left->count, right->count);
+    assert_int_equal(left->classes, right->classes);
+    assert_true(left->channels == right->channels && left->height == right->height && left->width == right->width);
+    assert_memory_equal(parry_dataset_labels(a), parry_dataset_labels(b), (size_t)left->count * sizeof(int32_t));
+    size_t row = (size_t)left->channels * (size_t)left->height * (size_t)left->width;
+    float *x = malloc(row * sizeof *x), *y = malloc(row * sizeof *y);
+    for (int64_t i = 0; i < left->count; i++) {
+        parry_dataset_images(a, i, 1, x);
+        parry_dataset_images(b, i, 1, y);
+        assert_memory_equal(x, y, row * sizeof *x);
+    }
+    free(x);
+    free(y);
+}
+
+static void test_create_and_first(void **state)
+{
+    parry_ctx *ctx = *state;
+    parry_dataset *all = create(ctx), *few, *same;
+    float copied[2 * ROW];
+    const parry_dataset_info *info = parry_dataset_describe(all);
+    assert_int_equal(info->count, N);
+    assert_int_equal(info->classes, 5);
+    assert_string_equal(info->split, "all");
+    assert_null(info->class_names);
+    assert_null(info->note);
+    assert_int_equal(strlen(info->sha256), 64);
+    assert_memory_equal(parry_dataset_labels(all), labels, sizeof labels);
+
+    assert_int_equal(parry_dataset_first(ctx, all, 4, &few), PARRY_OK);
+    assert_int_equal(parry_dataset_first(ctx, all, 0, &same), PARRY_OK);
+    assert_same(all, same);
+    parry_dataset_free(same);
+    assert_int_equal(parry_dataset_first(ctx, all, N + 1, &same), PARRY_OK);
+    assert_int_equal(parry_dataset_describe(same)->count, N);
+    parry_dataset_free(same);
+    assert_int_equal(parry_dataset_first(ctx, all, -1, &same), PARRY_INVALID);
+    parry_dataset_free(all); /* the subset lives on */
+    assert_int_equal(parry_dataset_describe(few)->count, 4);
+    parry_dataset_images(few, 2, 2, copied);
+    assert_memory_equal(copied, pixels + 2 * ROW, sizeof copied);
+    parry_dataset_free(few);
+    parry_dataset_free(NULL);
+}
+
+static void test_create_refusals(void **state)
+{
+    parry_ctx *ctx = *state;
+    parry_dataset *made;
+    float spoilt[N * ROW];
+    int32_t wrong[N];
+    assert_int_equal(parry_dataset_create(ctx, pixels, labels, N, C, H, W, 3, &made), PARRY_INVALID);
+    assert_string_equal(parry_ctx_error(ctx), "label 1 is 3; expected 0 to 2");
+    memcpy(wrong, labels, sizeof wrong);
+    wrong[5] = -1;
+    assert_int_equal(parry_dataset_create(ctx, pixels, wrong, N, C, H, W, 4, &made), PARRY_INVALID);
+    assert_int_equal(parry_dataset_create(ctx, pixels, labels, 0, C, H, W, 4, &made), PARRY_INVALID);
+    assert_int_equal(parry_dataset_create(ctx, pixels, labels, INT64_MAX, C, H, W, 4, &made), PARRY_INVALID);
+    assert_int_equal(parry_dataset_create(ctx, pixels, labels, N, C, H, W, 0, &made), PARRY_INVALID);
+    memcpy(spoilt, pixels, sizeof spoilt);
+    spoilt[4 * ROW + 7] = NAN;
+    assert_int_equal(parry_dataset_create(ctx, spoilt, labels, N, C, H, W, 4, &made), PARRY_NUMERIC);
+    assert_string_equal(parry_ctx_error(ctx), "image 4 has a pixel that is not finite");
+    assert_null(made);
+}
+
+static void test_hash_covers_pixels_and_labels(void **state)
+{
+    parry_ctx *ctx = *state;
+    parry_dataset *a = create(ctx), *b;
+    int32_t other[N];
+    memcpy(other, labels, sizeof other);
+    assert_int_equal(parry_dataset_create(ctx, pixels, other, N, C, H, W, 5, &b), PARRY_OK);
+    assert_string_equal(parry_dataset_describe(a)->sha256, parry_dataset_describe(b)->sha256);
+    parry_dataset_free(b);
+    other[N - 1] = 1;
+    assert_int_equal(parry_dataset_create(ctx, pixels, other, N, C, H, W, 5, &b), PARRY_OK);
+    assert_string_not_equal(parry_dataset_describe(a)->sha256, parry_dataset_describe(b)->sha256);
+    parry_dataset_free(b);
+    parry_dataset_free(a);
+}
+
+/* The number of classes, their names and the caveat come back too. */
+static void test_write_and_open(void **state)
+{
+    parry_ctx *ctx = *state;
+    parry_dataset *made = create(ctx), *read;
+    char *folder = scratch_path("deep/written");
+    assert_int_equal(parry_dataset_write(ctx, made, folder), PARRY_OK);
+    assert_int_equal(parry_dataset_open(ctx, folder, PARRY_TEST, &read), PARRY_OK);
+    assert_same(made, read);
+    assert_string_equal(parry_dataset_describe(read)->sha256, parry_dataset_describe(made)->sha256);
+    parry_dataset_free(read);
+    parry_dataset_free(made);
+
+    assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TEST, &read), PARRY_OK);
+    assert_int_equal(parry_dataset_first(ctx, read, 30, &made), PARRY_OK);
+    assert_int_equal(parry_dataset_write(ctx, made, folder), PARRY_OK);
+    parry_dataset_free(read);
+    assert_int_equal(parry_dataset_open(ctx, folder, PARRY_TEST, &read), PARRY_OK);
+    assert_same(made, read);
+    assert_string_equal(parry_dataset_describe(read)->note, parry_dataset_describe(made)->note);
+    assert_string_equal(parry_dataset_describe(read)->class_names[9], "9");
+    parry_dataset_free(read);
+    parry_dataset_free(made);
+    free(folder);
+}
+
+static void test_written_folder_spoilt(void **state)
+{
+    parry_ctx *ctx = *state;
+    static const struct {
+        const char *json;
+        parry_status status;
+        const char *says;
+    } cases[] = {
+        {"{\"classes\": 4}", PARRY_OK, ""},
+        {"{\"classes\": 3}", PARRY_FORMAT, "labels.npy: label 1 is 3; expected 0 to 2"},
+        {"{\"classes\": 0}", PARRY_FORMAT, "\"classes\""},
+        {"{\"classes\": 99999999}", PARRY_FORMAT, "\"classes\""},
+        {"{\"classes\": \"4\"}", PARRY_FORMAT, "\"classes\""},
+        {"[1]", PARRY_FORMAT, "\"classes\""},
+        {"{\"classes\": 4, \"class_names\": [\"a\"]}", PARRY_FORMAT, "list of 4 names"},
+        {"{\"classes\": 4, \"class_names\": [\"a\", \"b\", 3, \"d\"]}", PARRY_FORMAT, "not a text"},
+        {"{\"classes\": 4", PARRY_FORMAT, "not valid JSON"},
+    };
+    parry_dataset *made = create(ctx), *read;
+    char *folder = scratch_path("spoilt"), *labels_path = scratch_path("spoilt/labels.npy");
+    assert_int_equal(parry_dataset_write(ctx, made, folder), PARRY_OK);
+    parry_dataset_free(made);
+    for (size_t i = 0; i < PR_COUNT(cases); i++) {
+        free(scratch_file("spoilt/dataset.json", cases[i].json, strlen(cases[i].json)));
+        assert_int_equal(parry_dataset_open(ctx, folder, PARRY_TEST, &read), cases[i].status);
+        if (cases[i].status != PARRY_OK)
+            assert_non_null(strstr(parry_ctx_error(ctx), cases[i].says));
+        parry_dataset_free(read);
+    }
+    free(scratch_file("spoilt/dataset.json", "{\"classes\": 4}", 14));
+    unlink(labels_path);
+    assert_int_equal(parry_dataset_open(ctx, folder, PARRY_TEST, &read), PARRY_NOT_FOUND);
+    assert_non_null(strstr(parry_ctx_error(ctx), "spoilt/labels.npy"));
+    free(labels_path);
+    free(folder);
+}
+
+static void test_unwritable(void **state)
+{
+    parry_ctx *ctx = *state;
+    parry_dataset *made = create(ctx);
+    char *file = scratch_file("file", "", 0), *below = scratch_path("file/x");
+    assert_int_equal(parry_dataset_write(ctx, made, below), PARRY_IO);
+    free(file);
+    free(below);
+    parry_dataset_free(made);
+}
+
+/* The same digits whoever draws them, with however many threads; the splits share none. */
+static void test_digits(void **state)
+{
+    (void)state;
+    parry_dataset *one[2], *many;
+    for (int threads = 1; threads <= 3; threads += 2) {
+        parry_ctx *ctx;
+        assert_int_equal(parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .threads = threads, .seed = (uint64_t)threads},
+                                          &ctx), PARRY_OK);
+        if (threads == 1) {
+            assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TEST, &one[0]), PARRY_OK);
+            assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TRAIN, &one[1]), PARRY_OK);
+        } else {
+            assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TEST, &many), PARRY_OK);
+        }
+        parry_ctx_free(ctx);
+    }
+    assert_same(one[0], many);
+    const parry_dataset_info *test = parry_dataset_describe(one[0]), *train = parry_dataset_describe(one[1]);
+    assert_string_equal(test->sha256, parry_dataset_describe(many)->sha256);
+    assert_int_equal(test->count, 10000);
+    assert_int_equal(train->count, 60000);
+    assert_string_equal(test->origin, "built-in");
+    assert_string_equal(test->split, "test");
+    assert_non_null(strstr(test->note, "not MNIST"));
+    float a[784], b[784];
+    for (int i = 0; i < 1000; i++) {
+        parry_dataset_images(one[0], i, 1, a);
+        parry_dataset_images(one[1], i, 1, b);
+        assert_memory_not_equal(a, b, sizeof a);
+    }
+    parry_dataset_free(one[0]);
+    parry_dataset_free(one[1]);
+    parry_dataset_free(many);
+}
+
+static int always_cancelled(void *user)
+{
+    (void)user;
+    return 1;
+}
+
+static void test_digits_can_be_cancelled(void **state)
+{
+    (void)state;
+    parry_ctx *ctx;
+    parry_dataset *read;
+    assert_int_equal(parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .cancelled = always_cancelled}, &ctx), PARRY_OK);
+    assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TRAIN, &read), PARRY_CANCELLED);
+    assert_null(read);
+    parry_ctx_free(ctx);
+}
+
+/* Whichever allocation fails, opening, cutting and writing report it and leak nothing (the sanitizer watches). */
+static void test_memory_failures(void **state)
+{
+    parry_ctx *ctx = *state;
+    parry_dataset *made = create(ctx);
+    char *folder = scratch_path("memory");
+    assert_int_equal(parry_dataset_write(ctx, made, folder), PARRY_OK);
+    static const char words[] = "{\"classes\": 4, \"note\": \"n\", \"class_names\": [\"a\", \"b\", \"c\", \"d\"]}";
+    free(scratch_file("memory/dataset.json", words, sizeof words - 1));
+    char *second = scratch_path("memory-again");
+    parry_status status = PARRY_NO_MEMORY;
+    int failed = 0;
+    for (; status != PARRY_OK && failed < 200; failed++) {
+        parry_dataset *read = NULL, *few = NULL;
+        pr_alloc_fail_at(failed + 1);
+        status = parry_dataset_open(ctx, folder, PARRY_TEST, &read);
+        if (status == PARRY_OK)
+            status = parry_dataset_first(ctx, read, 2, &few);
+        if (status == PARRY_OK)
+            status = parry_dataset_write(ctx, few, second);
+        assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
+        parry_dataset_free(read);
+        parry_dataset_free(few);
+    }
+    pr_alloc_fail_at(0);
+    assert_true(failed > 20 && failed < 200);
+    parry_dataset_free(made);
+    free(folder);
+    free(second);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_create_and_first), cmocka_unit_test(test_create_refusals), cmocka_unit_test(test_hash_covers_pixels_and_labels),
+        cmocka_unit_test(test_write_and_open), cmocka_unit_test(test_written_folder_spoilt), cmocka_unit_test(test_unwritable),
+        cmocka_unit_test(test_digits), cmocka_unit_test(test_digits_can_be_cancelled), cmocka_unit_test(test_memory_failures),
+    };
+    return cmocka_run_group_tests(tests, setup, scratch_teardown);
+}

@@ -1,0 +1,483 @@
+/* The downloader against a small server on the loopback interface that can serve, break off, ignore ranges, lie, redirect and be missing. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "data/data.h"
+#include "scratch.h"
+
+enum { SIZE = 200000, PIECE = 60000 };
+
+typedef enum behaviour {
+    SERVE,          /* ranges are honoured */
+    DROP,           /* each answer ends after `piece` bytes, the connection with it */
+    NO_RANGES,      /* the whole file, whatever was asked for */
+    WRONG_RANGE,    /* 206, but from the start */
+    WRONG_BYTES,
+    TOO_LONG,
+    MISSING,
+    REDIRECT,       /* to "/again/NAME", which is served */
+    REDIRECT_FOREVER,
+    REDIRECT_TO_FILE,
+} behaviour;
+
+typedef struct server {
+    int listener;
+    pthread_t thread;
+    char url[64];
+    behaviour does;
+    const uint8_t *content;
+    size_t size, piece;
+    atomic_int requests;
+    atomic_long sent;            /* bytes of content, over all requests */
+    atomic_ulong first_range;    /* where the first request that asked for a range started */
+} server;
+
+static void send_all(int socket_, const void *data, size_t size)
+{
+    for (const char *at = data; size > 0;) {
+        ssize_t sent = send(socket_, at, size, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return;
+        at += sent;
+        size -= (size_t)sent;
+    }
+}
+
+static void send_head(int socket_, const char *status, size_t length, const char *more)
+{
+    char head[512];
+    int size = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n", status, length, more);
+    send_all(socket_, head, (size_t)size);
+}
+
+static void send_content(server *s, int socket_, size_t start)
+{
+    bool partial = start > 0 && s->does != NO_RANGES;
+    size_t from = start * (partial && s->does != WRONG_RANGE), length = s->size - from;
+    char range[128] = "";
+    if (partial)
+        snprintf(range, sizeof range, "Content-Range: bytes %zu-%zu/%zu\r\n", from, s->size - 1, s->size);
+    send_head(socket_, partial ? "206 Partial Content" : "200 OK", length + (s->does == TOO_LONG), range);
+    size_t now = s->does == DROP ? PR_MIN(length, s->piece) : length;
+    uint8_t *copy = malloc(now + 1);
+    memcpy(copy, s->content + from, now);
+    if (s->does == WRONG_BYTES)
+        copy[now / 2] ^= 1;
+    send_all(socket_, copy, now + (s->does == TOO_LONG));
+    atomic_fetch_add(&s->sent, (long)now);
+    free(copy);
+}
+
+static void answer(server *s, int socket_, const char *request)
+{
+    const char *range = strstr(request, "Range: bytes=");
+    size_t start = range ? strtoul(range + 13, NULL, 10) : 0;
+    if (start > 0 && s->first_range == 0)
+        s->first_range = start;
+    bool again = strncmp(request, "GET /again/", 11) == 0;
+    if (s->does == MISSING)
+        send_head(socket_, "404 Not Found", 0, "");
+    else if (s->does == REDIRECT_FOREVER || (s->does == REDIRECT && !again))
+        send_head(socket_, "302 Found", 0, "Location: /again/file.bin\r\n");
+    else if (s->does == REDIRECT_TO_FILE)
+        send_head(socket_, "302 Found", 0, "Location: file:///etc/hostname\r\n");
+    else
+        send_content(s, socket_, start);
+}
+
+static void *serve(void *arg)
+{
+    server *s = arg;
+    for (int client; (client = accept(s->listener, NULL, NULL)) >= 0; close(client)) {
+        char request[4096];
+        size_t have = 0;
+        ssize_t got;
+        request[0] = '\0';
+        while (!strstr(request, "\r\n\r\n") && (got = recv(client, request + have, sizeof request - 1 - have, 0)) > 0)
+            request[have += (size_t)got] = '\0';
+        if (have == 0)
+            continue;
+        atomic_fetch_add(&s->requests, 1);
+        answer(s, client, request);
+        shutdown(client, SHUT_WR);
+        while (recv(client, request, sizeof request, 0) > 0)
+            ;
+    }
+    return NULL;
+}
+
+static void start(server *s, behaviour does, const uint8_t *bytes, size_t size)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    *s = (server){.does = does, .content = bytes, .size = size, .piece = PIECE};
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s->listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(s->listener, 8), 0);
+    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&address, &length), 0);
+    snprintf(s->url, sizeof s->url, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
+}
+
+static void stop(server *s)
+{
+    shutdown(s->listener, SHUT_RDWR);
+    pthread_join(s->thread, NULL);
+    close(s->listener);
+}
+
+/* ---- what is fetched --------------------------------------------------------------------------------------------------- */
+
+static uint8_t content[SIZE];
+static char content_hash[PR_SHA256_HEX];
+static const pr_remote_file file = {"file.bin", SIZE, content_hash};
+
+static int setup(void **state)
+{
+    static const char *const proxies[] = {"http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"};
+    for (size_t i = 0; i < PR_COUNT(proxies); i++)
+        unsetenv(proxies[i]);
+    pr_rng rng = pr_rng_init(4, PR_STREAM_TEST, 0);
+    for (int i = 0; i < SIZE; i++)
+        content[i] = (uint8_t)pr_rng_u32(&rng);
+    pr_sha256(content, SIZE, content_hash);
+    return scratch_setup(state);
+}
+
+/* The folder without files of the test before. */
+static int clear(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"file.bin", "file.bin.part"};
+    for (size_t i = 0; i < PR_COUNT(names); i++) {
+        char *path = scratch_path(names[i]);
+        unlink(path);
+        free(path);
+    }
+    return 0;
+}
+
+static parry_status fetch(parry_ctx *ctx, const char *first, const char *second)
+{
+    const char *const mirrors[] = {first, second, NULL};
+    return pr_fetch_file(ctx, &(pr_fetch_task){.what = "fetch test", .mirrors = mirrors, .allow_http = true, .total = SIZE}, &file, scratch_folder);
+}
+
+static parry_status fetch_from(parry_ctx *ctx, behaviour does)
+{
+    server s;
+    start(&s, does, content, SIZE);
+    parry_status status = fetch(ctx, s.url, NULL);
+    stop(&s);
+    return status;
+}
+
+static bool have(const char *name)
+{
+    char *path = scratch_path(name);
+    bool there = pr_file_exists(path);
+    free(path);
+    return there;
+}
+
+static void assert_complete(parry_ctx *ctx)
+{
+    char *path = scratch_path("file.bin");
+    uint8_t *data;
+    size_t size;
+    assert_int_equal(pr_file_read(ctx, path, SIZE, &data, &size), PARRY_OK);
+    assert_int_equal(size, SIZE);
+    assert_memory_equal(data, content, SIZE);
+    pr_free(data);
+    free(path);
+    assert_false(have("file.bin.part"));
+}
+
+static void assert_says(parry_ctx *ctx, const char *words)
+{
+    if (!strstr(parry_ctx_error(ctx), words))
+        fail_msg("'%s' is not in: %s", words, parry_ctx_error(ctx));
+}
+
+/* ---- tests --------------------------------------------------------------------------------------------------------------- */
+
+static void test_plain(void **state)
+{
+    parry_ctx *ctx = *state;
+    server s;
+    start(&s, SERVE, content, SIZE);
+    assert_int_equal(fetch(ctx, s.url, NULL), PARRY_OK);
+    assert_complete(ctx);
+    assert_int_equal(fetch(ctx, s.url, NULL), PARRY_OK); /* there already: nothing is asked for */
+    assert_int_equal(s.requests, 1);
+    stop(&s);
+}
+
+/* A connection that breaks is continued where it broke: no byte is sent twice. */
+static void test_broken_connection_is_continued(void **state)
+{
+    parry_ctx *ctx = *state;
+    server s;
+    start(&s, DROP, content, SIZE);
+    assert_int_equal(fetch(ctx, s.url, NULL), PARRY_OK);
+    assert_complete(ctx);
+    assert_int_equal(s.sent, SIZE);
+    assert_int_equal(s.requests, (SIZE + PIECE - 1) / PIECE);
+    stop(&s);
+}
+
+/* A partial file of an earlier run is continued; from a second mirror, too. */
+static void test_partial_file_is_continued(void **state)
+{
+    parry_ctx *ctx = *state;
+    server gone, s;
+    free(scratch_file("file.bin.part", content, PIECE));
+    start(&gone, MISSING, content, SIZE);
+    start(&s, SERVE, content, SIZE);
+    assert_int_equal(fetch(ctx, gone.url, s.url), PARRY_OK);
+    assert_complete(ctx);
+    assert_int_equal(s.sent, SIZE - PIECE);
+    assert_int_equal(s.first_range, PIECE);
+    stop(&gone);
+    stop(&s);
+}
+
+static void test_server_without_ranges_starts_over(void **state)
+{
+    parry_ctx *ctx = *state;
+    free(scratch_file("file.bin.part", content + 7, PIECE)); /* wrong bytes, which must not survive */
+    assert_int_equal(fetch_from(ctx, NO_RANGES), PARRY_OK);
+    assert_complete(ctx);
+}
+
+static void test_wrong_range_is_refused(void **state)
+{
+    parry_ctx *ctx = *state;
+    free(scratch_file("file.bin.part", content, PIECE));
+    assert_int_equal(fetch_from(ctx, WRONG_RANGE), PARRY_NETWORK);
+    assert_says(ctx, "another range");
+    assert_false(have("file.bin"));
+}
+
+/* The part file was spoilt: found out at the end, discarded, fetched afresh from the same mirror. */
+static void test_spoilt_part_file(void **state)
+{
+    parry_ctx *ctx = *state;
+    free(scratch_file("file.bin.part", content + 7, PIECE));
+    assert_int_equal(fetch_from(ctx, SERVE), PARRY_OK);
+    assert_complete(ctx);
+    clear(state);
+    free(scratch_file("file.bin.part", content + 1, SIZE - 1)); /* one byte short */
+    assert_int_equal(fetch_from(ctx, SERVE), PARRY_OK);
+    assert_complete(ctx);
+    clear(state);
+    uint8_t *longer = calloc(1, SIZE + 5);
+    free(scratch_file("file.bin.part", longer, SIZE + 5));
+    assert_int_equal(fetch_from(ctx, SERVE), PARRY_OK);
+    assert_complete(ctx);
+    clear(state);
+    free(scratch_file("file.bin.part", longer, SIZE)); /* the right size, the wrong bytes */
+    assert_int_equal(fetch_from(ctx, SERVE), PARRY_OK);
+    assert_complete(ctx);
+    free(longer);
+}
+
+/* Wrong content never gets the name; what had the name stays; nothing is left for the next run to trust. */
+static void test_wrong_content_is_discarded(void **state)
+{
+    parry_ctx *ctx = *state;
+    static const behaviour lies[] = {WRONG_BYTES, TOO_LONG};
+    for (size_t i = 0; i < PR_COUNT(lies); i++) {
+        char *path = scratch_file("file.bin", "the old one", 11);
+        uint8_t *data;
+        size_t size;
+        assert_int_equal(fetch_from(ctx, lies[i]), PARRY_NETWORK);
+        assert_says(ctx, lies[i] == TOO_LONG ? "more than the expected 200000 bytes" : "wrong content (SHA-256 differs)");
+        assert_int_equal(pr_file_read(ctx, path, 100, &data, &size), PARRY_OK);
+        assert_string_equal((char *)data, "the old one");
+        pr_free(data);
+        assert_false(have("file.bin.part"));
+        free(path);
+    }
+    server liar, s;
+    start(&liar, WRONG_BYTES, content, SIZE);
+    start(&s, SERVE, content, SIZE);
+    assert_int_equal(fetch(ctx, liar.url, s.url), PARRY_OK); /* the next mirror tells the truth */
+    assert_complete(ctx);
+    stop(&liar);
+    stop(&s);
+}
+
+static void test_all_mirrors_fail(void **state)
+{
+    parry_ctx *ctx = *state;
+    server missing, closed;
+    start(&closed, SERVE, content, SIZE);
+    stop(&closed);
+    start(&missing, MISSING, content, SIZE);
+    assert_int_equal(fetch(ctx, missing.url, closed.url), PARRY_NETWORK);
+    assert_says(ctx, "file.bin could not be downloaded");
+    assert_says(ctx, missing.url);
+    assert_says(ctx, "HTTP status 404");
+    assert_says(ctx, closed.url);
+    assert_says(ctx, "connect");
+    assert_int_equal(missing.requests, 1);
+    assert_false(have("file.bin"));
+    assert_false(have("file.bin.part"));
+    stop(&missing);
+}
+
+/* A mirror is given up after a few broken connections; what they brought is kept for the next run. */
+static void test_progress_survives_failure(void **state)
+{
+    parry_ctx *ctx = *state;
+    server s;
+    start(&s, DROP, content, SIZE);
+    s.piece = 1000;
+    assert_int_equal(fetch(ctx, s.url, NULL), PARRY_NETWORK);
+    assert_int_equal(s.sent, 5000);
+    stop(&s);
+    assert_true(have("file.bin.part"));
+    start(&s, SERVE, content, SIZE);
+    assert_int_equal(fetch(ctx, s.url, NULL), PARRY_OK);
+    assert_int_equal(s.first_range, 5000);
+    assert_complete(ctx);
+    stop(&s);
+}
+
+/* A full disk (here: the file-size limit) is not the mirror's fault: one sentence, and no other mirror is tried. */
+static void test_full_disk(void **state)
+{
+    parry_ctx *ctx = *state;
+    struct rlimit before, small;
+    server s;
+    start(&s, SERVE, content, SIZE);
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    small.rlim_cur = SIZE / 2;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    parry_status status = fetch(ctx, s.url, s.url);
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_int_equal(status, PARRY_IO);
+    assert_says(ctx, "file.bin.part: writing failed: File too large");
+    assert_int_equal(s.requests, 1);
+    assert_false(have("file.bin"));
+    stop(&s);
+}
+
+static void test_redirects(void **state)
+{
+    parry_ctx *ctx = *state;
+    assert_int_equal(fetch_from(ctx, REDIRECT_FOREVER), PARRY_NETWORK);
+    assert_int_equal(fetch_from(ctx, REDIRECT_TO_FILE), PARRY_NETWORK);
+    assert_false(have("file.bin"));
+    assert_int_equal(fetch_from(ctx, REDIRECT), PARRY_OK);
+    assert_complete(ctx);
+}
+
+/* Built-in mirrors are https only. */
+static void test_plain_http_must_be_allowed(void **state)
+{
+    parry_ctx *ctx = *state;
+    server s;
+    start(&s, SERVE, content, SIZE);
+    const char *const mirrors[] = {s.url, NULL};
+    assert_int_equal(pr_fetch_file(ctx, &(pr_fetch_task){.what = "t", .mirrors = mirrors}, &file, scratch_folder), PARRY_NETWORK);
+    assert_int_equal(s.requests, 0);
+    stop(&s);
+}
+
+typedef struct listener {
+    uint64_t done, total;
+    uint64_t cancel_at;
+} listener;
+
+static void on_progress(void *user, const parry_progress *progress)
+{
+    listener *l = user;
+    assert_string_equal(progress->unit, "bytes");
+    assert_true(progress->done >= l->done && progress->done <= progress->total);
+    l->done = progress->done;
+    l->total = progress->total;
+}
+
+static int on_cancelled(void *user)
+{
+    const listener *l = user;
+    return l->done >= l->cancel_at;
+}
+
+static void test_progress_and_cancelling(void **state)
+{
+    (void)state;
+    listener l = {.cancel_at = UINT64_MAX};
+    parry_ctx *ctx;
+    assert_int_equal(parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .progress = on_progress,
+                                                           .cancelled = on_cancelled, .user = &l}, &ctx), PARRY_OK);
+    assert_int_equal(fetch_from(ctx, DROP), PARRY_OK);
+    assert_int_equal(l.total, SIZE);
+    assert_true(l.done > SIZE / 2);
+    clear(state);
+    l = (listener){.cancel_at = PIECE / 2};
+    assert_int_equal(fetch_from(ctx, DROP), PARRY_CANCELLED);
+    assert_string_equal(parry_ctx_error(ctx), "interrupted");
+    assert_false(have("file.bin"));
+    assert_true(have("file.bin.part"));
+    l = (listener){.cancel_at = UINT64_MAX};
+    assert_int_equal(fetch_from(ctx, SERVE), PARRY_OK);
+    assert_complete(ctx);
+    parry_ctx_free(ctx);
+}
+
+static void test_names(void **state)
+{
+    parry_ctx *ctx = *state;
+    assert_int_equal(parry_dataset_fetch(ctx, "minst", NULL), PARRY_NOT_FOUND);
+    assert_says(ctx, "'mnist'");
+    assert_int_equal(parry_dataset_fetch(ctx, "cifar10", NULL), PARRY_UNSUPPORTED);
+    assert_says(ctx, "cifar-10-binary.tar.gz");
+    assert_int_equal(parry_dataset_fetch(ctx, "digits", NULL), PARRY_UNSUPPORTED);
+    assert_says(ctx, "built in");
+    assert_int_equal(parry_dataset_fetch(ctx, "mnist", "ftp://example.org/"), PARRY_INVALID);
+    assert_says(ctx, "ftp://example.org/");
+}
+
+/* The whole of `data fetch`, with a server that has the wrong files: hashes hold for any mirror. */
+static void test_data_set_from_a_mirror(void **state)
+{
+    parry_ctx *ctx = *state;
+    char *cache = scratch_path("cache");
+    setenv("XDG_CACHE_HOME", cache, 1);
+    server s;
+    start(&s, SERVE, content, SIZE);
+    assert_int_equal(parry_dataset_fetch(ctx, "mnist", s.url), PARRY_NETWORK);
+    assert_says(ctx, "train-images-idx3-ubyte.gz could not be downloaded");
+    assert_false(have("cache/parry/mnist/train-images-idx3-ubyte.gz"));
+    stop(&s);
+    free(cache);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, clear, clear)
+        TEST(test_plain), TEST(test_broken_connection_is_continued), TEST(test_partial_file_is_continued),
+        TEST(test_server_without_ranges_starts_over), TEST(test_wrong_range_is_refused), TEST(test_spoilt_part_file),
+        TEST(test_wrong_content_is_discarded), TEST(test_all_mirrors_fail), TEST(test_progress_survives_failure), TEST(test_full_disk),
+        TEST(test_redirects),
+        TEST(test_plain_http_must_be_allowed), TEST(test_progress_and_cancelling), TEST(test_names), TEST(test_data_set_from_a_mirror),
+    };
+    return cmocka_run_group_tests(tests, setup, scratch_teardown);
+}
