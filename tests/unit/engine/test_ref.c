@@ -2,6 +2,7 @@
  * computes it, against central finite differences of the oracle's forward pass. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -178,6 +179,56 @@ static void every_operator_has_a_row(void **state)
     }
 }
 
+static const op_case *case_of(const char *name)
+{
+    for (size_t c = 0; c < PR_COUNT(op_cases); c++) {
+        if (strcmp(op_cases[c].name, name) == 0)
+            return &op_cases[c];
+    }
+    fail_msg("no row '%s' in tests/ops/ops_table.h", name);
+    return NULL;
+}
+
+static void check_golden(FILE *file, const op_case *c)
+{
+    struct problem p = problem_of(c);
+    int64_t count = count_of(&p, p.of);
+    float *found = floats(count), expected;
+    long long listed;
+    evaluate(&p, p.of, found);
+    assert_int_equal(fscanf(file, "%lld", &listed), 1);
+    assert_int_equal(listed, count);
+    for (int64_t e = 0; e < count; e++) {
+        assert_int_equal(fscanf(file, "%f ", &expected), 1);
+        if (fabsf(found[e] - expected) > 1e-5f * fmaxf(1, fabsf(expected)))
+            fail_msg("%s: element %lld is %g, expected %g", c->name, (long long)e, (double)found[e], (double)expected);
+    }
+    pr_free(found);
+    release(&p);
+}
+
+/* The forward operators against another implementation: see the head of the file. */
+static void forward_equals_golden(void **state)
+{
+    (void)state;
+    char path[4096], line[256];
+    const char *folder = getenv("PARRY_TEST_DATA");
+    snprintf(path, sizeof(path), "%s/ops_forward.txt", folder ? folder : "tests/golden");
+    FILE *file = fopen(path, "r");
+    int rows = 0;
+    if (!file)
+        fail_msg("cannot open %s", path);
+    while (fgets(line, sizeof(line), file)) {
+        line[strcspn(line, "\n")] = 0;
+        if (line[0] == '#')
+            continue;
+        check_golden(file, case_of(line));
+        rows++;
+    }
+    fclose(file);
+    assert_true(rows >= 38);
+}
+
 static void gradients_equal_finite_differences(void **state)
 {
     (void)state;
@@ -314,6 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_operator_has_a_row),
+        cmocka_unit_test(forward_equals_golden),
         cmocka_unit_test(gradients_equal_finite_differences),
         cmocka_unit_test(random_windows),
         cmocka_unit_test(ties_go_to_the_first),
