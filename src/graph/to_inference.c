@@ -15,6 +15,9 @@ struct fold {
     parry_ctx *ctx;
     pr_graph *graph;
     pr_weights *weights;
+    size_t values;                   /* when the counting below was done; later ones have one reader */
+    int *uses;                       /* by value: how many read it, the network's output included */
+    int32_t *reader;                 /* by value: the last node that reads it */
 };
 
 /* ---- identities ------------------------------------------------------------------------------------------------- */
@@ -69,14 +72,29 @@ static const float *constant(const struct fold *f, pr_value value)
     return f->weights->items[f->graph->values[value].weight].data;
 }
 
-static int uses_of(const pr_graph *graph, pr_value value)
+static parry_status count_uses(struct fold *f)
 {
-    int uses = graph->logits == value;
+    const pr_graph *graph = f->graph;
+    f->values = graph->value_count;
+    TRY(pr_alloc(f->ctx, f->values, &f->uses));
+    TRY(pr_alloc(f->ctx, f->values, &f->reader));
     for (size_t n = 0; n < graph->node_count; n++) {
-        for (int i = 0; i < graph->nodes[n].inputs; i++)
-            uses += graph->nodes[n].in[i] == value;
+        for (int i = 0; i < graph->nodes[n].inputs; i++) {
+            pr_value value = graph->nodes[n].in[i];
+            if (value < 0)
+                continue;
+            f->uses[value]++;
+            f->reader[value] = (int32_t)n;
+        }
     }
-    return uses;
+    if (graph->logits >= 0)
+        f->uses[graph->logits]++;
+    return PARRY_OK;
+}
+
+static bool used_once(const struct fold *f, pr_value value)
+{
+    return (size_t)value >= f->values || f->uses[value] == 1;
 }
 
 static parry_status add_tensor(struct fold *f, const pr_node *node, const char *what, pr_weight_role role, int rank,
@@ -96,10 +114,13 @@ static parry_status add_tensor(struct fold *f, const pr_node *node, const char *
 static parry_status own_tensor(struct fold *f, pr_node *node, int input, float **data)
 {
     const pr_weight shared = f->weights->items[f->graph->values[node->in[input]].weight];
-    if (uses_of(f->graph, node->in[input]) == 1) {
+    /* A value that had to take another name than its tensor's may be one of several that read the tensor. */
+    if (used_once(f, node->in[input]) && strcmp(f->graph->values[node->in[input]].name, shared.name) == 0) {
         *data = shared.data;
         return PARRY_OK;
     }
+    if ((size_t)node->in[input] < f->values)
+        f->uses[node->in[input]]--;
     TRY(add_tensor(f, node, input == 1 ? "folded_weight" : "folded_bias", shared.role, shared.rank, shared.dim,
                    &node->in[input], data));
     memcpy(*data, shared.data, (size_t)shared.count * sizeof(float));
@@ -131,26 +152,23 @@ static bool can_absorb(const pr_graph *graph, const pr_node *node)
 }
 
 /* The node before `bn` that can take it, or NULL. */
-static pr_node *absorber_before(const pr_graph *graph, const pr_node *bn)
+static pr_node *absorber_before(const struct fold *f, const pr_node *bn)
 {
-    const pr_value_info *x = &graph->values[bn->in[0]];
-    if (x->kind != PR_VALUE_NODE || uses_of(graph, bn->in[0]) != 1)
+    const pr_value_info *x = &f->graph->values[bn->in[0]];
+    if (x->kind != PR_VALUE_NODE || !used_once(f, bn->in[0]))
         return NULL;
-    pr_node *node = &graph->nodes[x->producer];
-    return can_absorb(graph, node) ? node : NULL;
+    pr_node *node = &f->graph->nodes[x->producer];
+    return can_absorb(f->graph, node) ? node : NULL;
 }
 
 /* The GEMM behind `bn` that can take it, or NULL. */
-static pr_node *absorber_after(const pr_graph *graph, const pr_node *bn)
+static pr_node *absorber_after(const struct fold *f, const pr_node *bn)
 {
-    if (uses_of(graph, bn->out[0]) != 1)
+    pr_value y = bn->out[0];
+    if (!used_once(f, y) || f->graph->logits == y)
         return NULL;
-    for (size_t n = 0; n < graph->node_count; n++) {
-        pr_node *node = &graph->nodes[n];
-        if (node->op == PR_OP_GEMM && node->in[0] == bn->out[0] && can_absorb(graph, node))
-            return node;
-    }
-    return NULL;
+    pr_node *node = &f->graph->nodes[f->reader[y]];
+    return node->op == PR_OP_GEMM && node->in[0] == y && can_absorb(f->graph, node) ? node : NULL;
 }
 
 static parry_status fold_back(struct fold *f, const pr_node *bn, pr_node *into)
@@ -216,7 +234,7 @@ static parry_status fold_batch_norm(struct fold *f, pr_node *bn)
         if (!is_weight(f->graph, bn->in[i]))
             return PARRY_OK;                                         /* computed statistics: it stays as it is */
     }
-    pr_node *before = absorber_before(f->graph, bn), *after = absorber_after(f->graph, bn);
+    pr_node *before = absorber_before(f, bn), *after = absorber_after(f, bn);
     if (!before && !after)
         return to_affine(f, bn);
     TRY(before ? fold_back(f, bn, before) : fold_forward(f, bn, after));
@@ -236,20 +254,24 @@ parry_status pr_graph_to_inference(parry_ctx *ctx, const pr_graph *graph, const 
     *out = NULL;
     *weights_out = NULL;
     TRY(pr_graph_clone(ctx, graph, &f.graph));
-    TRY_TO(fail, drop_identities(ctx, f.graph));
+    TRY_TO(done, drop_identities(ctx, f.graph));
     if (fold) {
-        TRY_TO(fail, pr_weights_clone(ctx, weights, &f.weights));
+        TRY_TO(done, pr_weights_clone(ctx, weights, &f.weights));
+        TRY_TO(done, count_uses(&f));
         for (size_t n = 0; n < f.graph->node_count; n++) {
             if (f.graph->nodes[n].op == PR_OP_BATCH_NORM)
-                TRY_TO(fail, fold_batch_norm(&f, &f.graph->nodes[n]));
+                TRY_TO(done, fold_batch_norm(&f, &f.graph->nodes[n]));
         }
-        TRY_TO(fail, drop_identities(ctx, f.graph));
+        TRY_TO(done, drop_identities(ctx, f.graph));
     }
     *out = f.graph;
     *weights_out = f.weights;
-    return PARRY_OK;
-fail:
+    f.graph = NULL;
+    f.weights = NULL;
+done:
     pr_graph_free(f.graph);
     pr_weights_free(f.weights);
+    pr_free(f.uses);
+    pr_free(f.reader);
     return status;
 }
