@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pr_images images;
     if (parry_ctx_create(NULL, &ctx) != PARRY_OK)
         abort();
-    if (pr_idx_images(ctx, "input", data, size, &images) == PARRY_OK && (size_t)(images.count * pr_images_row(&images)) > size)
+    if (pr_idx_images(ctx, "input", data, size, &images) == PARRY_OK &&
+        (size_t)(images.count * pr_images_row(&images)) > size)
         abort();
     pr_images_release(&images);
     images.count = size > 8 ? (int64_t)size - 8 : 1;

@@ -25,18 +25,22 @@ typedef struct parry_dataset_info {
     const char *const *class_names;     /* `classes` names, or NULL */
 } parry_dataset_info;
 
-/* Opens `spec`: a name ("mnist", "fashion-mnist", "cifar10", "digits") looked for in $PARRY_DATA and the user's cache, or a path: a folder
- * with a dataset's files, one IDX images file (its labels file beside it), a CIFAR binary file, or a folder or .npy written by
- * parry_dataset_write. PARRY_NOT_FOUND says what was looked for and how to fetch it. */
-PARRY_API PARRY_CHECKED parry_status parry_dataset_open(parry_ctx *ctx, const char *spec, parry_split split, parry_dataset **out);
+/* Opens `spec`: a name ("mnist", "fashion-mnist", "cifar10", "digits") looked for in $PARRY_DATA and the user's cache,
+ * or a path: a folder with a dataset's files, one IDX images file (its labels file beside it), a CIFAR binary file, or
+ * a folder or .npy written by parry_dataset_write. PARRY_NOT_FOUND says what was looked for and how to fetch it. A name
+ * never stands for other content than its own: recompressed or partial copies have names of their own and a note. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_open(parry_ctx *ctx, const char *spec, parry_split split,
+                                                        parry_dataset **out);
 
 /* Copies n images (C x H x W floats in [0,1], but see clip) and labels in 0..classes-1. */
-PARRY_API PARRY_CHECKED parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int32_t *labels, int64_t n,
-                                                          int channels, int height, int width, int classes, parry_dataset **out);
+PARRY_API PARRY_CHECKED parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int32_t *labels,
+                                                          int64_t n, int channels, int height, int width, int classes,
+                                                          parry_dataset **out);
 PARRY_API void parry_dataset_free(parry_dataset *dataset);
 
 /* The first `count` images (all when count is 0 or more than there are); shares the pixels, may outlive `dataset`. */
-PARRY_API PARRY_CHECKED parry_status parry_dataset_first(parry_ctx *ctx, const parry_dataset *dataset, int64_t count, parry_dataset **out);
+PARRY_API PARRY_CHECKED parry_status parry_dataset_first(parry_ctx *ctx, const parry_dataset *dataset, int64_t count,
+                                                         parry_dataset **out);
 
 PARRY_API const parry_dataset_info *parry_dataset_describe(const parry_dataset *dataset);
 /* Writes images [first, first + n) as floats, n x C x H x W. The range must lie inside. */
@@ -44,9 +48,10 @@ PARRY_API void parry_dataset_images(const parry_dataset *dataset, int64_t first,
 /* `count` labels. */
 PARRY_API const int32_t *parry_dataset_labels(const parry_dataset *dataset);
 
-/* Writes images.npy (float32, N x C x H x W), labels.npy (int64) and dataset.json (classes, their names, the note) into the folder `path`, which is
- * created. */
-PARRY_API PARRY_CHECKED parry_status parry_dataset_write(parry_ctx *ctx, const parry_dataset *dataset, const char *path);
+/* Writes images.npy (float32, N x C x H x W), labels.npy (int64) and dataset.json (classes, their names, the note) into
+ * the folder `path`, which is created. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_write(parry_ctx *ctx, const parry_dataset *dataset,
+                                                         const char *path);
 
 /* The known datasets, by name; NULL ends the list. */
 typedef struct parry_dataset_entry {
@@ -57,8 +62,9 @@ PARRY_API const parry_dataset_entry *parry_dataset_list(size_t *count);
 /* Where `name` would be read from, or NULL when it is not on this machine. Freed with parry_string_free. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_locate(parry_ctx *ctx, const char *name, char **out);
 
-/* Downloads `name` into the user's cache: each mirror in turn, resuming a partial file, SHA-256 checked, atomically renamed. `mirror`
- * replaces the built-in mirrors (a base URL) when not NULL; hashes are checked all the same. */
+/* Downloads `name` into the user's cache: each mirror in turn, resuming a partial file, SHA-256 checked, atomically
+ * renamed. `mirror` (a base URL, https:// or http://) replaces the built-in mirrors when not NULL; hashes are checked
+ * all the same. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_fetch(parry_ctx *ctx, const char *name, const char *mirror);
 
 #ifdef __cplusplus

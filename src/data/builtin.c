@@ -1,4 +1,5 @@
-/* The built-in digits as a data set. Its seed is fixed and not the user's: "digits" means the same images everywhere. */
+/* The built-in digits as a data set. Its seed is fixed and not the user's: "digits" means the same images everywhere.
+ */
 #include "data/data.h"
 #include "data/digits.h"
 
@@ -26,8 +27,11 @@ static parry_status draw_chunk(parry_ctx *ctx, void *arg, int64_t chunk, int wor
 
 parry_status pr_digits_read(parry_ctx *ctx, parry_split split, pr_images *out)
 {
-    *out = (pr_images){.count = split == PARRY_TRAIN ? PR_DIGITS_TRAIN : PR_DIGITS_TEST, .channels = 1, .height = PR_DIGITS_SIDE,
-                       .width = PR_DIGITS_SIDE, .classes = 10};
+    *out = (pr_images){.count = split == PARRY_TRAIN ? PR_DIGITS_TRAIN : PR_DIGITS_TEST,
+                       .channels = 1,
+                       .height = PR_DIGITS_SIDE,
+                       .width = PR_DIGITS_SIDE,
+                       .classes = 10};
     drawing d = {out, split == PARRY_TRAIN ? 0 : PR_DIGITS_TRAIN};
     parry_status status;
     TRY_TO(fail, pr_alloc_raw_bytes(ctx, (size_t)out->count, PIXELS, (void **)&out->bytes));

@@ -1,4 +1,5 @@
-/* The known data sets: what they are called, which files they are made of, what their original content is, and where to get it.
+/* The known data sets: what they are called, which files they are made of, what their original content is, and where to
+ * get it.
  *
  * A download is listed only where its hash was computed from a file known to be byte-identical to the original. */
 #include <string.h>
@@ -8,7 +9,8 @@
 static const char *const digit_names[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
 static const char *const fashion_names[] = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                                             "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
-static const char *const cifar10_names[] = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+static const char *const cifar10_names[] = {"airplane", "automobile", "bird",  "cat",  "deer",
+                                            "dog",      "frog",       "horse", "ship", "truck"};
 
 static const pr_remote_file mnist_remote[] = {
     {"train-images-idx3-ubyte.gz", 9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"},
@@ -33,57 +35,103 @@ static const char *const fashion_mirrors[] = {
     NULL,
 };
 
-#define IDX_FILES                                                                                                      \
-    {{"train-images-idx3-ubyte", "train-labels-idx1-ubyte"}, {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}}
-
-static const char cifar10_by_hand[] = "unpack the original cifar-10-binary.tar.gz (www.cs.toronto.edu/~kriz/cifar.html) in the folder cifar10 of "
-                                      "$PARRY_DATA or of the cache; it cannot be fetched because no hash of it could be verified";
-static const char cifar10_part[] = "comes with a copy of $PARRY_DATA only";
+static const char cifar10_by_hand[] =
+    "unpack the original cifar-10-binary.tar.gz (www.cs.toronto.edu/~kriz/cifar.html) in the folder cifar10 of "
+    "$PARRY_DATA or of the cache; it cannot be fetched because no hash of it could be verified";
+static const char cifar10_part[] = "no public download is known: place its files there by hand";
 
 enum { MNIST, FASHION_MNIST, CIFAR10, CIFAR10_JPEG, CIFAR10_LOSSLESS, DIGITS, SOURCES };
 
 static const parry_dataset_entry entries[SOURCES + 1] = {
     [MNIST] = {"mnist", "handwritten digits, 60,000 + 10,000", "1x28x28", "CC BY-SA 3.0", true},
     [FASHION_MNIST] = {"fashion-mnist", "articles of clothing, 60,000 + 10,000", "1x28x28", "MIT", true},
-    [CIFAR10] = {"cifar10", "small photographs, 50,000 + 10,000; the original pixels only", "3x32x32", "none stated", false},
-    [CIFAR10_JPEG] = {"cifar10-jpeg", "10,000 + 10,000 of CIFAR-10, decoded from JPEG: not the original pixels", "3x32x32", "none stated", false},
-    [CIFAR10_LOSSLESS] = {"cifar10-lossless", "the first 4,000 training images of CIFAR-10 and 300 test images, original pixels", "3x32x32",
+    [CIFAR10] = {"cifar10", "small photographs, 50,000 + 10,000; the original pixels only", "3x32x32", "none stated",
+                 false},
+    [CIFAR10_JPEG] = {"cifar10-jpeg", "10,000 + 10,000 of CIFAR-10, decoded from JPEG: not the original pixels",
+                      "3x32x32", "none stated", false},
+    [CIFAR10_LOSSLESS] = {"cifar10-lossless",
+                          "the first 4,000 training images of CIFAR-10 and 300 test images, original pixels", "3x32x32",
                           "none stated", false},
     [DIGITS] = {"digits", "built-in digits drawn by parry, 60,000 + 10,000", "1x28x28", "MIT", false},
 };
 
 static const pr_source sources[SOURCES] = {
-    [MNIST] = {
-        .format = PR_FORMAT_IDX, .folders = {"mnist"}, .files = IDX_FILES, .classes = 10, .class_names = digit_names,
-        .known = {{60000, 60000, "6a364e333ea1f8ab86e4d641d64a8cf8d8644433f54b0a78e32c2b9e143672d0"}, {10000, 10000, "45a60edfded3b2bb860a7fd195c83431011e7f04318268b4f2de30030af9444e"}},
-        .remote = mnist_remote, .remotes = PR_COUNT(mnist_remote), .mirrors = mnist_mirrors,
-    },
-    [FASHION_MNIST] = {
-        .format = PR_FORMAT_IDX, .folders = {"fashion-mnist"}, .files = IDX_FILES, .classes = 10, .class_names = fashion_names,
-        .known = {{60000, 60000, "c7d8cfe8172756709eda8bbe8b201cb44f70785b4cd9974a82408b36cc1f72e4"}, {10000, 10000, "2589de149ea70a51076dfb7116c581fbd9b4c7b39b8e9c9f19ec089d65d659b8"}},
-        .remote = fashion_remote, .remotes = PR_COUNT(fashion_remote), .mirrors = fashion_mirrors,
-    },
+    [MNIST] =
+        {
+            .format = PR_FORMAT_IDX,
+            .folders = {"mnist"},
+            .files = {{"train-images-idx3-ubyte", "train-labels-idx1-ubyte"},
+                      {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}},
+            .classes = 10,
+            .class_names = digit_names,
+            .known = {{60000, 60000, "6a364e333ea1f8ab86e4d641d64a8cf8d8644433f54b0a78e32c2b9e143672d0"},
+                      {10000, 10000, "45a60edfded3b2bb860a7fd195c83431011e7f04318268b4f2de30030af9444e"}},
+            .remote = mnist_remote,
+            .remotes = PR_COUNT(mnist_remote),
+            .mirrors = mnist_mirrors,
+        },
+    [FASHION_MNIST] =
+        {
+            .format = PR_FORMAT_IDX,
+            .folders = {"fashion-mnist"},
+            .files = {{"train-images-idx3-ubyte", "train-labels-idx1-ubyte"},
+                      {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}},
+            .classes = 10,
+            .class_names = fashion_names,
+            .known = {{60000, 60000, "c7d8cfe8172756709eda8bbe8b201cb44f70785b4cd9974a82408b36cc1f72e4"},
+                      {10000, 10000, "2589de149ea70a51076dfb7116c581fbd9b4c7b39b8e9c9f19ec089d65d659b8"}},
+            .remote = fashion_remote,
+            .remotes = PR_COUNT(fashion_remote),
+            .mirrors = fashion_mirrors,
+        },
     /* The hashes cover the images whose original pixels are known: enough to tell recompressed copies apart. */
-    [CIFAR10] = {
-        .format = PR_FORMAT_CIFAR, .folders = {"cifar10/cifar-10-batches-bin", "cifar10"}, .classes = 10, .class_names = cifar10_names,
-        .files = {{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"}, {"test_batch.bin"}},
-        .known = {{50000, 4000, "ff2282ab9a68bc047296f68df8e8a7093222b09dffec04dc00f108fb7f427a6d"}, {10000, 100, "0bc5d9bcf1a22b9a69dd3921562216789d0d1d74da814a1e50af2b10ee18622f"}},
-        .only_known = true, .by_hand = cifar10_by_hand,
-    },
-    [CIFAR10_JPEG] = {
-        .format = PR_FORMAT_CIFAR, .folders = {"cifar10/from-jpeg"}, .files = {{"data_batch_1.bin"}, {"test_batch.bin"}}, .classes = 10,
-        .class_names = cifar10_names, .known = {{10000, 10000, "692b7a78bef01642681be3d1e0480060dbe5ec8f8ea9e161610e31113c4560b4"}, {10000, 10000, "daf094e0b08f3e2b3a57a151108df9dfc0643dc1eef9658fdb9de5ea68da705e"}},
-        .note = "decoded from JPEG-recompressed images, not the original pixels", .by_hand = cifar10_part,
-    },
-    [CIFAR10_LOSSLESS] = {
-        .format = PR_FORMAT_CIFAR, .folders = {"cifar10/lossless"}, .files = {{"train_first4000.bin"}, {"test_subset300.bin"}}, .classes = 10,
-        .class_names = cifar10_names, .known = {{4000, 4000, "ff2282ab9a68bc047296f68df8e8a7093222b09dffec04dc00f108fb7f427a6d"}, {300, 300, "c6299f7da98e7435edcdf6e82ccd010f2ab7a16a63d8ce782adf97d165ef20ea"}}, .only_known = true,
-        .note = "a part of CIFAR-10 (original pixels)", .by_hand = cifar10_part,
-    },
-    [DIGITS] = {
-        .format = PR_FORMAT_BUILT_IN, .classes = 10, .class_names = digit_names, .note = "digits drawn by parry itself, not MNIST",
-        .by_hand = "they are built in: use --data digits",
-    },
+    [CIFAR10] =
+        {
+            .format = PR_FORMAT_CIFAR,
+            .folders = {"cifar10/cifar-10-batches-bin", "cifar10"},
+            .classes = 10,
+            .class_names = cifar10_names,
+            .files = {{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+                       "data_batch_5.bin"},
+                      {"test_batch.bin"}},
+            .known = {{50000, 4000, "ff2282ab9a68bc047296f68df8e8a7093222b09dffec04dc00f108fb7f427a6d"},
+                      {10000, 100, "0bc5d9bcf1a22b9a69dd3921562216789d0d1d74da814a1e50af2b10ee18622f"}},
+            .only_known = true,
+            .by_hand = cifar10_by_hand,
+        },
+    [CIFAR10_JPEG] =
+        {
+            .format = PR_FORMAT_CIFAR,
+            .folders = {"cifar10/from-jpeg"},
+            .files = {{"data_batch_1.bin"}, {"test_batch.bin"}},
+            .classes = 10,
+            .class_names = cifar10_names,
+            .known = {{10000, 10000, "692b7a78bef01642681be3d1e0480060dbe5ec8f8ea9e161610e31113c4560b4"},
+                      {10000, 10000, "daf094e0b08f3e2b3a57a151108df9dfc0643dc1eef9658fdb9de5ea68da705e"}},
+            .note = "decoded from JPEG-recompressed images, not the original pixels",
+            .by_hand = cifar10_part,
+        },
+    [CIFAR10_LOSSLESS] =
+        {
+            .format = PR_FORMAT_CIFAR,
+            .folders = {"cifar10/lossless"},
+            .files = {{"train_first4000.bin"}, {"test_subset300.bin"}},
+            .classes = 10,
+            .class_names = cifar10_names,
+            .known = {{4000, 4000, "ff2282ab9a68bc047296f68df8e8a7093222b09dffec04dc00f108fb7f427a6d"},
+                      {300, 300, "c6299f7da98e7435edcdf6e82ccd010f2ab7a16a63d8ce782adf97d165ef20ea"}},
+            .only_known = true,
+            .note = "a part of CIFAR-10 (original pixels)",
+            .by_hand = cifar10_part,
+        },
+    [DIGITS] =
+        {
+            .format = PR_FORMAT_BUILT_IN,
+            .classes = 10,
+            .class_names = digit_names,
+            .note = "digits drawn by parry itself, not MNIST",
+            .by_hand = "they are built in: use --data digits",
+        },
 };
 
 const parry_dataset_entry *parry_dataset_list(size_t *count)
@@ -117,8 +165,10 @@ parry_status pr_source_unknown(parry_ctx *ctx, const char *name)
     }
     const char *nearest = parry_nearest(name, names, SOURCES);
     TRY(pr_text_take(ctx, &known, &list));
-    parry_status status = nearest ? pr_fail(ctx, PARRY_NOT_FOUND, "%s: neither a known data set nor a path; did you mean '%s'?", name, nearest)
-                                  : pr_fail(ctx, PARRY_NOT_FOUND, "%s: neither a path nor a known data set (%s)", name, list);
+    parry_status status =
+        nearest ? pr_fail(ctx, PARRY_NOT_FOUND, "%s: neither a known data set nor a path; did you mean '%s'?", name,
+                          nearest)
+                : pr_fail(ctx, PARRY_NOT_FOUND, "%s: neither a path nor a known data set (%s)", name, list);
     parry_string_free(list);
     return status;
 }
@@ -173,8 +223,8 @@ static parry_status find_in(parry_ctx *ctx, const char *folder, const char *name
     return status;
 }
 
-parry_status pr_source_files(parry_ctx *ctx, const pr_source *source, const char *folder, parry_split split, char *paths[PR_SET_FILES],
-                             bool *found)
+parry_status pr_source_files(parry_ctx *ctx, const pr_source *source, const char *folder, parry_split split,
+                             char *paths[PR_SET_FILES], bool *found)
 {
     const char *const *names = source->files[split];
     *found = names[0] != NULL;

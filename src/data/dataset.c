@@ -1,5 +1,5 @@
-/* Data sets in memory. Pixels stay 8-bit where the source was 8-bit (MNIST's training set: 47 MB, not 188) and become floats when they are copied
- * out; subsets share them by reference count. */
+/* Data sets in memory. Pixels stay 8-bit where the source was 8-bit (MNIST's training set: 47 MB, not 188) and become
+ * floats when they are copied out; subsets share them by reference count. */
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -118,9 +118,17 @@ parry_status pr_dataset_take(parry_ctx *ctx, pr_images *images, const pr_dataset
     }
     (*out)->store = s;
     (*out)->info = (parry_dataset_info){
-        .name = s->name, .split = words->split, .origin = s->origin, .note = s->note, .sha256 = s->sha256,
-        .count = s->images.count, .channels = s->images.channels, .height = s->images.height, .width = s->images.width,
-        .classes = s->images.classes, .class_names = (const char *const *)s->class_names,
+        .name = s->name,
+        .split = words->split,
+        .origin = s->origin,
+        .note = s->note,
+        .sha256 = s->sha256,
+        .count = s->images.count,
+        .channels = s->images.channels,
+        .height = s->images.height,
+        .width = s->images.width,
+        .classes = s->images.classes,
+        .class_names = (const char *const *)s->class_names,
     };
     return PARRY_OK;
 }
@@ -132,20 +140,23 @@ static parry_status check_values(parry_ctx *ctx, const pr_images *images)
         if (!pr_all_finite(images->floats + i * row, row))
             return pr_fail(ctx, PARRY_NUMERIC, "image %lld has a pixel that is not finite", (long long)i);
         if (images->labels[i] < 0 || images->labels[i] >= images->classes)
-            return pr_fail(ctx, PARRY_INVALID, "label %lld is %d; expected 0 to %d", (long long)i, images->labels[i], images->classes - 1);
+            return pr_fail(ctx, PARRY_INVALID, "label %lld is %d; expected 0 to %d", (long long)i, images->labels[i],
+                           images->classes - 1);
     }
     return PARRY_OK;
 }
 
-parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int32_t *labels, int64_t n, int channels, int height, int width,
-                                  int classes, parry_dataset **out)
+parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int32_t *labels, int64_t n, int channels,
+                                  int height, int width, int classes, parry_dataset **out)
 {
     *out = NULL;
     const int64_t extent[] = {n, channels, height, width};
     size_t bytes;
     if (classes < 1 || !pr_extent_bytes(extent, PR_COUNT(extent), sizeof(float), &bytes))
-        return pr_fail(ctx, PARRY_INVALID, "a data set of %lld images of %d x %d x %d in %d classes: all must be positive and fit in memory",
-                       (long long)n, channels, height, width, classes);
+        return pr_fail(
+            ctx, PARRY_INVALID,
+            "a data set of %lld images of %d x %d x %d in %d classes: all must be positive and fit in memory",
+            (long long)n, channels, height, width, classes);
     pr_images copy = {.count = n, .channels = channels, .height = height, .width = width, .classes = classes};
     parry_status status;
     TRY_TO(fail, pr_alloc_raw_bytes(ctx, 1, bytes, (void **)&copy.floats));
@@ -171,7 +182,8 @@ parry_status parry_dataset_first(parry_ctx *ctx, const parry_dataset *dataset, i
 {
     *out = NULL;
     if (count < 0)
-        return pr_fail(ctx, PARRY_INVALID, "the first %lld images were asked for; expected 0 (all) or more", (long long)count);
+        return pr_fail(ctx, PARRY_INVALID, "the first %lld images were asked for; expected 0 (all) or more",
+                       (long long)count);
     TRY(pr_alloc(ctx, 1, out));
     **out = *dataset;
     atomic_fetch_add(&dataset->store->references, 1);
@@ -200,7 +212,7 @@ const int32_t *parry_dataset_labels(const parry_dataset *dataset)
     return dataset->store->images.labels;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ---------------------------------------------------------------------------------------------------- */
 
 static parry_status write_pixels(parry_ctx *ctx, const parry_dataset *dataset, FILE *stream)
 {
@@ -232,7 +244,8 @@ static parry_status write_labels(parry_ctx *ctx, const parry_dataset *dataset, F
 static parry_status write_words(parry_ctx *ctx, const parry_dataset *dataset, FILE *stream)
 {
     const parry_dataset_info *info = &dataset->info;
-    json_t *words = json_pack("{s:s, s:s, s:i, s:s*}", "data", info->name, "split", info->split, "classes", info->classes, "note", info->note);
+    json_t *words = json_pack("{s:s, s:s, s:i, s:s*}", "data", info->name, "split", info->split, "classes",
+                              info->classes, "note", info->note);
     if (info->class_names) {
         json_t *names = json_array();
         for (int i = 0; i < info->classes; i++)

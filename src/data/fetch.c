@@ -1,6 +1,7 @@
-/* Downloads. Only exact content ever gets a file's name: bytes collect in NAME.part beside it, which survives a broken connection and is continued
- * next time, and is renamed once its size and SHA-256 are right. Continuing is checked (status 206 and the range that was asked for); a server that
- * sends the whole file instead makes the download start over. */
+/* Downloads. Only exact content ever gets a file's name: bytes collect in NAME.part beside it, which survives a broken
+ * connection and is continued next time, and is renamed once its size and SHA-256 are right. Continuing is checked
+ * (status 206 and the range that was asked for); a server that sends the whole file instead makes the download start
+ * over. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,9 +15,10 @@
 
 enum {
     CONNECT_SECONDS = 15,
-    STALL_BYTES = 200, STALL_SECONDS = 30, /* slower than this for so long counts as broken */
+    STALL_BYTES = 200,
+    STALL_SECONDS = 30, /* slower than this for so long counts as broken */
     MOST_REDIRECTS = 5,
-    MOST_TRIES = 5,                        /* of one mirror, as long as each brings new bytes */
+    MOST_TRIES = 5, /* of one mirror, as long as each brings new bytes */
     REASON = 160,
 };
 
@@ -27,16 +29,16 @@ typedef struct download {
     const char *part;
     FILE *stream;
     CURL *curl;
-    uint64_t have;             /* bytes in the part file */
-    uint64_t asked;            /* where this attempt asked to continue */
-    bool range_ok;             /* the server confirmed just that range */
-    bool started;              /* the first bytes of the body have been seen */
-    int write_error;           /* errno of a failed write */
-    bool resumed;              /* the part file holds bytes of an earlier attempt */
-    char reason[REASON];       /* why the latest attempt ended, or "" */
+    uint64_t have;       /* bytes in the part file */
+    uint64_t asked;      /* where this attempt asked to continue */
+    bool range_ok;       /* the server confirmed just that range */
+    bool started;        /* the first bytes of the body have been seen */
+    int write_error;     /* errno of a failed write */
+    bool resumed;        /* the part file holds bytes of an earlier attempt */
+    char reason[REASON]; /* why the latest attempt ended, or "" */
 } download;
 
-/* ---- callbacks of libcurl -------------------------------------------------------------------------------------------- */
+/* ---- callbacks of libcurl --------------------------------------------------------------------------------------- */
 
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
@@ -50,8 +52,9 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     if (strncasecmp(text, "HTTP/", 5) == 0)
         d->range_ok = false; /* a new response, after a redirect */
     if (strncasecmp(text, name, sizeof name - 1) == 0)
-        d->range_ok = sscanf(text + sizeof name - 1, " bytes %" SCNu64 "-%" SCNu64 "/%" SCNu64, &start, &end, &total) == 3 &&
-                      start == d->asked && total == d->file->size;
+        d->range_ok =
+            sscanf(text + sizeof name - 1, " bytes %" SCNu64 "-%" SCNu64 "/%" SCNu64, &start, &end, &total) == 3 &&
+            start == d->asked && total == d->file->size;
     return size * count;
 }
 
@@ -63,7 +66,8 @@ static bool start_body(download *d)
     if (status == 206 && d->asked > 0 && d->range_ok)
         return true;
     if (status != 200) {
-        snprintf(d->reason, REASON, status == 206 ? "the server sent another range than asked for" : "HTTP status %ld", status);
+        snprintf(d->reason, REASON, status == 206 ? "the server sent another range than asked for" : "HTTP status %ld",
+                 status);
         return false;
     }
     d->have = 0;
@@ -95,12 +99,15 @@ static int on_progress(void *arg, curl_off_t total, curl_off_t now, curl_off_t u
 {
     (void)total, (void)now, (void)upload_total, (void)uploaded;
     download *d = arg;
-    pr_progress(d->ctx, &(parry_progress){.task = d->task->what, .unit = "bytes", .done = d->task->base + d->have, .total = d->task->total,
+    pr_progress(d->ctx, &(parry_progress){.task = d->task->what,
+                                          .unit = "bytes",
+                                          .done = d->task->base + d->have,
+                                          .total = d->task->total,
                                           .note = d->file->name});
     return pr_poll(d->ctx) != PARRY_OK;
 }
 
-/* ---- one attempt ------------------------------------------------------------------------------------------------------ */
+/* ---- one attempt ------------------------------------------------------------------------------------------------ */
 
 static void set_protocols(CURL *curl, bool allow_http)
 {
@@ -171,7 +178,7 @@ static parry_status attempt(download *d, const char *mirror)
     return PARRY_OK;
 }
 
-/* ---- one file from several mirrors -------------------------------------------------------------------------------------- */
+/* ---- one file from several mirrors ------------------------------------------------------------------------------ */
 
 static parry_status has_content(parry_ctx *ctx, const char *path, const pr_remote_file *file, bool *same)
 {
@@ -261,7 +268,8 @@ static parry_status open_part(download *d)
     return PARRY_OK;
 }
 
-static parry_status fetch_to(parry_ctx *ctx, const pr_fetch_task *task, const pr_remote_file *file, const char *path, const char *part)
+static parry_status fetch_to(parry_ctx *ctx, const pr_fetch_task *task, const pr_remote_file *file, const char *path,
+                             const char *part)
 {
     download d = {.ctx = ctx, .task = task, .file = file, .part = part};
     parry_status status;
@@ -297,7 +305,7 @@ out:
     return status;
 }
 
-/* ---- a data set ------------------------------------------------------------------------------------------------------------ */
+/* ---- a data set ------------------------------------------------------------------------------------------------- */
 
 static parry_status fetch_all(parry_ctx *ctx, const pr_source *source, pr_fetch_task *task)
 {

@@ -1,6 +1,8 @@
-/* IDX, the format of MNIST and Fashion-MNIST: two zero bytes, an element type, the rank, big-endian extents, then the elements.
+/* IDX, the format of MNIST and Fashion-MNIST: two zero bytes, an element type, the rank, big-endian extents, then the
+ * elements.
  *
- * LeCun, Cortes, Burges, "The MNIST database", section "File formats". Only unsigned bytes occur in data sets of images. */
+ * LeCun, Cortes, Burges, "The MNIST database", section "File formats". Only unsigned bytes occur in data sets of
+ * images. */
 #include <string.h>
 
 #include "data/data.h"
@@ -13,21 +15,23 @@ static uint32_t big_endian(const uint8_t *at)
 }
 
 /* Checks magic, extents and size; `*elements` points past the header. */
-static parry_status read_header(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, int rank, const char *what,
-                                int64_t *extent, const uint8_t **elements)
+static parry_status read_header(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, int rank,
+                                const char *what, int64_t *extent, const uint8_t **elements)
 {
     const uint32_t magic = (uint32_t)TYPE_UNSIGNED_BYTE << 8 | (uint32_t)rank;
     const size_t header = HEADER + 4 * (size_t)rank;
     if (size < header)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: truncated: %zu bytes, shorter than the %zu-byte header of IDX %s", where, size, header, what);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: truncated: %zu bytes, shorter than the %zu-byte header of IDX %s", where,
+                       size, header, what);
     if (big_endian(data) != magic)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: not IDX %s: the magic number is 0x%08x; expected 0x%08x", where, what, big_endian(data), magic);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: not IDX %s: the magic number is 0x%08x; expected 0x%08x", where, what,
+                       big_endian(data), magic);
     for (int i = 0; i < rank; i++)
         extent[i] = big_endian(data + HEADER + 4 * i);
     size_t bytes;
     if (!pr_extent_bytes(extent, rank, 1, &bytes))
-        return pr_fail(ctx, PARRY_FORMAT, "%s: the header announces %lld %s, some extent of which is zero or too large", where,
-                       (long long)extent[0], what);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: the header announces %lld %s, some extent of which is zero or too large",
+                       where, (long long)extent[0], what);
     if (size - header != bytes)
         return pr_fail(ctx, PARRY_FORMAT, "%s: %s: the header announces %zu bytes of %s, the file holds %zu", where,
                        size - header < bytes ? "truncated" : "too long", bytes, what, size - header);
@@ -42,7 +46,8 @@ parry_status pr_idx_images(parry_ctx *ctx, const char *where, const uint8_t *dat
     *out = (pr_images){0};
     TRY(read_header(ctx, where, data, size, 3, "images", extent, &pixels));
     if (extent[1] > INT32_MAX || extent[2] > INT32_MAX)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: images of %lld x %lld pixels", where, (long long)extent[1], (long long)extent[2]);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: images of %lld x %lld pixels", where, (long long)extent[1],
+                       (long long)extent[2]);
     size_t bytes = (size_t)(extent[0] * extent[1] * extent[2]);
     TRY(pr_alloc_raw(ctx, bytes, &out->bytes));
     memcpy(out->bytes, pixels, bytes);
@@ -53,18 +58,21 @@ parry_status pr_idx_images(parry_ctx *ctx, const char *where, const uint8_t *dat
     return PARRY_OK;
 }
 
-parry_status pr_idx_labels(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, int classes, pr_images *out)
+parry_status pr_idx_labels(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, int classes,
+                           pr_images *out)
 {
     int64_t count;
     const uint8_t *labels = NULL;
     TRY(read_header(ctx, where, data, size, 1, "labels", &count, &labels));
     if (count != out->count)
-        return pr_fail(ctx, PARRY_MISMATCH, "%s: %lld labels for %lld images", where, (long long)count, (long long)out->count);
+        return pr_fail(ctx, PARRY_MISMATCH, "%s: %lld labels for %lld images", where, (long long)count,
+                       (long long)out->count);
     TRY(pr_alloc_raw(ctx, count, &out->labels));
     int largest = 0;
     for (int64_t i = 0; i < count; i++) {
         if (classes && labels[i] >= classes)
-            return pr_fail(ctx, PARRY_FORMAT, "%s: label %lld is %d; expected 0 to %d", where, (long long)i, labels[i], classes - 1);
+            return pr_fail(ctx, PARRY_FORMAT, "%s: label %lld is %d; expected 0 to %d", where, (long long)i, labels[i],
+                           classes - 1);
         out->labels[i] = labels[i];
         largest = PR_MAX(largest, labels[i]);
     }

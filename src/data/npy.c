@@ -1,6 +1,8 @@
-/* NumPy's .npy arrays: a magic string, a version, the length of a header, the header (a Python dict of descr, fortran_order and shape), the elements.
+/* NumPy's .npy arrays: a magic string, a version, the length of a header, the header (a Python dict of descr,
+ * fortran_order and shape), the elements.
  *
- * Format: "A simple file format for NumPy arrays", NEP 1; versions 1, 2 and 3 differ in the width of the length and the header's encoding. */
+ * Format: "A simple file format for NumPy arrays", NEP 1; versions 1, 2 and 3 differ in the width of the length and the
+ * header's encoding. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,7 +18,7 @@ typedef struct array {
     char descr[8];
     int rank;
     int64_t shape[MAX_RANK];
-    size_t item;                    /* bytes of one element */
+    size_t item; /* bytes of one element */
     const uint8_t *elements;
 } array;
 
@@ -74,21 +76,25 @@ static parry_status read_array(parry_ctx *ctx, const char *where, const uint8_t 
         length |= (size_t)data[PREAMBLE + i] << (8 * i);
     size_t start = PREAMBLE + width;
     if (length > LONGEST_HEADER || length > size - start)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: a .npy header of %zu bytes in a file of %zu (truncated?)", where, length, size);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: a .npy header of %zu bytes in a file of %zu (truncated?)", where, length,
+                       size);
     char header[LONGEST_HEADER + 1];
     memcpy(header, data + start, length);
     header[length] = '\0';
     const char *order = find_value(header, "'fortran_order'");
     if (!read_descr(header, out) || !read_shape(header, out) || !order)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: the .npy header is not one of a plain array of at most %d dimensions", where, MAX_RANK);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: the .npy header is not one of a plain array of at most %d dimensions",
+                       where, MAX_RANK);
     if (strncmp(order, "False", 5) != 0)
-        return pr_fail(ctx, PARRY_UNSUPPORTED, "%s: the array is in Fortran order; save it with numpy.ascontiguousarray", where);
+        return pr_fail(ctx, PARRY_UNSUPPORTED,
+                       "%s: the array is in Fortran order; save it with numpy.ascontiguousarray", where);
     size_t bytes;
     if (out->item == 0 || out->rank == 0 || !pr_extent_bytes(out->shape, out->rank, out->item, &bytes))
-        return pr_fail(ctx, PARRY_FORMAT, "%s: the array is empty, has no shape or is larger than what is accepted", where);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: the array is empty, has no shape or is larger than what is accepted",
+                       where);
     if (size - start - length != bytes)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: the header announces %zu bytes of elements, the file holds %zu", where, bytes,
-                       size - start - length);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: the header announces %zu bytes of elements, the file holds %zu", where,
+                       bytes, size - start - length);
     out->elements = data + start + length;
     return PARRY_OK;
 }
@@ -103,10 +109,13 @@ static bool channels_last(const array *a)
 static parry_status image_shape(parry_ctx *ctx, const char *where, const array *a, pr_images *out)
 {
     if (a->rank < 3)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: an array of %d dimensions; expected N x H x W, N x C x H x W or N x H x W x C", where, a->rank);
+        return pr_fail(ctx, PARRY_FORMAT,
+                       "%s: an array of %d dimensions; expected N x H x W, N x C x H x W or N x H x W x C", where,
+                       a->rank);
     for (int i = 1; i < a->rank; i++)
         if (a->shape[i] > INT32_MAX)
-            return pr_fail(ctx, PARRY_FORMAT, "%s: images of %lld pixels in one direction", where, (long long)a->shape[i]);
+            return pr_fail(ctx, PARRY_FORMAT, "%s: images of %lld pixels in one direction", where,
+                           (long long)a->shape[i]);
     bool last = a->rank == 4 && channels_last(a);
     int row = a->rank == 4 && !last ? 2 : 1;
     out->count = a->shape[0];
@@ -138,7 +147,8 @@ static void doubles_to_floats(const uint8_t *from, float *to, int64_t count)
     }
 }
 
-/* Images made by an attack without clipping may leave [0,1] a little; values in 0..255 as floats are somebody's mistake. */
+/* Images made by an attack without clipping may leave [0,1] a little; values in 0..255 as floats are somebody's
+ * mistake. */
 static parry_status check_range(parry_ctx *ctx, const char *where, const pr_images *images)
 {
     const float largest_meant = 16;
@@ -149,8 +159,9 @@ static parry_status check_range(parry_ctx *ctx, const char *where, const pr_imag
             return pr_fail(ctx, PARRY_NUMERIC, "%s: image %lld has a pixel that is not finite", where, (long long)i);
         if (largest > largest_meant)
             return pr_fail(ctx, PARRY_FORMAT,
-                           "%s: image %lld has a pixel of %g; floats are expected in [0,1] (divide by 255, or save the array as uint8)", where,
-                           (long long)i, (double)largest);
+                           "%s: image %lld has a pixel of %g; floats are expected in [0,1] (divide by 255, or save the "
+                           "array as uint8)",
+                           where, (long long)i, (double)largest);
     }
     return PARRY_OK;
 }
@@ -165,7 +176,8 @@ static parry_status fill_floats(parry_ctx *ctx, const char *where, const array *
         const uint8_t *from = a->elements + (size_t)(i * row) * a->item;
         if (a->item == sizeof(double))
             doubles_to_floats(from, image, row);
-        copy_image(a->item == sizeof(double) ? (const uint8_t *)image : from, (uint8_t *)(out->floats + i * row), out, last, sizeof(float));
+        copy_image(a->item == sizeof(double) ? (const uint8_t *)image : from, (uint8_t *)(out->floats + i * row), out,
+                   last, sizeof(float));
     }
     pr_free(image);
     return check_range(ctx, where, out);
@@ -181,7 +193,8 @@ parry_status pr_npy_images(parry_ctx *ctx, const char *where, const uint8_t *dat
     if (strcmp(a.descr, "<f4") == 0 || strcmp(a.descr, "<f8") == 0)
         return fill_floats(ctx, where, &a, last, out);
     if (strcmp(a.descr, "|u1") != 0)
-        return pr_fail(ctx, PARRY_UNSUPPORTED, "%s: elements of type '%s'; images are read from float32, float64 and uint8", where, a.descr);
+        return pr_fail(ctx, PARRY_UNSUPPORTED,
+                       "%s: elements of type '%s'; images are read from float32, float64 and uint8", where, a.descr);
     int64_t row = pr_images_row(out);
     TRY(pr_alloc_raw(ctx, out->count * row, &out->bytes));
     for (int64_t i = 0; i < out->count; i++)
@@ -203,24 +216,27 @@ static int64_t integer_at(const array *a, int64_t index)
     return wide;
 }
 
-parry_status pr_npy_labels(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, int classes, pr_images *out)
+parry_status pr_npy_labels(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, int classes,
+                           pr_images *out)
 {
     enum { MOST_CLASSES = 1 << 20 };
     array a;
     TRY(read_array(ctx, where, data, size, &a));
     if (strcmp(a.descr, "<i8") != 0 && strcmp(a.descr, "<i4") != 0 && strcmp(a.descr, "|u1") != 0)
-        return pr_fail(ctx, PARRY_UNSUPPORTED, "%s: elements of type '%s'; labels are read from int64, int32 and uint8", where, a.descr);
+        return pr_fail(ctx, PARRY_UNSUPPORTED, "%s: elements of type '%s'; labels are read from int64, int32 and uint8",
+                       where, a.descr);
     if (a.rank != 1)
         return pr_fail(ctx, PARRY_FORMAT, "%s: an array of %d dimensions; labels have one", where, a.rank);
     if (a.shape[0] != out->count)
-        return pr_fail(ctx, PARRY_MISMATCH, "%s: %lld labels for %lld images", where, (long long)a.shape[0], (long long)out->count);
+        return pr_fail(ctx, PARRY_MISMATCH, "%s: %lld labels for %lld images", where, (long long)a.shape[0],
+                       (long long)out->count);
     TRY(pr_alloc_raw(ctx, out->count, &out->labels));
     int64_t limit = classes ? classes : MOST_CLASSES, largest = 0;
     for (int64_t i = 0; i < out->count; i++) {
         int64_t label = integer_at(&a, i);
         if (label < 0 || label >= limit)
-            return pr_fail(ctx, PARRY_FORMAT, "%s: label %lld is %lld; expected 0 to %lld", where, (long long)i, (long long)label,
-                           (long long)limit - 1);
+            return pr_fail(ctx, PARRY_FORMAT, "%s: label %lld is %lld; expected 0 to %lld", where, (long long)i,
+                           (long long)label, (long long)limit - 1);
         out->labels[i] = (int32_t)label;
         largest = PR_MAX(largest, label);
     }
@@ -252,7 +268,8 @@ void pr_npy_header(FILE *stream, const char *descr, const int64_t *shape, int ra
     char header[256];
     int length = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
     for (int i = 0; i < rank; i++)
-        length += snprintf(header + length, sizeof header - (size_t)length, "%s%lld", i ? ", " : "", (long long)shape[i]);
+        length +=
+            snprintf(header + length, sizeof header - (size_t)length, "%s%lld", i ? ", " : "", (long long)shape[i]);
     length += snprintf(header + length, sizeof header - (size_t)length, "%s), }", rank == 1 ? "," : "");
     while ((PREAMBLE + 2 + length + 1) % 64 != 0) /* NumPy aligns the elements to 64 bytes */
         header[length++] = ' ';

@@ -1,4 +1,5 @@
-/* Opening a data set by name: looked for in $PARRY_DATA, then in the user's cache. A name never silently stands for other content than its own. */
+/* Opening a data set by name: looked for in $PARRY_DATA, then in the user's cache. A name never silently stands for
+ * other content than its own. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,8 +25,8 @@ static void free_roots(char *roots[ROOTS])
 }
 
 /* The first folder that holds the files of `split`, and the files; *folder is NULL when there is none. */
-static parry_status find_split(parry_ctx *ctx, char *const roots[ROOTS], const pr_source *source, parry_split split, char **folder,
-                               char *paths[PR_SET_FILES])
+static parry_status find_split(parry_ctx *ctx, char *const roots[ROOTS], const pr_source *source, parry_split split,
+                               char **folder, char *paths[PR_SET_FILES])
 {
     *folder = NULL;
     for (int r = 0; r < ROOTS; r++)
@@ -57,12 +58,13 @@ static void say_parts(parry_ctx *ctx, char *const roots[ROOTS], pr_text *text)
     }
 }
 
-static parry_status not_found(parry_ctx *ctx, char *const roots[ROOTS], const char *name, const pr_source *source, parry_split split)
+static parry_status not_found(parry_ctx *ctx, char *const roots[ROOTS], const char *name, const pr_source *source,
+                              parry_split split)
 {
     pr_text text = {0};
     char *sentence;
-    pr_text_add(&text, "%s (%s): not on this machine; looked for %s (plain or .gz) in", name, split == PARRY_TRAIN ? "train" : "test",
-                source->files[split][0]);
+    pr_text_add(&text, "%s (%s): not on this machine; looked for %s (plain or .gz) in", name,
+                split == PARRY_TRAIN ? "train" : "test", source->files[split][0]);
     const char *separator = "";
     for (int r = 0; r < ROOTS; r++)
         for (size_t f = 0; roots[r] && f < PR_COUNT(source->folders) && source->folders[f]; f++) {
@@ -84,8 +86,8 @@ static parry_status not_found(parry_ctx *ctx, char *const roots[ROOTS], const ch
 }
 
 /* Whether the content is what the name stands for; otherwise a caveat, or a refusal. */
-static parry_status check_content(parry_ctx *ctx, const char *name, const char *folder, const pr_source *source, const pr_images *images,
-                                  const char **note)
+static parry_status check_content(parry_ctx *ctx, const char *name, const char *folder, const pr_source *source,
+                                  const pr_images *images, const char **note)
 {
     const pr_source *content;
     *note = source->note;
@@ -93,19 +95,23 @@ static parry_status check_content(parry_ctx *ctx, const char *name, const char *
     if (content == source)
         return PARRY_OK;
     if (source->only_known)
-        return pr_fail(ctx, PARRY_MISMATCH, "%s: the files in %s do not hold the original pixels of this data set%s%s; to use them all the "
-                       "same, name the folder: --data %s", name, folder, content && content->note ? ": " : "",
+        return pr_fail(ctx, PARRY_MISMATCH,
+                       "%s: the files in %s do not hold the original pixels of this data set%s%s; to use them all the "
+                       "same, name the folder: --data %s",
+                       name, folder, content && content->note ? ": " : "",
                        content && content->note ? content->note : "", folder);
     if (!*note)
         *note = "the content differs from the original files of this data set";
     return PARRY_OK;
 }
 
-static parry_status read_named(parry_ctx *ctx, const char *name, const pr_source *source, parry_split split, const char *folder,
-                               char *const paths[PR_SET_FILES], parry_dataset **out)
+static parry_status read_named(parry_ctx *ctx, const char *name, const pr_source *source, parry_split split,
+                               const char *folder, char *const paths[PR_SET_FILES], parry_dataset **out)
 {
     pr_images images;
-    pr_dataset_words words = {.name = name, .split = split == PARRY_TRAIN ? "train" : "test", .origin = folder,
+    pr_dataset_words words = {.name = name,
+                              .split = split == PARRY_TRAIN ? "train" : "test",
+                              .origin = folder,
                               .class_names = source->class_names};
     TRY(pr_source_read(ctx, source, paths, &images));
     parry_status status = check_content(ctx, name, folder, source, &images, &words.note);
@@ -116,16 +122,21 @@ static parry_status read_named(parry_ctx *ctx, const char *name, const pr_source
     return pr_dataset_take(ctx, &images, &words, out);
 }
 
-static parry_status open_built_in(parry_ctx *ctx, const char *name, const pr_source *source, parry_split split, parry_dataset **out)
+static parry_status open_built_in(parry_ctx *ctx, const char *name, const pr_source *source, parry_split split,
+                                  parry_dataset **out)
 {
     pr_images images;
-    const pr_dataset_words words = {.name = name, .split = split == PARRY_TRAIN ? "train" : "test", .origin = "built-in",
-                                    .note = source->note, .class_names = source->class_names};
+    const pr_dataset_words words = {.name = name,
+                                    .split = split == PARRY_TRAIN ? "train" : "test",
+                                    .origin = "built-in",
+                                    .note = source->note,
+                                    .class_names = source->class_names};
     TRY(pr_digits_read(ctx, split, &images));
     return pr_dataset_take(ctx, &images, &words, out);
 }
 
-static parry_status open_named(parry_ctx *ctx, const char *name, const pr_source *source, parry_split split, parry_dataset **out)
+static parry_status open_named(parry_ctx *ctx, const char *name, const pr_source *source, parry_split split,
+                               parry_dataset **out)
 {
     char *roots[ROOTS], *folder = NULL, *paths[PR_SET_FILES] = {0};
     parry_status status;

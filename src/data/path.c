@@ -1,4 +1,5 @@
-/* Opening a data set by path: a folder with the files of a known layout, a folder written by parry_dataset_write, or one file of images. */
+/* Opening a data set by path: a folder with the files of a known layout, a folder written by parry_dataset_write, or
+ * one file of images. */
 #include <string.h>
 
 #include "base/json.h"
@@ -7,7 +8,8 @@
 enum { MOST_CLASSES = 1 << 20 };
 
 /* Says what the images are where their content is known, and takes them into a data set. */
-static parry_status take(parry_ctx *ctx, const char *path, const char *split, const pr_source *layout, pr_images *images, parry_dataset **out)
+static parry_status take(parry_ctx *ctx, const char *path, const char *split, const pr_source *layout,
+                         pr_images *images, parry_dataset **out)
 {
     const pr_source *content;
     pr_dataset_words words = {.name = path, .split = split, .origin = path};
@@ -26,7 +28,7 @@ static parry_status take(parry_ctx *ctx, const char *path, const char *split, co
     return pr_dataset_take(ctx, images, &words, out);
 }
 
-/* ---- folders written by parry_dataset_write ------------------------------------------------------------------------ */
+/* ---- folders written by parry_dataset_write --------------------------------------------------------------------- */
 
 /* The fields of dataset.json; `names` is NULL or has `classes` items, which point into the JSON value. */
 typedef struct description {
@@ -84,8 +86,11 @@ static parry_status open_written(parry_ctx *ctx, const char *folder, parry_datas
     TRY_TO(out, pr_path_join(ctx, folder, "labels.npy", &labels_path));
     TRY_TO(out, read_description(ctx, folder, &words));
     TRY_TO(out, pr_npy_read(ctx, images_path, labels_path, words.classes, &images));
-    status = pr_dataset_take(ctx, &images, &(pr_dataset_words){.name = folder, .split = "all", .origin = folder, .note = words.note,
-                                                                .class_names = words.names}, out);
+    status = pr_dataset_take(
+        ctx, &images,
+        &(pr_dataset_words){
+            .name = folder, .split = "all", .origin = folder, .note = words.note, .class_names = words.names},
+        out);
 out:
     json_decref(words.json);
     pr_free(words.names);
@@ -94,7 +99,7 @@ out:
     return status;
 }
 
-/* ---- folders with the files of a known layout ------------------------------------------------------------------------ */
+/* ---- folders with the files of a known layout ------------------------------------------------------------------- */
 
 /* Tries every layout in `folder`; *out stays NULL when none fits. */
 static parry_status open_layout(parry_ctx *ctx, const char *folder, parry_split split, parry_dataset **out)
@@ -115,7 +120,8 @@ static parry_status open_layout(parry_ctx *ctx, const char *folder, parry_split 
     return PARRY_OK;
 }
 
-static parry_status open_subfolder(parry_ctx *ctx, const char *folder, const char *name, parry_split split, parry_dataset **out)
+static parry_status open_subfolder(parry_ctx *ctx, const char *folder, const char *name, parry_split split,
+                                   parry_dataset **out)
 {
     char *inner;
     TRY(pr_path_join(ctx, folder, name, &inner));
@@ -137,11 +143,14 @@ static parry_status open_folder(parry_ctx *ctx, const char *folder, parry_split 
         TRY(open_subfolder(ctx, folder, "cifar-10-batches-bin", split, out));
     if (*out)
         return PARRY_OK;
-    return pr_fail(ctx, PARRY_NOT_FOUND, "%s: no %s images in this folder; expected images.npy and labels.npy, IDX files named as MNIST's, or "
-                   "CIFAR-10's .bin files", folder, split == PARRY_TRAIN ? "training" : "test");
+    return pr_fail(
+        ctx, PARRY_NOT_FOUND,
+        "%s: no %s images in this folder; expected images.npy and labels.npy, IDX files named as MNIST's, or "
+        "CIFAR-10's .bin files",
+        folder, split == PARRY_TRAIN ? "training" : "test");
 }
 
-/* ---- single files -------------------------------------------------------------------------------------------------- */
+/* ---- single files ----------------------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *text, const char *ending)
 {
@@ -149,13 +158,15 @@ static bool ends_with(const char *text, const char *ending)
     return length >= tail && strcmp(text + length - tail, ending) == 0;
 }
 
-/* The file of labels beside a file of images: "images" becomes "labels" and "idx3" "idx1" in its name, with or without .gz. */
+/* The file of labels beside a file of images: "images" becomes "labels" and "idx3" "idx1" in its name, with or without
+ * .gz. */
 static parry_status find_labels(parry_ctx *ctx, const char *images_path, char **out)
 {
     const char *base = pr_path_base(images_path), *images = strstr(base, "images");
     *out = NULL;
     if (!images)
-        return pr_fail(ctx, PARRY_NOT_FOUND, "%s: name a file of images (...images...); the labels (...labels...) are looked for beside it",
+        return pr_fail(ctx, PARRY_NOT_FOUND,
+                       "%s: name a file of images (...images...); the labels (...labels...) are looked for beside it",
                        images_path);
     const char *rest = images + strlen("images");
     size_t tail = strlen(rest) - (ends_with(rest, ".gz") ? 3 : 0);
@@ -166,13 +177,15 @@ static parry_status find_labels(parry_ctx *ctx, const char *images_path, char **
         rank[3] = '1';
     parry_status status = pr_find_file(ctx, stem, out);
     if (status == PARRY_OK && !*out)
-        status = pr_fail(ctx, PARRY_NOT_FOUND, "%s: its labels are missing: expected %s beside it, plain or .gz", images_path, pr_path_base(stem));
+        status = pr_fail(ctx, PARRY_NOT_FOUND, "%s: its labels are missing: expected %s beside it, plain or .gz",
+                         images_path, pr_path_base(stem));
     pr_free(stem);
     return status;
 }
 
 static parry_status open_pair(parry_ctx *ctx, const char *path, parry_dataset **out,
-                              parry_status (*read)(parry_ctx *, const char *, const char *, int, pr_images *), int classes)
+                              parry_status (*read)(parry_ctx *, const char *, const char *, int, pr_images *),
+                              int classes)
 {
     char *labels;
     pr_images images;
@@ -206,6 +219,9 @@ parry_status pr_dataset_open_path(parry_ctx *ctx, const char *path, parry_split 
         return open_cifar(ctx, path, out);
     if (strstr(base, "idx") || strstr(base, "ubyte"))
         return open_pair(ctx, path, out, pr_idx_read, 0);
-    return pr_fail(ctx, PARRY_FORMAT, "%s: not a known kind of data; expected an IDX file (...-idx3-ubyte), a CIFAR-10 binary file (.bin), a .npy of "
-                   "images, or a folder", path);
+    return pr_fail(
+        ctx, PARRY_FORMAT,
+        "%s: not a known kind of data; expected an IDX file (...-idx3-ubyte), a CIFAR-10 binary file (.bin), a .npy of "
+        "images, or a folder",
+        path);
 }

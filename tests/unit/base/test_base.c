@@ -54,8 +54,13 @@ static void test_ctx_passes_on(void **state)
 {
     (void)state;
     heard h = {0};
-    parry_ctx_options options = {.size = sizeof options, .seed = 42, .threads = 3, .log = on_log, .progress = on_progress,
-                                 .cancelled = on_cancelled, .user = &h};
+    parry_ctx_options options = {.size = sizeof options,
+                                 .seed = 42,
+                                 .threads = 3,
+                                 .log = on_log,
+                                 .progress = on_progress,
+                                 .cancelled = on_cancelled,
+                                 .user = &h};
     parry_ctx *ctx;
     assert_int_equal(parry_ctx_create(&options, &ctx), PARRY_OK);
     assert_int_equal(parry_ctx_seed(ctx), 42);
@@ -192,8 +197,18 @@ static void test_nearest_name(void **state)
     static const struct {
         const char *word, *nearest;
     } cases[] = {
-        {"fgsm", "fgsm"}, {"fsgm", "fgsm"}, {"fgs", "fgsm"}, {"pdg", "pgd"}, {"minst", "mnist"}, {"mnsit", "mnist"}, {"fasion-mnist", "fashion-mnist"},
-        {"fine-tune", "finetune"}, {"xyz", NULL}, {"", NULL}, {"deepfool", NULL}, {"a", NULL},
+        {"fgsm", "fgsm"},
+        {"fsgm", "fgsm"},
+        {"fgs", "fgsm"},
+        {"pdg", "pgd"},
+        {"minst", "mnist"},
+        {"mnsit", "mnist"},
+        {"fasion-mnist", "fashion-mnist"},
+        {"fine-tune", "finetune"},
+        {"xyz", NULL},
+        {"", NULL},
+        {"deepfool", NULL},
+        {"a", NULL},
     };
     for (size_t i = 0; i < PR_COUNT(cases); i++) {
         const char *nearest = parry_nearest(cases[i].word, names, PR_COUNT(names));
@@ -211,9 +226,15 @@ static void test_nearest_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ctx_passes_on), cmocka_unit_test(test_ctx_takes_a_shorter_struct), cmocka_unit_test(test_error_sentence),
-        cmocka_unit_test(test_error_may_quote_itself), cmocka_unit_test(test_alloc), cmocka_unit_test(test_grow_keeps_content),
-        cmocka_unit_test(test_injected_failures), cmocka_unit_test(test_text), cmocka_unit_test(test_nearest_name),
+        cmocka_unit_test(test_ctx_passes_on),
+        cmocka_unit_test(test_ctx_takes_a_shorter_struct),
+        cmocka_unit_test(test_error_sentence),
+        cmocka_unit_test(test_error_may_quote_itself),
+        cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_grow_keeps_content),
+        cmocka_unit_test(test_injected_failures),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_nearest_name),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

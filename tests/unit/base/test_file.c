@@ -1,4 +1,5 @@
-/* Files: atomic writing (a failure leaves what was there), whole reads with a limit, gzip that is cut or spoilt, folders, hashes. */
+/* Files: atomic writing (a failure leaves what was there), whole reads with a limit, gzip that is cut or spoilt,
+ * folders, hashes. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -97,7 +98,8 @@ static void test_abort_leaves_the_old_file(void **state)
     assert_int_equal(entries(), 1);
 }
 
-/* The disk fills up in the middle (here: the file-size limit): one sentence, the old file stays, nothing half-written is left. */
+/* The disk fills up in the middle (here: the file-size limit): one sentence, the old file stays, nothing half-written
+ * is left. */
 static void test_full_disk(void **state)
 {
     parry_ctx *ctx = *state;
@@ -272,9 +274,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        TEST(test_write_replaces), TEST(test_abort_leaves_the_old_file), TEST(test_full_disk), TEST(test_devices_are_written_in_place),
-        TEST(test_unwritable), TEST(test_read_limits), TEST(test_gzip_cut_or_spoilt), TEST(test_folders_and_paths),
-        TEST(test_cache_folder), TEST(test_sha256),
+        TEST(test_write_replaces),     TEST(test_abort_leaves_the_old_file),
+        TEST(test_full_disk),          TEST(test_devices_are_written_in_place),
+        TEST(test_unwritable),         TEST(test_read_limits),
+        TEST(test_gzip_cut_or_spoilt), TEST(test_folders_and_paths),
+        TEST(test_cache_folder),       TEST(test_sha256),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

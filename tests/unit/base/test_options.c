@@ -1,4 +1,5 @@
-/* Option tables: defaults, reading and writing values, ranges, unknown names; params own their strings; JSON of an option struct. */
+/* Option tables: defaults, reading and writing values, ranges, unknown names; params own their strings; JSON of an
+ * option struct. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,14 +18,13 @@ struct all {
     parry_floats list;
 };
 static const char *const norms[] = {"linf", "l2", NULL};
-PR_OPTIONS(table, struct all,
-    OPT_BOOL(struct all, flag, "random-start", "true", "a flag"),
-    OPT_INT(struct all, steps, "steps", "40", 1, 1e6, "a count"),
-    OPT_FLOAT(struct all, eps, "eps", "8/255", 0, 1, "a number"),
-    OPT_STRING(struct all, path, "path", "a.onnx", "FILE", "a text"),
-    OPT_STRING(struct all, unset, "unset", NULL, "FILE", "a text without a default"),
-    OPT_CHOICE(struct all, norm, "norm", "linf", norms, "one of several"),
-    OPT_FLOATS(struct all, list, "list", "0.1,0.3", 0, INFINITY, "several numbers"));
+PR_OPTIONS(table, struct all, OPT_BOOL(struct all, flag, "random-start", "true", "a flag"),
+           OPT_INT(struct all, steps, "steps", "40", 1, 1e6, "a count"),
+           OPT_FLOAT(struct all, eps, "eps", "8/255", 0, 1, "a number"),
+           OPT_STRING(struct all, path, "path", "a.onnx", "FILE", "a text"),
+           OPT_STRING(struct all, unset, "unset", NULL, "FILE", "a text without a default"),
+           OPT_CHOICE(struct all, norm, "norm", "linf", norms, "one of several"),
+           OPT_FLOATS(struct all, list, "list", "0.1,0.3", 0, INFINITY, "several numbers"));
 
 typedef struct fixture {
     parry_ctx *ctx;
@@ -70,7 +70,8 @@ static void test_set(void **state)
     char path[] = "b.onnx";
     static const struct {
         const char *name, *text;
-    } settings[] = {{"random-start", "false"}, {"steps", "1000000"}, {"eps", "1e-3"}, {"norm", "l2"}, {"list", "1/4"}, {"unset", ""}};
+    } settings[] = {{"random-start", "false"}, {"steps", "1000000"}, {"eps", "1e-3"}, {"norm", "l2"},
+                    {"list", "1/4"},           {"unset", ""}};
     for (size_t i = 0; i < PR_COUNT(settings); i++) {
         assert_int_equal(parry_params_set(f->ctx, f->params, settings[i].name, settings[i].text), PARRY_OK);
         assert_true(parry_params_given(f->params, settings[i].name));
@@ -94,12 +95,29 @@ static void test_refusals(void **state)
     static const struct {
         const char *name, *text, *says;
     } cases[] = {
-        {"eps", "-0.1", "between 0 and 1"}, {"eps", "1.5", "between 0 and 1"}, {"eps", "nan", "finite"},   {"eps", "inf", "finite"},
-        {"eps", "1/0", "finite"},           {"eps", "", "finite"},             {"eps", "0.1x", "finite"},  {"eps", " 0.1", "finite"},
-        {"eps", "\t0.1", "finite"},         {"eps", "0.1 ", "finite"},         {"eps", "1//2", "finite"},  {"eps", "1/", "finite"},
-        {"steps", "0", "between 1 and"},    {"steps", "1.5", "whole"},         {"steps", "1e7", "between 1 and 1e+06"}, {"steps", "forty", "number"},
-        {"random-start", "yes", "true or false"}, {"norm", "l1", "linf, l2"}, {"list", "0.1,,0.2", "commas"}, {"list", "0.1,", "commas"},
-        {"list", "", "commas"},             {"list", "0.1,-1", "at least 0"},  {"list", "0.1,nan", "finite"},
+        {"eps", "-0.1", "between 0 and 1"},
+        {"eps", "1.5", "between 0 and 1"},
+        {"eps", "nan", "finite"},
+        {"eps", "inf", "finite"},
+        {"eps", "1/0", "finite"},
+        {"eps", "", "finite"},
+        {"eps", "0.1x", "finite"},
+        {"eps", " 0.1", "finite"},
+        {"eps", "\t0.1", "finite"},
+        {"eps", "0.1 ", "finite"},
+        {"eps", "1//2", "finite"},
+        {"eps", "1/", "finite"},
+        {"steps", "0", "between 1 and"},
+        {"steps", "1.5", "whole"},
+        {"steps", "1e7", "between 1 and 1e+06"},
+        {"steps", "forty", "number"},
+        {"random-start", "yes", "true or false"},
+        {"norm", "l1", "linf, l2"},
+        {"list", "0.1,,0.2", "commas"},
+        {"list", "0.1,", "commas"},
+        {"list", "", "commas"},
+        {"list", "0.1,-1", "at least 0"},
+        {"list", "0.1,nan", "finite"},
     };
     struct all before;
     memcpy(&before, f->values, sizeof before);
@@ -140,7 +158,8 @@ static void test_text_round_trip(void **state)
         if (strcmp(table.rows[i].name, "unset") != 0)
             assert_int_equal(pr_option_parse(f->ctx, &table.rows[i], texts[i], &copy), PARRY_OK);
     }
-    assert_true(copy.flag == f->values->flag && copy.steps == f->values->steps && copy.eps == f->values->eps && copy.norm == f->values->norm);
+    assert_true(copy.flag == f->values->flag && copy.steps == f->values->steps && copy.eps == f->values->eps &&
+                copy.norm == f->values->norm);
     assert_string_equal(copy.path, f->values->path);
     assert_memory_equal(&copy.list, &f->values->list, sizeof copy.list);
     for (size_t i = 0; i < table.count; i++)
@@ -189,8 +208,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        TEST(test_defaults), TEST(test_set), TEST(test_refusals), TEST(test_unknown_names), TEST(test_text_round_trip), TEST(test_json),
-        TEST(test_memory_failures),
+        TEST(test_defaults),        TEST(test_set),  TEST(test_refusals),        TEST(test_unknown_names),
+        TEST(test_text_round_trip), TEST(test_json), TEST(test_memory_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,8 @@ enum { MOST_THREADS = 5 };
 static parry_ctx *make_ctx(int threads)
 {
     parry_ctx *ctx;
-    assert_int_equal(parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .threads = threads}, &ctx), PARRY_OK);
+    assert_int_equal(
+        parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .threads = threads}, &ctx), PARRY_OK);
     return ctx;
 }
 
@@ -222,7 +223,9 @@ static void test_denormals_are_flushed_in_all_workers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_index_once), cmocka_unit_test(test_failure_stops_the_rest), cmocka_unit_test(test_nested_calls_are_serial),
+        cmocka_unit_test(test_every_index_once),
+        cmocka_unit_test(test_failure_stops_the_rest),
+        cmocka_unit_test(test_nested_calls_are_serial),
         cmocka_unit_test(test_barriers_order),
 #if defined(__SSE__)
         cmocka_unit_test(test_denormals_are_flushed_in_all_workers),

@@ -16,7 +16,9 @@ static void test_known_answers(void **state)
     } vectors[] = {
         {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
         {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < PR_COUNT(vectors); i++) {
         const uint32_t *c = vectors[i].counter, *k = vectors[i].key;
@@ -38,7 +40,8 @@ static void test_reader_walks_the_blocks(void **state)
 static void test_streams_differ(void **state)
 {
     (void)state;
-    pr_rng_key keys[] = {{5, 2, 9}, {6, 2, 9}, {5, 3, 9}, {5, 2, 10}, {5 + (UINT64_C(1) << 32), 2, 9}, {5, 2, 9 + (UINT64_C(1) << 32)}};
+    pr_rng_key keys[] = {
+        {5, 2, 9}, {6, 2, 9}, {5, 3, 9}, {5, 2, 10}, {5 + (UINT64_C(1) << 32), 2, 9}, {5, 2, 9 + (UINT64_C(1) << 32)}};
     for (size_t a = 0; a < PR_COUNT(keys); a++)
         for (size_t b = 0; b < a; b++)
             for (int i = 0; i < 4; i++)
@@ -75,7 +78,9 @@ static void test_distributions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_answers), cmocka_unit_test(test_reader_walks_the_blocks), cmocka_unit_test(test_streams_differ),
+        cmocka_unit_test(test_known_answers),
+        cmocka_unit_test(test_reader_walks_the_blocks),
+        cmocka_unit_test(test_streams_differ),
         cmocka_unit_test(test_distributions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

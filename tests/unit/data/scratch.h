@@ -19,7 +19,8 @@ static inline int scratch_setup(void **state)
     const char *base = getenv("TMPDIR");
     parry_ctx *ctx;
     snprintf(scratch_folder, sizeof scratch_folder, "%.100s/parry-test-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(scratch_folder) || parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .threads = 2}, &ctx) != PARRY_OK)
+    if (!mkdtemp(scratch_folder) ||
+        parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .threads = 2}, &ctx) != PARRY_OK)
         return -1;
     *state = ctx;
     return 0;

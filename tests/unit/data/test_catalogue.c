@@ -1,4 +1,5 @@
-/* Finding data sets: by name in $PARRY_DATA and the cache, by path in every layout; and the promise that a name never stands for other content. */
+/* Finding data sets: by name in $PARRY_DATA and the cache, by path in every layout; and the promise that a name never
+ * stands for other content. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -38,7 +39,8 @@ static int teardown(void **state)
 /* A small IDX pair: `mark` is the value of all pixels, and label i is i. */
 static void write_idx(const char *folder, const char *prefix, uint8_t mark, bool gz)
 {
-    uint8_t images[16 + N * SIDE * SIDE] = {0, 0, 8, 3, 0, 0, 0, N, 0, 0, 0, SIDE, 0, 0, 0, SIDE}, labels[8 + N] = {0, 0, 8, 1, 0, 0, 0, N};
+    uint8_t images[16 + N * SIDE * SIDE] = {0, 0, 8, 3, 0, 0, 0, N, 0, 0, 0, SIDE, 0, 0, 0, SIDE},
+                                   labels[8 + N] = {0, 0, 8, 1, 0, 0, 0, N};
     char name[200];
     memset(images + 16, mark, sizeof images - 16);
     for (int i = 0; i < N; i++)
@@ -123,7 +125,8 @@ static void test_paths(void **state)
     write_idx("mine", "t10k", 40, true);
     write_idx("mine", "train", 50, false);
     write_idx("mine", "odd", 60, true);
-    char *folder = scratch_path("mine"), *file = scratch_path("mine/odd-images-idx3-ubyte.gz"), *text = scratch_file("mine/a.txt", "x", 1);
+    char *folder = scratch_path("mine"), *file = scratch_path("mine/odd-images-idx3-ubyte.gz"),
+         *text = scratch_file("mine/a.txt", "x", 1);
     char *labels = scratch_path("mine/odd-labels-idx1-ubyte.gz");
     assert_opens(ctx, folder, PARRY_TEST, 40, "test");
     assert_opens(ctx, folder, PARRY_TRAIN, 50, "train");
@@ -144,7 +147,8 @@ static void test_paths(void **state)
 static void test_broken_pairs(void **state)
 {
     parry_ctx *ctx = *state;
-    static const uint8_t wrong_label[8 + N] = {0, 0, 8, 1, 0, 0, 0, N, 0, 10, 2}, two_labels[8 + 2] = {0, 0, 8, 1, 0, 0, 0, 2};
+    static const uint8_t wrong_label[8 + N] = {0, 0, 8, 1, 0, 0, 0, N, 0, 10, 2},
+                                         two_labels[8 + 2] = {0, 0, 8, 1, 0, 0, 0, 2};
     char *folder = scratch_path("broken");
     write_idx("broken", "t10k", 1, true);
     free(scratch_gz("broken/t10k-labels-idx1-ubyte.gz", wrong_label, sizeof wrong_label));
@@ -190,7 +194,31 @@ static void test_list(void **state)
     assert_null(pr_source_at(count));
 }
 
-/* ---- CIFAR-10 and its likenesses --------------------------------------------------------------------------------------- */
+/* Whichever allocation fails, finding and reading a data set report it, and leak nothing (the sanitizer watches). */
+static void test_memory_failures(void **state)
+{
+    parry_ctx *ctx = *state;
+    static const struct {
+        const char *name;
+        parry_status ends_with;
+    } cases[] = {{"mnist", PARRY_OK}, {"cifar10", PARRY_NOT_FOUND}};
+    write_idx("data/mnist", "t10k", 20, true);
+    for (size_t i = 0; i < PR_COUNT(cases); i++) {
+        parry_status status = PARRY_NO_MEMORY;
+        int failed = 0;
+        for (; status == PARRY_NO_MEMORY && failed < 200; failed++) {
+            parry_dataset *read;
+            pr_alloc_fail_at(failed + 1);
+            status = parry_dataset_open(ctx, cases[i].name, PARRY_TEST, &read);
+            parry_dataset_free(read);
+        }
+        pr_alloc_fail_at(0);
+        assert_true(failed > 5);
+        assert_int_equal(status, cases[i].ends_with);
+    }
+}
+
+/* ---- CIFAR-10 and its likenesses -------------------------------------------------------------------------------- */
 
 /* Batches of `count` records, of which the first ones may be given; the rest is noise. */
 static void write_batch(const char *name, int count, const uint8_t *first, size_t first_size)
@@ -205,7 +233,8 @@ static void write_batch(const char *name, int count, const uint8_t *first, size_
     free(records);
 }
 
-/* The parts lie below the folder "cifar10" and the name does not take them; it says what is there and how to ask for it. */
+/* The parts lie below the folder "cifar10" and the name does not take them; it says what is there and how to ask for
+ * it. */
 static void test_cifar10_never_takes_its_likenesses(void **state)
 {
     parry_ctx *ctx = *state;
@@ -219,7 +248,8 @@ static void test_cifar10_never_takes_its_likenesses(void **state)
     }
     parry_dataset *read;
     assert_int_equal(parry_dataset_open(ctx, "cifar10-jpeg", PARRY_TEST, &read), PARRY_OK);
-    assert_string_equal(parry_dataset_describe(read)->note, "decoded from JPEG-recompressed images, not the original pixels");
+    assert_string_equal(parry_dataset_describe(read)->note,
+                        "decoded from JPEG-recompressed images, not the original pixels");
     assert_string_equal(parry_dataset_describe(read)->class_names[9], "truck");
     parry_dataset_free(read);
 
@@ -276,6 +306,27 @@ static void test_cifar10_is_told_by_its_pixels(void **state)
     free(copy);
 }
 
+/* The sizes and hashes of what can be downloaded are those of the real files. */
+static void test_remote_files_are_the_real_ones(void **state)
+{
+    parry_ctx *ctx = *state;
+    const pr_source *source;
+    needs_real_data();
+    for (size_t i = 0; (source = pr_source_at(i)); i++)
+        for (size_t r = 0; r < source->remotes; r++) {
+            const pr_remote_file *remote = &source->remote[r];
+            char path[512], hex[PR_SHA256_HEX];
+            uint8_t *data;
+            size_t size;
+            snprintf(path, sizeof path, "%s/%s/%s", real_data, source->folders[0], remote->name);
+            assert_int_equal(pr_file_read(ctx, path, remote->size, &data, &size), PARRY_OK);
+            pr_sha256(data, size, hex);
+            pr_free(data);
+            assert_int_equal(size, remote->size);
+            assert_string_equal(hex, remote->sha256);
+        }
+}
+
 static void test_real_data(void **state)
 {
     parry_ctx *ctx = *state;
@@ -306,9 +357,16 @@ static void test_real_data(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_search_order), cmocka_unit_test(test_other_content_is_remarked_on), cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_broken_pairs), cmocka_unit_test(test_unknown_names), cmocka_unit_test(test_list),
-        cmocka_unit_test(test_cifar10_never_takes_its_likenesses), cmocka_unit_test(test_cifar10_is_told_by_its_pixels),
+        cmocka_unit_test(test_search_order),
+        cmocka_unit_test(test_other_content_is_remarked_on),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_broken_pairs),
+        cmocka_unit_test(test_unknown_names),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_memory_failures),
+        cmocka_unit_test(test_cifar10_never_takes_its_likenesses),
+        cmocka_unit_test(test_cifar10_is_told_by_its_pixels),
+        cmocka_unit_test(test_remote_files_are_the_real_ones),
         cmocka_unit_test(test_real_data),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,5 +1,5 @@
-/* Data sets as objects: what goes in comes out, subsets share and outlive, writing and reading again loses nothing, and every failed allocation is
- * survived. */
+/* Data sets as objects: what goes in comes out, subsets share and outlive, writing and reading again loses nothing, and
+ * every failed allocation is survived. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -199,8 +199,11 @@ static void test_digits(void **state)
     parry_dataset *one[2], *many;
     for (int threads = 1; threads <= 3; threads += 2) {
         parry_ctx *ctx;
-        assert_int_equal(parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .threads = threads, .seed = (uint64_t)threads},
-                                          &ctx), PARRY_OK);
+        assert_int_equal(
+            parry_ctx_create(
+                &(parry_ctx_options){.size = sizeof(parry_ctx_options), .threads = threads, .seed = (uint64_t)threads},
+                &ctx),
+            PARRY_OK);
         if (threads == 1) {
             assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TEST, &one[0]), PARRY_OK);
             assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TRAIN, &one[1]), PARRY_OK);
@@ -239,7 +242,9 @@ static void test_digits_can_be_cancelled(void **state)
     (void)state;
     parry_ctx *ctx;
     parry_dataset *read;
-    assert_int_equal(parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .cancelled = always_cancelled}, &ctx), PARRY_OK);
+    assert_int_equal(
+        parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .cancelled = always_cancelled}, &ctx),
+        PARRY_OK);
     assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TRAIN, &read), PARRY_CANCELLED);
     assert_null(read);
     parry_ctx_free(ctx);
@@ -279,9 +284,15 @@ static void test_memory_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create_and_first), cmocka_unit_test(test_create_refusals), cmocka_unit_test(test_hash_covers_pixels_and_labels),
-        cmocka_unit_test(test_write_and_open), cmocka_unit_test(test_written_folder_spoilt), cmocka_unit_test(test_unwritable),
-        cmocka_unit_test(test_digits), cmocka_unit_test(test_digits_can_be_cancelled), cmocka_unit_test(test_memory_failures),
+        cmocka_unit_test(test_create_and_first),
+        cmocka_unit_test(test_create_refusals),
+        cmocka_unit_test(test_hash_covers_pixels_and_labels),
+        cmocka_unit_test(test_write_and_open),
+        cmocka_unit_test(test_written_folder_spoilt),
+        cmocka_unit_test(test_unwritable),
+        cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_digits_can_be_cancelled),
+        cmocka_unit_test(test_memory_failures),
     };
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }

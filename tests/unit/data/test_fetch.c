@@ -1,4 +1,5 @@
-/* The downloader against a small server on the loopback interface that can serve, break off, ignore ranges, lie, redirect and be missing. */
+/* The downloader against a small server on the loopback interface that can serve, break off, ignore ranges, lie,
+ * redirect and be missing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -19,14 +20,14 @@
 enum { SIZE = 200000, PIECE = 60000 };
 
 typedef enum behaviour {
-    SERVE,          /* ranges are honoured */
-    DROP,           /* each answer ends after `piece` bytes, the connection with it */
-    NO_RANGES,      /* the whole file, whatever was asked for */
-    WRONG_RANGE,    /* 206, but from the start */
+    SERVE,       /* ranges are honoured */
+    DROP,        /* each answer ends after `piece` bytes, the connection with it */
+    NO_RANGES,   /* the whole file, whatever was asked for */
+    WRONG_RANGE, /* 206, but from the start */
     WRONG_BYTES,
     TOO_LONG,
     MISSING,
-    REDIRECT,       /* to "/again/NAME", which is served */
+    REDIRECT, /* to "/again/NAME", which is served */
     REDIRECT_FOREVER,
     REDIRECT_TO_FILE,
 } behaviour;
@@ -39,8 +40,8 @@ typedef struct server {
     const uint8_t *content;
     size_t size, piece;
     atomic_int requests;
-    atomic_long sent;            /* bytes of content, over all requests */
-    atomic_ulong first_range;    /* where the first request that asked for a range started */
+    atomic_long sent;         /* bytes of content, over all requests */
+    atomic_ulong first_range; /* where the first request that asked for a range started */
 } server;
 
 static void send_all(int socket_, const void *data, size_t size)
@@ -57,7 +58,8 @@ static void send_all(int socket_, const void *data, size_t size)
 static void send_head(int socket_, const char *status, size_t length, const char *more)
 {
     char head[512];
-    int size = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n", status, length, more);
+    int size = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n", status,
+                        length, more);
     send_all(socket_, head, (size_t)size);
 }
 
@@ -137,7 +139,7 @@ static void stop(server *s)
     close(s->listener);
 }
 
-/* ---- what is fetched --------------------------------------------------------------------------------------------------- */
+/* ---- what is fetched -------------------------------------------------------------------------------------------- */
 
 static uint8_t content[SIZE];
 static char content_hash[PR_SHA256_HEX];
@@ -145,7 +147,8 @@ static const pr_remote_file file = {"file.bin", SIZE, content_hash};
 
 static int setup(void **state)
 {
-    static const char *const proxies[] = {"http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"};
+    static const char *const proxies[] = {"http_proxy", "https_proxy", "all_proxy",
+                                          "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"};
     for (size_t i = 0; i < PR_COUNT(proxies); i++)
         unsetenv(proxies[i]);
     pr_rng rng = pr_rng_init(4, PR_STREAM_TEST, 0);
@@ -171,7 +174,9 @@ static int clear(void **state)
 static parry_status fetch(parry_ctx *ctx, const char *first, const char *second)
 {
     const char *const mirrors[] = {first, second, NULL};
-    return pr_fetch_file(ctx, &(pr_fetch_task){.what = "fetch test", .mirrors = mirrors, .allow_http = true, .total = SIZE}, &file, scratch_folder);
+    return pr_fetch_file(ctx,
+                         &(pr_fetch_task){.what = "fetch test", .mirrors = mirrors, .allow_http = true, .total = SIZE},
+                         &file, scratch_folder);
 }
 
 static parry_status fetch_from(parry_ctx *ctx, behaviour does)
@@ -210,7 +215,7 @@ static void assert_says(parry_ctx *ctx, const char *words)
         fail_msg("'%s' is not in: %s", words, parry_ctx_error(ctx));
 }
 
-/* ---- tests --------------------------------------------------------------------------------------------------------------- */
+/* ---- tests ------------------------------------------------------------------------------------------------------ */
 
 static void test_plain(void **state)
 {
@@ -303,7 +308,8 @@ static void test_wrong_content_is_discarded(void **state)
         uint8_t *data;
         size_t size;
         assert_int_equal(fetch_from(ctx, lies[i]), PARRY_NETWORK);
-        assert_says(ctx, lies[i] == TOO_LONG ? "more than the expected 200000 bytes" : "wrong content (SHA-256 differs)");
+        assert_says(ctx,
+                    lies[i] == TOO_LONG ? "more than the expected 200000 bytes" : "wrong content (SHA-256 differs)");
         assert_int_equal(pr_file_read(ctx, path, 100, &data, &size), PARRY_OK);
         assert_string_equal((char *)data, "the old one");
         pr_free(data);
@@ -394,7 +400,8 @@ static void test_plain_http_must_be_allowed(void **state)
     server s;
     start(&s, SERVE, content, SIZE);
     const char *const mirrors[] = {s.url, NULL};
-    assert_int_equal(pr_fetch_file(ctx, &(pr_fetch_task){.what = "t", .mirrors = mirrors}, &file, scratch_folder), PARRY_NETWORK);
+    assert_int_equal(pr_fetch_file(ctx, &(pr_fetch_task){.what = "t", .mirrors = mirrors}, &file, scratch_folder),
+                     PARRY_NETWORK);
     assert_int_equal(s.requests, 0);
     stop(&s);
 }
@@ -424,8 +431,12 @@ static void test_progress_and_cancelling(void **state)
     (void)state;
     listener l = {.cancel_at = UINT64_MAX};
     parry_ctx *ctx;
-    assert_int_equal(parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options), .progress = on_progress,
-                                                           .cancelled = on_cancelled, .user = &l}, &ctx), PARRY_OK);
+    assert_int_equal(parry_ctx_create(&(parry_ctx_options){.size = sizeof(parry_ctx_options),
+                                                           .progress = on_progress,
+                                                           .cancelled = on_cancelled,
+                                                           .user = &l},
+                                      &ctx),
+                     PARRY_OK);
     assert_int_equal(fetch_from(ctx, DROP), PARRY_OK);
     assert_int_equal(l.total, SIZE);
     assert_true(l.done > SIZE / 2);
@@ -473,11 +484,21 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, clear, clear)
-        TEST(test_plain), TEST(test_broken_connection_is_continued), TEST(test_partial_file_is_continued),
-        TEST(test_server_without_ranges_starts_over), TEST(test_wrong_range_is_refused), TEST(test_spoilt_part_file),
-        TEST(test_wrong_content_is_discarded), TEST(test_all_mirrors_fail), TEST(test_progress_survives_failure), TEST(test_full_disk),
+        TEST(test_plain),
+        TEST(test_broken_connection_is_continued),
+        TEST(test_partial_file_is_continued),
+        TEST(test_server_without_ranges_starts_over),
+        TEST(test_wrong_range_is_refused),
+        TEST(test_spoilt_part_file),
+        TEST(test_wrong_content_is_discarded),
+        TEST(test_all_mirrors_fail),
+        TEST(test_progress_survives_failure),
+        TEST(test_full_disk),
         TEST(test_redirects),
-        TEST(test_plain_http_must_be_allowed), TEST(test_progress_and_cancelling), TEST(test_names), TEST(test_data_set_from_a_mirror),
+        TEST(test_plain_http_must_be_allowed),
+        TEST(test_progress_and_cancelling),
+        TEST(test_names),
+        TEST(test_data_set_from_a_mirror),
     };
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }

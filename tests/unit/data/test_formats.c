@@ -1,4 +1,5 @@
-/* The readers of IDX, CIFAR binary and .npy: what is right is read exactly, and whatever is cut, stretched or out of range is refused. */
+/* The readers of IDX, CIFAR binary and .npy: what is right is read exactly, and whatever is cut, stretched or out of
+ * range is refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -52,7 +53,8 @@ static void test_idx_reads_what_is_there(void **state)
 }
 
 /* Copies into exactly sized memory, so that a sanitizer sees any read past the end. */
-static parry_status read_idx(parry_ctx *ctx, const uint8_t *images, size_t images_size, const uint8_t *labels, size_t labels_size)
+static parry_status read_idx(parry_ctx *ctx, const uint8_t *images, size_t images_size, const uint8_t *labels,
+                             size_t labels_size)
 {
     pr_images read;
     uint8_t *i = malloc(images_size + 1), *l = malloc(labels_size + 1);
@@ -91,10 +93,18 @@ static void test_idx_refuses_wrong_headers(void **state)
         parry_status status;
         const char *says;
     } changes[] = {
-        {false, 3, 1, PARRY_FORMAT, "magic"},       {false, 2, 13, PARRY_FORMAT, "magic"},      {false, 0, 31, PARRY_FORMAT, "magic"},
-        {true, 3, 3, PARRY_FORMAT, "magic"},        {false, 7, 0, PARRY_FORMAT, "zero"},        {false, 11, 0, PARRY_FORMAT, "zero"},
-        {false, 7, N + 1, PARRY_FORMAT, "truncated"}, {false, 7, N - 1, PARRY_FORMAT, "too long"}, {false, 4, 255, PARRY_FORMAT, "too large"},
-        {false, 12, 255, PARRY_FORMAT, "too large"}, {true, 7, N - 1, PARRY_FORMAT, "too long"}, {true, LABELS_HEADER, 10, PARRY_FORMAT, "label 0 is 10"},
+        {false, 3, 1, PARRY_FORMAT, "magic"},
+        {false, 2, 13, PARRY_FORMAT, "magic"},
+        {false, 0, 31, PARRY_FORMAT, "magic"},
+        {true, 3, 3, PARRY_FORMAT, "magic"},
+        {false, 7, 0, PARRY_FORMAT, "zero"},
+        {false, 11, 0, PARRY_FORMAT, "zero"},
+        {false, 7, N + 1, PARRY_FORMAT, "truncated"},
+        {false, 7, N - 1, PARRY_FORMAT, "too long"},
+        {false, 4, 255, PARRY_FORMAT, "too large"},
+        {false, 12, 255, PARRY_FORMAT, "too large"},
+        {true, 7, N - 1, PARRY_FORMAT, "too long"},
+        {true, LABELS_HEADER, 10, PARRY_FORMAT, "label 0 is 10"},
         {true, LABELS_HEADER + 3, 255, PARRY_FORMAT, "label 3 is 255"},
     };
     for (size_t i = 0; i < PR_COUNT(changes); i++) {
@@ -130,7 +140,7 @@ static void test_idx_extents_do_not_overflow(void **state)
     assert_int_equal(read_idx(ctx, images, sizeof images, labels, sizeof labels), PARRY_FORMAT);
 }
 
-/* ---- CIFAR ---------------------------------------------------------------------------------------------------------- */
+/* ---- CIFAR ------------------------------------------------------------------------------------------------------ */
 
 enum { RECORD = 3073 };
 
@@ -169,13 +179,15 @@ static void test_cifar(void **state)
     free(paths[1]);
 }
 
-/* ---- .npy ----------------------------------------------------------------------------------------------------------- */
+/* ---- .npy ------------------------------------------------------------------------------------------------------- */
 
 /* A .npy file in memory, its header as NumPy writes it. */
-static uint8_t *make_npy(const char *descr, bool fortran, const char *shape, const void *elements, size_t bytes, size_t *size)
+static uint8_t *make_npy(const char *descr, bool fortran, const char *shape, const void *elements, size_t bytes,
+                         size_t *size)
 {
     char dict[200];
-    int length = snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }", descr, fortran ? "True" : "False", shape);
+    int length = snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }", descr,
+                          fortran ? "True" : "False", shape);
     while ((10 + length + 1) % 64)
         dict[length++] = ' ';
     dict[length++] = '\n';
@@ -190,7 +202,8 @@ static uint8_t *make_npy(const char *descr, bool fortran, const char *shape, con
     return file;
 }
 
-static parry_status read_npy(parry_ctx *ctx, const char *descr, bool fortran, const char *shape, const void *elements, size_t bytes, pr_images *out)
+static parry_status read_npy(parry_ctx *ctx, const char *descr, bool fortran, const char *shape, const void *elements,
+                             size_t bytes, pr_images *out)
 {
     size_t size;
     uint8_t *file = make_npy(descr, fortran, shape, elements, bytes, &size);
@@ -258,7 +271,8 @@ static void test_npy_refusals(void **state)
     };
     for (size_t i = 0; i < PR_COUNT(cases); i++) {
         pr_images read;
-        assert_int_equal(read_npy(ctx, cases[i].descr, cases[i].fortran, cases[i].shape, values, sizeof values, &read), cases[i].status);
+        assert_int_equal(read_npy(ctx, cases[i].descr, cases[i].fortran, cases[i].shape, values, sizeof values, &read),
+                         cases[i].status);
         pr_images_release(&read);
         if (cases[i].status != PARRY_OK)
             assert_non_null(strstr(parry_ctx_error(ctx), cases[i].says));
@@ -324,7 +338,8 @@ static void test_npy_labels(void **state)
     free(file);
 }
 
-/* The seeds of the fuzzer, and every one of them with each of its first bytes changed: no input may do more than fail. */
+/* The seeds of the fuzzer, and every one of them with each of its first bytes changed: no input may do more than fail.
+ */
 static void test_fuzz_corpus(void **state)
 {
     parry_ctx *ctx = *state;
@@ -355,10 +370,16 @@ static void test_fuzz_corpus(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_idx_reads_what_is_there), cmocka_unit_test(test_idx_refuses_every_truncation),
-        cmocka_unit_test(test_idx_refuses_wrong_headers), cmocka_unit_test(test_idx_counts_must_agree),
-        cmocka_unit_test(test_idx_extents_do_not_overflow), cmocka_unit_test(test_cifar), cmocka_unit_test(test_npy_types_and_layouts),
-        cmocka_unit_test(test_npy_refusals), cmocka_unit_test(test_npy_refuses_every_truncation), cmocka_unit_test(test_npy_labels),
+        cmocka_unit_test(test_idx_reads_what_is_there),
+        cmocka_unit_test(test_idx_refuses_every_truncation),
+        cmocka_unit_test(test_idx_refuses_wrong_headers),
+        cmocka_unit_test(test_idx_counts_must_agree),
+        cmocka_unit_test(test_idx_extents_do_not_overflow),
+        cmocka_unit_test(test_cifar),
+        cmocka_unit_test(test_npy_types_and_layouts),
+        cmocka_unit_test(test_npy_refusals),
+        cmocka_unit_test(test_npy_refuses_every_truncation),
+        cmocka_unit_test(test_npy_labels),
         cmocka_unit_test(test_fuzz_corpus),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
