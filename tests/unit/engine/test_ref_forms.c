@@ -211,6 +211,114 @@ static void residual_and_averaged(void **state)
     check(&n, 0, 9);                        /* three convs, three relus, add, mean, GEMM; the flatten went too */
 }
 
+/* ---- random networks -------------------------------------------------------------------------------------------- */
+
+static pr_value random_layer(struct net *n, pr_value v, pr_value earlier)
+{
+    const pr_attrs pool = POOL_ATTRS(3, 3, 1, 1, 1, 1, 1, 1, 1, 1, false, false, 0, 0);
+    switch (pr_rng_below(&n->rng, 8)) {
+    case 0: return conv(n, v);
+    case 1: return relu(n, v);
+    case 2: return batch_norm(n, v);
+    case 3: return relu(n, batch_norm(n, conv(n, v)));
+    case 4: return batch_norm(n, relu(n, conv(n, v)));
+    case 5: return node(n, PR_OP_DROPOUT, &(pr_attrs){.dropout = {0.5f, (int32_t)n->graph->node_count}}, &v, 1);
+    case 6: return node(n, PR_OP_MAX_POOL, &pool, &v, 1);
+    default:
+        if (!pr_dims_equal(n->graph->values[v].dims, n->graph->values[earlier].dims))
+            return v;
+        return node(n, PR_OP_ADD, NULL, (pr_value[]){v, earlier}, 2);
+    }
+}
+
+static struct net random_net(uint64_t seed)
+{
+    enum { LAYERS = 10 };
+    struct net n = empty_net();
+    pr_value made[LAYERS + 1] = {n.graph->input};
+    n.rng = pr_rng_init(seed, PR_STREAM_TEST, 5);
+    for (int i = 0; i < LAYERS; i++)
+        made[i + 1] = random_layer(&n, made[i], made[pr_rng_below(&n.rng, (uint32_t)i + 1)]);
+    pr_value v = made[LAYERS];
+    if (pr_rng_below(&n.rng, 2))
+        v = flatten(&n, v);
+    if (pr_rng_below(&n.rng, 2))
+        v = batch_norm(&n, relu(&n, gemm(&n, v, 5)));
+    n.graph->logits = gemm(&n, v, CLASSES);
+    if (pr_rng_below(&n.rng, 2))
+        n.graph->logits = batch_norm(&n, n.graph->logits);
+    return n;
+}
+
+/* Logits and input gradient, after pruning to just those. */
+static void run_with_gradient(pr_graph *graph, const pr_weights *weights, float *out, float *dx)
+{
+    float x[BATCH * ROW], dlogits[BATCH * CLASSES];
+    pr_value keep[2];
+    pr_rng rng = pr_rng_init(9, PR_STREAM_TEST, 1);
+    OK(pr_graph_differentiate(ctx, graph, graph->logits, &graph->input, 1, &keep[0], &keep[1]));
+    OK(pr_graph_check(ctx, graph, weights));
+    OK(pr_graph_prune(ctx, graph, keep, 2));
+    OK(pr_graph_check(ctx, graph, weights));
+    for (int e = 0; e < BATCH * ROW; e++)
+        x[e] = pr_rng_normal(&rng);
+    for (int e = 0; e < BATCH * CLASSES; e++)
+        dlogits[e] = pr_rng_normal(&rng);
+    pr_ref_feed feeds[] = {{graph->input, x}, {keep[0], dlogits}};
+    pr_value wanted[] = {graph->logits, keep[1]};
+    OK(pr_ref_run(ctx, graph, weights, BATCH, feeds, 2, wanted, 2, (float *[]){out, dx}, 0, 0));
+}
+
+static void assert_near(const float *found, const float *expected, int count)
+{
+    float scale = 1;
+    for (int e = 0; e < count; e++)
+        scale = fmaxf(scale, fabsf(expected[e]));
+    for (int e = 0; e < count; e++)
+        assert_float_equal(found[e], expected[e], 2e-5 * scale);
+}
+
+/* The training form is valid, and differentiates with respect to everything that is trained. */
+static void check_training_form(const struct net *n)
+{
+    pr_graph *train;
+    pr_bn_link *links;
+    size_t link_count, count = 0;
+    pr_value wrt[128], grads[128], seed;
+    OK(pr_graph_to_training(ctx, n->graph, &train, &links, &link_count));
+    for (size_t v = 0; v < train->value_count; v++) {
+        if (train->values[v].kind == PR_VALUE_WEIGHT)
+            wrt[count++] = (pr_value)v;
+    }
+    OK(pr_graph_differentiate(ctx, train, train->logits, wrt, count, &seed, grads));
+    OK(pr_graph_check(ctx, train, n->weights));
+    for (size_t i = 0; i < count; i++)
+        assert_true(grads[i] < 0 || pr_dims_equal(train->values[grads[i]].dims, train->values[wrt[i]].dims));
+    pr_free(links);
+    pr_graph_free(train);
+}
+
+static void random_networks(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct net n = random_net(seed);
+        pr_graph *folded;
+        pr_weights *weights;
+        float expected[BATCH * CLASSES], found[BATCH * CLASSES], dx_expected[BATCH * ROW], dx_found[BATCH * ROW];
+        check_training_form(&n);
+        OK(pr_graph_to_inference(ctx, n.graph, n.weights, true, &folded, &weights));
+        run_with_gradient(folded, weights, found, dx_found);
+        run_with_gradient(n.graph, n.weights, expected, dx_expected);
+        assert_near(found, expected, BATCH * CLASSES);
+        assert_near(dx_found, dx_expected, BATCH * ROW);
+        pr_graph_free(folded);
+        pr_weights_free(weights);
+        pr_graph_free(n.graph);
+        pr_weights_free(n.weights);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +328,7 @@ int main(void)
         cmocka_unit_test(shared_tensors_and_values),
         cmocka_unit_test(on_the_image_and_in_a_row),
         cmocka_unit_test(residual_and_averaged),
+        cmocka_unit_test(random_networks),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
