@@ -36,9 +36,10 @@ PARRY_API double parry_evaluation_worst_acc(const parry_evaluation *evaluation, 
 /* Renderings; strings are freed with parry_string_free, files are written atomically. `width` is the terminal's, in columns. */
 PARRY_API PARRY_CHECKED parry_status parry_evaluation_table(parry_ctx *ctx, const parry_evaluation *evaluation, int width, char **out);
 PARRY_API PARRY_CHECKED parry_status parry_evaluation_json(parry_ctx *ctx, const parry_evaluation *evaluation, char **out);
-/* `commands`: the commands that led here, a line each, shown verbatim. NULL: none. */
-PARRY_API PARRY_CHECKED parry_status parry_evaluation_write_html(parry_ctx *ctx, const parry_evaluation *evaluation, const char *title,
-                                                                 const char *commands, const char *path);
+/* The first evaluation is what the report is about; further ones become sections of their own with their tables. `commands`: the commands that led
+ * here, a line each, shown verbatim. NULL: none. */
+PARRY_API PARRY_CHECKED parry_status parry_evaluation_write_html(parry_ctx *ctx, const parry_evaluation *const *evaluations, int count,
+                                                                 const char *title, const char *commands, const char *path);
 
 /* Writes images (n x C x H x W, C 1 or 3, values clamped to [0,1]) as PNG files NAME-00000.png ... into `folder`, which is created. */
 PARRY_API PARRY_CHECKED parry_status parry_images_write(parry_ctx *ctx, const char *folder, const char *name, const float *images,

@@ -1,0 +1,379 @@
+/* Evaluation: every model under every attack at every eps, with fresh adversaries for each, and what follows from them.
+ *
+ * Fresh adversaries are made against the model that is scored on them. Stale ones are made once, against `source`, and every model is scored
+ * on the same images: what a defender sees who tests a hardened model on the adversaries of its predecessor. The worst case counts an image as robust only
+ * when no attack fooled it (Carlini et al., arXiv:1902.06705, "per-example worst case"), over the images that every attack saw.
+ * Curves and pictures use the attack that fooled most; both repeat no figure of the tables, so eps 0 of a curve is the clean accuracy of the
+ * curve's own images, and a curve is not forced to fall: one that rises tells of an attack that fails. */
+#include <math.h>
+#include <string.h>
+
+#include "attack/impl.h"
+#include "report/report.h"
+
+PR_OPTIONS(evaluate_table, parry_evaluate_settings,
+           OPT_STRING(parry_evaluate_settings, attacks, "attack", NULL, "LIST",
+                      "attacks, with commas between; pgd:steps=100 sets a parameter, pgd:first=2000 limits it to the first images"),
+           OPT_FLOATS(parry_evaluate_settings, eps, "eps", "0.1", 0, DBL_MAX, "radii of the ball, in units of the pixel range"),
+           OPT_INT(parry_evaluate_settings, first, "first", "0", 0, 1e15, "use only the first N images; 0: all"),
+           OPT_INT(parry_evaluate_settings, curve, "curve", "500", 0, 1e15, "images for the accuracy-against-eps curves; 0: no curves"),
+           OPT_INT(parry_evaluate_settings, examples, "examples", "10", 0, 1000, "pictures per model in the report"));
+
+const parry_options *parry_evaluate_options(void)
+{
+    return &evaluate_table;
+}
+
+/* What is known only while attacks run. */
+typedef struct tallies {
+    bool *survived;                  /* model_count x eps.count x worst_count: no attack fooled the image yet */
+    int64_t *fooled;                 /* attack_count: images fooled, over models, eps and the images that every attack saw */
+    float *logits;                   /* dataset->count x classes */
+} tallies;
+
+static pr_eval_cell *cell_at(parry_evaluation *ev, int model, int attack, int eps)
+{
+    return &ev->models[model].cells[attack * ev->eps.count + eps];
+}
+
+const pr_eval_cell *pr_eval_cell_at(const parry_evaluation *ev, int model, int attack, int eps)
+{
+    return &ev->models[model].cells[attack * ev->eps.count + eps];
+}
+
+static parry_threat threat_at(const parry_evaluation *ev, double eps)
+{
+    parry_threat threat = ev->threat;
+    threat.eps = eps;
+    return threat;
+}
+
+/* Books the fresh result of one model. */
+static void record(parry_evaluation *ev, tallies *tally, int model, int attack, int eps, const parry_attack_result *result)
+{
+    pr_eval_cell *cell = cell_at(ev, model, attack, eps);
+    cell->robust_acc = result->robust_acc;
+    cell->adv_loss = result->adv_loss;
+    cell->mean_norm = result->mean_norm;
+    cell->max_norm = result->max_norm;
+    cell->forward_queries = result->forward_queries;
+    cell->gradient_queries = result->gradient_queries;
+    bool *survived = tally->survived + ((int64_t)model * ev->eps.count + eps) * ev->worst_count;
+    for (int64_t i = 0; i < ev->worst_count; i++) {
+        survived[i] &= !result->fooled[i];
+        tally->fooled[attack] += result->fooled[i];
+    }
+}
+
+static parry_status score_stale(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, const parry_attack_result *stale,
+                                float *logits, double *accuracy)
+{
+    const int32_t *labels = parry_dataset_labels(ev->data);
+    int classes = ev->dataset->classes;
+    int64_t right = 0;
+    TRY(parry_model_logits(ctx, model, stale->adversaries, stale->count, logits));
+    for (int64_t i = 0; i < stale->count; i++)
+        right += pr_argmax(logits + i * classes, classes) == labels[i];
+    *accuracy = (double)right / (double)stale->count;
+    return PARRY_OK;
+}
+
+/* Also when one file was loaded twice. */
+static bool same_model(const parry_model *a, const parry_model *b)
+{
+    const char *hash_a = parry_model_describe(a)->sha256, *hash_b = parry_model_describe(b)->sha256;
+    return a == b || (hash_a && hash_b && strcmp(hash_a, hash_b) == 0);
+}
+
+/* One model under one attack at one eps; `stale` is NULL without a source. Against itself, the source's adversaries are both. */
+static parry_status run_model(parry_ctx *ctx, parry_evaluation *ev, tallies *tally, const parry_model *model, int m, int a, int e,
+                              const parry_model *source, const parry_attack_result *stale)
+{
+    if (stale)
+        TRY(score_stale(ctx, ev, model, stale, tally->logits, &cell_at(ev, m, a, e)->stale_acc));
+    if (stale && same_model(model, source)) {
+        record(ev, tally, m, a, e, stale);
+        return PARRY_OK;
+    }
+    parry_attack_result fresh = {0};
+    parry_threat threat = threat_at(ev, ev->eps.value[e]);
+    parry_status status = parry_attack_run(ctx, ev->attacks[a].attack, &threat, model, ev->attacks[a].data, &fresh);
+    if (status == PARRY_OK)
+        record(ev, tally, m, a, e, &fresh);
+    parry_attack_result_clear(&fresh);
+    return status;
+}
+
+static parry_status run_cells(parry_ctx *ctx, parry_evaluation *ev, tallies *tally, const parry_model *const *models, const parry_model *source,
+                              int a, int e)
+{
+    parry_status status = PARRY_OK;
+    parry_attack_result stale = {0};
+    parry_threat threat = threat_at(ev, ev->eps.value[e]);
+    if (source)
+        TRY_TO(done, parry_attack_run(ctx, ev->attacks[a].attack, &threat, source, ev->attacks[a].data, &stale));
+    for (int m = 0; m < ev->model_count; m++)
+        TRY_TO(done, run_model(ctx, ev, tally, models[m], m, a, e, source, source ? &stale : NULL));
+done:
+    parry_attack_result_clear(&stale);
+    return status;
+}
+
+/* Worst cases and the strongest attack. */
+static void conclude(parry_evaluation *ev, const tallies *tally)
+{
+    for (int m = 0; m < ev->model_count; m++)
+        for (int e = 0; e < ev->eps.count; e++) {
+            const bool *survived = tally->survived + ((int64_t)m * ev->eps.count + e) * ev->worst_count;
+            int64_t robust = 0;
+            for (int64_t i = 0; i < ev->worst_count; i++)
+                robust += survived[i];
+            ev->models[m].worst_acc[e] = (double)robust / (double)ev->worst_count;
+        }
+    for (int a = 1; a < ev->attack_count; a++)
+        if (tally->fooled[a] >= tally->fooled[ev->strongest])
+            ev->strongest = a;
+}
+
+static parry_status run_attacks(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, const parry_model *source)
+{
+    parry_status status;
+    tallies tally = {0};
+    int64_t survivors = (int64_t)ev->model_count * ev->eps.count * ev->worst_count;
+    TRY(pr_alloc(ctx, survivors, &tally.survived));
+    memset(tally.survived, true, (size_t)survivors);
+    TRY_TO(done, pr_alloc(ctx, ev->attack_count, &tally.fooled));
+    TRY_TO(done, pr_alloc_raw(ctx, ev->dataset->count * ev->dataset->classes, &tally.logits));
+    for (int a = 0; a < ev->attack_count; a++)
+        for (int e = 0; e < ev->eps.count; e++)
+            TRY_TO(done, run_cells(ctx, ev, &tally, models, source, a, e));
+    conclude(ev, &tally);
+done:
+    pr_free(tally.logits);
+    pr_free(tally.fooled);
+    pr_free(tally.survived);
+    return status;
+}
+
+/* ---- curves ------------------------------------------------------------------------------------------------------- */
+
+static parry_status run_curve(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, const parry_dataset *images, double *acc)
+{
+    for (int k = 1; k < PR_CURVE_POINTS; k++) {
+        parry_attack_result result = {0};
+        parry_threat threat = threat_at(ev, ev->curve_eps[k]);
+        parry_status status = parry_attack_run(ctx, ev->attacks[ev->strongest].attack, &threat, model, images, &result);
+        acc[0] = result.clean_acc;
+        acc[k] = result.robust_acc;
+        parry_attack_result_clear(&result);
+        TRY(status);
+    }
+    return PARRY_OK;
+}
+
+static parry_status run_curves(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int64_t count)
+{
+    double widest = 0;
+    for (int e = 0; e < ev->eps.count; e++)
+        widest = PR_MAX(widest, ev->eps.value[e]);
+    if (count == 0 || widest == 0)
+        return PARRY_OK;
+    for (int k = 0; k < PR_CURVE_POINTS; k++)
+        ev->curve_eps[k] = widest * k / (PR_CURVE_POINTS - 1);
+    parry_dataset *images;
+    ev->curve_count = PR_MIN(count, ev->attacks[ev->strongest].count);
+    TRY(parry_dataset_first(ctx, ev->data, ev->curve_count, &images));
+    parry_status status = PARRY_OK;
+    for (int m = 0; m < ev->model_count && status == PARRY_OK; m++) {
+        status = pr_alloc(ctx, PR_CURVE_POINTS, &ev->models[m].curve_acc);
+        if (status == PARRY_OK)
+            status = run_curve(ctx, ev, models[m], images, ev->models[m].curve_acc);
+    }
+    parry_dataset_free(images);
+    return status;
+}
+
+/* ---- pictures ----------------------------------------------------------------------------------------------------------- */
+
+/* The first image of each class, then the second of each ...: chosen by label alone, so that no picture is there for its outcome. The order is
+ * that of the dataset within each round. */
+static void choose_examples(parry_evaluation *ev, const int32_t *labels, int64_t *seen)
+{
+    int64_t chosen = 0;
+    for (int64_t round = 0; chosen < ev->example_count; round++) {
+        memset(seen, 0, (size_t)ev->dataset->classes * sizeof *seen);
+        for (int64_t i = 0; i < ev->dataset->count && chosen < ev->example_count; i++)
+            if (seen[labels[i]]++ == round) {
+                ev->example_index[chosen] = i;
+                ev->example_labels[chosen++] = labels[i];
+            }
+    }
+}
+
+static parry_status load_examples(parry_ctx *ctx, parry_evaluation *ev, int64_t row)
+{
+    int64_t *seen;
+    TRY(pr_alloc(ctx, ev->example_count, &ev->example_index));
+    TRY(pr_alloc(ctx, ev->example_count, &ev->example_labels));
+    TRY(pr_alloc(ctx, ev->example_count * row, &ev->originals));
+    TRY(pr_alloc(ctx, ev->dataset->classes, &seen));
+    choose_examples(ev, parry_dataset_labels(ev->data), seen);
+    pr_free(seen);
+    for (int64_t i = 0; i < ev->example_count; i++)
+        parry_dataset_images(ev->data, ev->example_index[i], 1, ev->originals + i * row);
+    return PARRY_OK;
+}
+
+/* The largest logit's class and its softmax. */
+static void read_logits(const float *logits, int classes, int *predicted, double *confidence)
+{
+    double sum = 0;
+    *predicted = PR_MAX(0, pr_argmax(logits, classes));
+    for (int k = 0; k < classes; k++)
+        sum += exp((double)logits[k] - (double)logits[*predicted]);
+    *confidence = 1 / sum;
+}
+
+static parry_status attack_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, pr_eval_model *out, int64_t row,
+                                    float *before, float *after)
+{
+    int classes = ev->dataset->classes;
+    parry_threat threat = threat_at(ev, ev->example_eps);
+    TRY(pr_alloc(ctx, ev->example_count, &out->examples));
+    TRY(pr_alloc(ctx, ev->example_count * row, &out->adversaries));
+    TRY(parry_model_logits(ctx, model, ev->originals, ev->example_count, before));
+    TRY(pr_attack_rows(ctx, ev->attacks[ev->strongest].attack, &threat, model, ev->originals, ev->example_labels, ev->example_index, 0,
+                       ev->example_count, ev->seed, out->adversaries, after, NULL, NULL, "pictures"));
+    for (int64_t i = 0; i < ev->example_count; i++) {
+        pr_eval_example *example = &out->examples[i];
+        read_logits(before + i * classes, classes, &example->before, &example->before_confidence);
+        read_logits(after + i * classes, classes, &example->after, &example->after_confidence);
+    }
+    return PARRY_OK;
+}
+
+static parry_status run_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int64_t count)
+{
+    parry_status status;
+    float *before = NULL, *after = NULL;
+    int64_t row = (int64_t)ev->dataset->channels * ev->dataset->height * ev->dataset->width;
+    ev->example_count = PR_MIN(count, ev->dataset->count);
+    if (ev->example_count == 0)
+        return PARRY_OK;
+    ev->example_eps = ev->eps.value[0];
+    for (int e = 1; e < ev->eps.count; e++)
+        ev->example_eps = PR_MIN(ev->example_eps, ev->eps.value[e]);
+    TRY(load_examples(ctx, ev, row));
+    TRY_TO(done, pr_alloc(ctx, ev->example_count * ev->dataset->classes, &before));
+    TRY_TO(done, pr_alloc(ctx, ev->example_count * ev->dataset->classes, &after));
+    for (int m = 0; m < ev->model_count; m++)
+        TRY_TO(done, attack_examples(ctx, ev, models[m], &ev->models[m], row, before, after));
+done:
+    pr_free(before);
+    pr_free(after);
+    return status;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------------ */
+
+static parry_status open_models(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int count)
+{
+    TRY(pr_alloc(ctx, count, &ev->models));
+    ev->model_count = count;
+    for (int m = 0; m < count; m++) {
+        pr_eval_model *model = &ev->models[m];
+        model->info = parry_model_describe(models[m]);
+        TRY(pr_alloc(ctx, ev->attack_count * ev->eps.count, &model->cells));
+        TRY(pr_alloc(ctx, ev->eps.count, &model->worst_acc));
+    }
+    return PARRY_OK;
+}
+
+static parry_status check_radii(parry_ctx *ctx, const parry_evaluation *ev)
+{
+    if (ev->eps.count < 1)
+        return pr_fail(ctx, PARRY_INVALID, "no eps: attacks need at least one radius");
+    for (int e = 0; e < ev->eps.count; e++) {
+        parry_threat threat = threat_at(ev, ev->eps.value[e]);
+        TRY(parry_threat_check(ctx, &threat));
+    }
+    return PARRY_OK;
+}
+
+static parry_status evaluate(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int model_count,
+                             const parry_dataset *dataset, const parry_model *source, const parry_evaluate_settings *settings)
+{
+    TRY(parry_dataset_first(ctx, dataset, settings->first, &ev->data));
+    ev->dataset = parry_dataset_describe(ev->data);
+    ev->dataset_total = parry_dataset_describe(dataset)->count;
+    if (ev->dataset->count < 1)
+        return pr_fail(ctx, PARRY_INVALID, "dataset %s holds no images to evaluate on", ev->dataset->name);
+    TRY(pr_eval_attacks(ctx, ev, settings->attacks));
+    if (ev->attack_count > 0)
+        TRY(check_radii(ctx, ev));
+    ev->worst_count = ev->dataset->count;
+    for (int a = 0; a < ev->attack_count; a++)
+        ev->worst_count = PR_MIN(ev->worst_count, ev->attacks[a].count);
+    TRY(open_models(ctx, ev, models, model_count));
+    for (int m = 0; m < model_count; m++)
+        TRY(parry_model_accuracy(ctx, models[m], ev->data, &ev->models[m].clean_acc, &ev->models[m].clean_loss));
+    if (ev->attack_count == 0)
+        return PARRY_OK;
+    TRY(run_attacks(ctx, ev, models, source));
+    TRY(run_curves(ctx, ev, models, settings->curve));
+    return run_examples(ctx, ev, models, settings->examples);
+}
+
+parry_status parry_evaluate(parry_ctx *ctx, const parry_model *const *models, int model_count, const parry_dataset *dataset,
+                            const parry_model *source, const parry_threat *threat, const parry_evaluate_settings *settings,
+                            parry_evaluation **out)
+{
+    TRY(pr_alloc(ctx, 1, out));
+    parry_evaluation *ev = *out;
+    ev->seed = parry_ctx_seed(ctx);
+    ev->threads = parry_ctx_threads(ctx);
+    ev->threat = *threat;
+    ev->eps = settings->eps;
+    ev->source = source ? parry_model_describe(source) : NULL;
+    parry_status status = evaluate(ctx, ev, models, model_count, dataset, source, settings);
+    if (status != PARRY_OK) {
+        parry_evaluation_free(ev);
+        *out = NULL;
+    }
+    return status;
+}
+
+void parry_evaluation_free(parry_evaluation *ev)
+{
+    if (!ev)
+        return;
+    for (int m = 0; m < ev->model_count; m++) {
+        pr_free(ev->models[m].cells);
+        pr_free(ev->models[m].worst_acc);
+        pr_free(ev->models[m].curve_acc);
+        pr_free(ev->models[m].examples);
+        pr_free(ev->models[m].adversaries);
+    }
+    pr_free(ev->models);
+    pr_eval_attacks_free(ev);
+    pr_free(ev->example_index);
+    pr_free(ev->example_labels);
+    pr_free(ev->originals);
+    parry_dataset_free(ev->data);
+    pr_free(ev);
+}
+
+double parry_evaluation_clean_acc(const parry_evaluation *evaluation, int model)
+{
+    return evaluation->models[model].clean_acc;
+}
+
+double parry_evaluation_robust_acc(const parry_evaluation *evaluation, int model, int attack, int eps)
+{
+    return pr_eval_cell_at(evaluation, model, attack, eps)->robust_acc;
+}
+
+double parry_evaluation_worst_acc(const parry_evaluation *evaluation, int model, int eps)
+{
+    return evaluation->models[model].worst_acc[eps];
+}
