@@ -1,0 +1,112 @@
+/* The command: a table of subcommands, their options and what they share. Uses the public headers only. */
+#ifndef PR_CLI_CLI_H
+#define PR_CLI_CLI_H
+
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include <parry/option_rows.h>
+#include <parry/parry.h>
+
+/* Exit codes. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+enum { CLI_TABLES_MAX = 6, CLI_WORDS_MAX = 64 };
+
+/* Options that every computing command takes. */
+typedef struct common_options {
+    int64_t seed, threads;
+    const char *json;
+    bool quiet;
+} common_options;
+extern const parry_options common_table;
+
+/* Options of commands that read images. */
+typedef struct data_options {
+    const char *data;
+    int split;                       /* parry_split */
+    int64_t first;
+} data_options;
+extern const parry_options data_table;
+
+typedef struct cli_command cli_command;
+
+/* A command line, parsed: positional words and one parry_params per option table. */
+typedef struct cli_args {
+    const cli_command *command;
+    const parry_options *tables[CLI_TABLES_MAX];
+    parry_params *params[CLI_TABLES_MAX];
+    int table_count;
+    const char *words[CLI_WORDS_MAX];
+    int word_count;
+    /* Options of the chosen attack, when the command takes them (see command.attack_options): name and text pairs. */
+    const char *loose[CLI_WORDS_MAX][2];
+    int loose_count;
+    char line[1024];                 /* the command line as typed, for reports */
+    bool help;
+} cli_args;
+
+struct cli_command {
+    const char *name;
+    const char *words;               /* the positional arguments as shown: "MODEL..." */
+    int min_words, max_words;
+    const char *summary;
+    const char *text;                /* paragraphs of help, then examples */
+    const parry_options *(*tables[CLI_TABLES_MAX])(void);
+    bool computes;                   /* takes the common options */
+    bool attack_options;             /* takes the options of the attack named by --attack directly */
+    parry_status (*run)(parry_ctx *ctx, const cli_args *args);
+};
+
+extern const cli_command commands[];
+extern const size_t command_count;
+const cli_command *find_command(const char *name);
+
+
+/* ---- args.c ------------------------------------------------------------------------------------------------------------ */
+/* argv without the program's and the command's name. Strings are borrowed from argv. */
+PARRY_CHECKED parry_status args_parse(parry_ctx *ctx, const cli_command *command, int argc, char **argv, cli_args *out);
+void args_clear(cli_args *args);
+/* The option struct of one of the command's tables. */
+const void *args_values(const cli_args *args, const parry_options *table);
+bool args_given(const cli_args *args, const parry_options *table, const char *name);
+/* Sets an option of a table unless the user gave it: "name=value name=value". */
+PARRY_CHECKED parry_status args_defaults(parry_ctx *ctx, const cli_args *args, const char *words);
+
+/* ---- help.c -------------------------------------------------------------------------------------------------------------- */
+void help_overview(FILE *out);
+void help_command(FILE *out, const cli_command *command);
+void help_attack(FILE *out, const parry_attack_info *attack);
+/* The manual page of the whole command, in roff. */
+void help_manual(FILE *out);
+
+/* ---- term.c -------------------------------------------------------------------------------------------------------------- */
+/* Columns of standard output's terminal; 80 where it is none. */
+int terminal_width(void);
+/* A context with this command line's seed, threads and callbacks: warnings and, on a terminal, a progress bar on standard error; Ctrl-C cancels. */
+PARRY_CHECKED parry_status terminal_context(const common_options *options, parry_ctx **out);
+/* Ends the line of the progress bar, if one is shown. Call before printing results. */
+void terminal_clear(void);
+/* A line on standard error unless --quiet. */
+void chat(const char *format, ...) PARRY_PRINTF(1, 2);
+
+/* Runs one command line (main's argc and argv) from start to end; returns the exit code and prints the error sentence. */
+int run_line(int argc, char **argv);
+
+/* ---- shared.c -------------------------------------------------------------------------------------------------------------- */
+/* Opens one split of the dataset of --data, the first --first images of it (all when 0), and tells its caveat. */
+PARRY_CHECKED parry_status open_data(parry_ctx *ctx, const char *spec, parry_split split, int64_t first, parry_dataset **out);
+/* Writes JSON text to the file of --json ("-": standard output) if given. */
+PARRY_CHECKED parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text);
+/* The same for a value, which is released. */
+PARRY_CHECKED parry_status write_json(parry_ctx *ctx, const cli_args *args, json_t *value);
+/* What every JSON output says of a model and of the data. */
+json_t *model_json(const parry_model *model);
+json_t *data_json(const parry_dataset *dataset);
+/* Fails now rather than after the work when an output could not be written. NULL and "-" pass. */
+PARRY_CHECKED parry_status probe_output(parry_ctx *ctx, const char *path);
+/* PARRY_INVALID with a sentence about the command line. The sentence replaces the context's. */
+parry_status usage(parry_ctx *ctx, const char *format, ...) PARRY_PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,236 @@
+/* parry demo: the whole story, told as the commands that a user could type, and one report at the end. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/commands.h"
+#include "cli/evaluation.h"
+
+typedef struct demo_options {
+    const char *output, *data;
+    bool quick;
+} demo_options;
+
+PR_OPTIONS(demo_table, demo_options,
+           OPT_STRING(demo_options, output, "output", "demo", "FOLDER", "where models, results and report.html are written"),
+           OPT_STRING(demo_options, data, "data", NULL, "NAME", "mnist, fashion-mnist or digits; without it MNIST, else built-in digits"),
+           OPT_BOOL(demo_options, quick, "quick", "false", "fewer images and epochs: under a minute, weaker figures"));
+
+enum { PATH_SIZE = 512, WORDS = 48 };
+
+typedef struct demo {
+    const demo_options *options;
+    const common_options *common;
+    char data[64], seed[24], threads[16];
+    char commands[8192];             /* the lines so far, for the report */
+} demo;
+
+static void say(const char *format, ...) PARRY_PRINTF(1, 2);
+static void say(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    fputc('\n', stdout);
+    vprintf(format, list);
+    fputc('\n', stdout);
+    fflush(stdout);
+    va_end(list);
+}
+
+static const char *in_folder(const demo *d, char path[PATH_SIZE], const char *name)
+{
+    snprintf(path, PATH_SIZE, "%s/%s", d->options->output, name);
+    return path;
+}
+
+/* A command line: words up to NULL, then what every step shares. */
+typedef struct line {
+    const char *argv[WORDS];
+    int argc;
+} line;
+
+static void add_words(line *l, ...)
+{
+    va_list list;
+    va_start(list, l);
+    const char *word;
+    while ((word = va_arg(list, const char *)) && l->argc < WORDS - 1)
+        l->argv[l->argc++] = word;
+    va_end(list);
+}
+
+static line start_line(const demo *d, const char *command)
+{
+    line l = {.argv = {"parry", command}, .argc = 2};
+    add_words(&l, "--data", d->data, NULL);
+    if (d->common->seed)
+        add_words(&l, "--seed", d->seed, NULL);
+    if (d->common->threads)
+        add_words(&l, "--threads", d->threads, NULL);
+    return l;
+}
+
+/* Shows the line as typed and remembers it for the report. */
+static void show(demo *d, const line *l)
+{
+    size_t length = strlen(d->commands), start = length;
+    for (int i = 0; i < l->argc && length < sizeof d->commands; i++)
+        length += (size_t)snprintf(d->commands + length, sizeof d->commands - length, "%s%s", i ? " " : "", l->argv[i]);
+    printf("$ %s\n", d->commands + start);
+    fflush(stdout);
+    if (length + 1 < sizeof d->commands)
+        strcpy(d->commands + length, "\n");
+}
+
+static parry_status run_step(demo *d, line *l)
+{
+    show(d, l);
+    if (d->common->quiet)
+        add_words(l, "--quiet", NULL);
+    int code = run_line(l->argc, (char **)l->argv);
+    if (code == EXIT_DONE)
+        return PARRY_OK;
+    usage(NULL, "stopped at the step above");
+    return code == EXIT_INTERRUPTED ? PARRY_CANCELLED : PARRY_INVALID;
+}
+
+/* MNIST where it is or can be had, else the built-in digits; says which in the first line. */
+static parry_status choose_data(parry_ctx *ctx, demo *d)
+{
+    if (d->options->data) {
+        snprintf(d->data, sizeof d->data, "%s", d->options->data);
+        printf("data: %s, as asked\n", d->data);
+        return PARRY_OK;
+    }
+    char *place = NULL;
+    parry_status status = parry_dataset_locate(ctx, "mnist", &place);
+    if (status != PARRY_OK)
+        return status;
+    if (place)
+        printf("data: MNIST, from %s\n", place);
+    else if (parry_dataset_fetch(ctx, "mnist", NULL) == PARRY_OK)
+        printf("data: MNIST, downloaded\n");
+    else
+        printf("data: BUILT-IN DIGITS drawn by parry, not MNIST, which is neither here nor could it be downloaded;\n"
+               "      figures differ from MNIST's\n");
+    bool mnist = place || parry_dataset_locate(ctx, "mnist", &place) != PARRY_OK || place;
+    snprintf(d->data, sizeof d->data, "%s", mnist ? "mnist" : "digits");
+    parry_string_free(place);
+    return PARRY_OK;
+}
+
+static parry_status train_step(demo *d, const char *model)
+{
+    say("1. Train a small network.");
+    line l = start_line(d, "train");
+    add_words(&l, "--arch", "simplecnn", "--epochs", d->options->quick ? "3" : "20", "-o", model, NULL);
+    if (d->options->quick)
+        add_words(&l, "--first", "20000", NULL);
+    return run_step(d, &l);
+}
+
+static parry_status attack_step(demo *d, const char *model)
+{
+    say("2. Break it: one gradient step per image, the tutorial's loss and no clipping.");
+    line l = start_line(d, "attack");
+    l.argv[l.argc++] = model;
+    add_words(&l, "--attack", "fgsm", "--eps", "0.1", "--loss", "mse", "--no-clip", NULL);
+    return run_step(d, &l);
+}
+
+/* One hardening of `model` into `output`; extra words end with NULL. */
+static parry_status harden_step(demo *d, const char *model, const char *output, const char *method, const char *const *extra)
+{
+    line l = start_line(d, "harden");
+    l.argv[l.argc++] = model;
+    add_words(&l, "--method", method, NULL);
+    for (; *extra; extra++)
+        add_words(&l, *extra, NULL);
+    add_words(&l, "-o", output, NULL);
+    return run_step(d, &l);
+}
+
+/* parry evaluate, but the evaluation is kept for the report. */
+static parry_status evaluate_step(parry_ctx *ctx, demo *d, line *l, evaluation_files *files)
+{
+    cli_args args;
+    show(d, l);
+    parry_status status = args_parse(ctx, find_command("evaluate"), l->argc - 2, (char **)l->argv + 2, &args);
+    const evaluate_options *options = args_values(&args, &evaluate_command_table);
+    if (status == PARRY_OK)
+        status = evaluation_open(ctx, args.words, args.word_count, options->source, args_values(&args, &data_table),
+                                 args_values(&args, parry_threat_options()), args_values(&args, parry_evaluate_options()), files);
+    if (status == PARRY_OK)
+        status = evaluation_print(ctx, files->evaluation);
+    args_clear(&args);
+    return status;
+}
+
+parry_status cmd_demo(parry_ctx *ctx, const cli_args *args)
+{
+    demo d = {.options = args_values(args, &demo_table), .common = args_values(args, &common_table)};
+    bool quick = d.options->quick;
+    char cnn[PATH_SIZE], tutorial[PATH_SIZE], finetuned[PATH_SIZE], mixed[PATH_SIZE], pgd[PATH_SIZE], report[PATH_SIZE];
+    in_folder(&d, cnn, "cnn.onnx");
+    in_folder(&d, tutorial, "tutorial.onnx");
+    in_folder(&d, finetuned, "finetuned.onnx");
+    in_folder(&d, mixed, "mixed.onnx");
+    in_folder(&d, pgd, "pgd.onnx");
+    in_folder(&d, report, "report.html");
+    snprintf(d.seed, sizeof d.seed, "%lld", (long long)d.common->seed);
+    snprintf(d.threads, sizeof d.threads, "%lld", (long long)d.common->threads);
+    evaluation_files first = {0}, all = {0};
+
+    mkdir(d.options->output, 0777);  /* the probe says what is wrong if this fails */
+    parry_status status = parry_file_probe(ctx, report);
+    if (status == PARRY_OK)
+        status = choose_data(ctx, &d);
+    if (status == PARRY_OK)
+        status = train_step(&d, cnn);
+    if (status == PARRY_OK)
+        status = attack_step(&d, cnn);
+    if (status == PARRY_OK) {
+        say("3. The tutorial's defence: fine-tune on those very images, and test on them again.");
+        status = harden_step(&d, cnn, tutorial, "finetune", (const char *const[]){"--split", "test", "--loss", "mse", "--no-clip", NULL});
+    }
+    if (status == PARRY_OK) {
+        say("   Stale adversaries were made against the network before its defence; fresh ones know the defence.");
+        line l = start_line(&d, "evaluate");
+        add_words(&l, cnn, tutorial, "--attack", "fgsm,pgd:first=2000", "--eps", "0.1", "--loss", "mse", "--no-clip", "--source", cnn, NULL);
+        status = evaluate_step(ctx, &d, &l, &first);
+    }
+    if (status == PARRY_OK) {
+        say("4. Three defences, trained on adversaries of training images: fine-tuning, mixed batches, PGD training.");
+        status = harden_step(&d, cnn, finetuned, "finetune", (const char *const[]){NULL});
+    }
+    if (status == PARRY_OK)
+        status = harden_step(&d, cnn, mixed, "mixed",
+                             quick ? (const char *const[]){"--epochs", "1", "--first", "20000", NULL} : (const char *const[]){NULL});
+    if (status == PARRY_OK)
+        status = harden_step(&d, cnn, pgd, "pgd",
+                             quick ? (const char *const[]){"--preset", "short", "--epochs", "1", "--first", "20000", NULL}
+                                   : (const char *const[]){"--preset", "short", NULL});
+    if (status == PARRY_OK) {
+        say("5. What each is worth against fresh adversaries.");
+        line l = start_line(&d, "evaluate");
+        add_words(&l, cnn, finetuned, mixed, pgd, "--attack", quick ? "fgsm,pgd:first=500" : "fgsm,pgd:first=2000", "--eps", "0.1,0.3",
+                  "--source", cnn, "--curve", quick ? "100" : "500", NULL);
+        status = evaluate_step(ctx, &d, &l, &all);
+    }
+    if (status == PARRY_OK)
+        status = parry_evaluation_write_html(ctx, (const parry_evaluation *const[]){all.evaluation, first.evaluation}, 2,
+                                             "A small network, broken and hardened", d.commands, report);
+    if (status == PARRY_OK)
+        say("The whole story with pictures: %s", report);
+    if (status == PARRY_OK) {
+        char *json = NULL;
+        status = parry_evaluation_json(ctx, all.evaluation, &json);
+        if (status == PARRY_OK)
+            status = write_json_text(ctx, args, json);
+        parry_string_free(json);
+    }
+    evaluation_close(&first);
+    evaluation_close(&all);
+    return status;
+}

@@ -1,0 +1,81 @@
+/* parry evaluate: models side by side under attacks. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/evaluation.h"
+
+PR_OPTIONS(evaluate_command_table, evaluate_options,
+           OPT_STRING(evaluate_options, report, "report", NULL, "FILE", "write one offline HTML report"),
+           OPT_STRING(evaluate_options, title, "title", "Adversarial robustness", "TEXT", "title of the report"),
+           OPT_STRING(evaluate_options, source, "source", NULL, "MODEL", "also score every model on adversaries made against this one"));
+
+parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count, const char *source, const data_options *where,
+                             const parry_threat *threat, const parry_evaluate_settings *settings, evaluation_files *out)
+{
+    *out = (evaluation_files){.count = count};
+    parry_status status = open_data(ctx, where->data, (parry_split)where->split, where->first, &out->data);
+    for (int i = 0; i < count && status == PARRY_OK; i++)
+        status = parry_model_load(ctx, paths[i], out->data, &out->models[i]);
+    if (status == PARRY_OK && source)
+        status = parry_model_load(ctx, source, out->data, &out->source);
+    if (status == PARRY_OK)
+        status = parry_evaluate(ctx, (const parry_model *const *)out->models, count, out->data, out->source, threat, settings, &out->evaluation);
+    return status;
+}
+
+void evaluation_close(evaluation_files *files)
+{
+    parry_evaluation_free(files->evaluation);
+    for (int i = 0; i < files->count; i++)
+        parry_model_free(files->models[i]);
+    parry_model_free(files->source);
+    parry_dataset_free(files->data);
+    *files = (evaluation_files){0};
+}
+
+parry_status evaluation_print(parry_ctx *ctx, const parry_evaluation *evaluation)
+{
+    char *table;
+    parry_status status = parry_evaluation_table(ctx, evaluation, terminal_width(), &table);
+    if (status != PARRY_OK)
+        return status;
+    terminal_clear();
+    fputs(table, stdout);
+    parry_string_free(table);
+    return PARRY_OK;
+}
+
+static parry_status write_outputs(parry_ctx *ctx, const cli_args *args, const parry_evaluation *evaluation)
+{
+    const evaluate_options *options = args_values(args, &evaluate_command_table);
+    const common_options *common = args_values(args, &common_table);
+    parry_status status = evaluation_print(ctx, evaluation);
+    if (status == PARRY_OK && common->json) {
+        char *json = NULL;
+        status = parry_evaluation_json(ctx, evaluation, &json);
+        if (status == PARRY_OK)
+            status = write_json_text(ctx, args, json);
+        parry_string_free(json);
+    }
+    if (status == PARRY_OK && options->report) {
+        status = parry_evaluation_write_html(ctx, &evaluation, 1, options->title, args->line, options->report);
+        if (status == PARRY_OK)
+            chat("report: %s", options->report);
+    }
+    return status;
+}
+
+parry_status cmd_evaluate(parry_ctx *ctx, const cli_args *args)
+{
+    const evaluate_options *options = args_values(args, &evaluate_command_table);
+    evaluation_files files = {0};
+    parry_status status = probe_output(ctx, options->report);
+    if (status == PARRY_OK)
+        status = evaluation_open(ctx, args->words, args->word_count, options->source, args_values(args, &data_table),
+                                 args_values(args, parry_threat_options()), args_values(args, parry_evaluate_options()), &files);
+    if (status == PARRY_OK)
+        status = write_outputs(ctx, args, files.evaluation);
+    evaluation_close(&files);
+    return status;
+}

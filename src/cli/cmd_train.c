@@ -1,0 +1,128 @@
+/* parry train and parry harden. */
+#include <string.h>
+
+#include "cli/commands.h"
+
+typedef struct train_options {
+    const char *arch, *data, *output;
+    int64_t first;
+} train_options;
+
+PR_OPTIONS(train_command_table, train_options,
+           OPT_STRING(train_options, output, "output", NULL, "FILE", "where the model is written, required"),
+           OPT_STRING(train_options, arch, "arch", "simplecnn", "NAME", "architecture (parry list architectures)"),
+           OPT_STRING(train_options, data, "data", "mnist", "NAME|PATH", "the images; trained on the train split, scored on the test split"),
+           OPT_INT(train_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
+
+typedef struct harden_options {
+    const char *data, *output;
+    int split;
+    int64_t first;
+} harden_options;
+
+static const char *const splits[] = {"train", "test", NULL};
+
+PR_OPTIONS(harden_command_table, harden_options,
+           OPT_STRING(harden_options, output, "output", NULL, "FILE", "where the hardened model is written, required"),
+           OPT_STRING(harden_options, data, "data", "mnist", "NAME|PATH", "the images"),
+           OPT_CHOICE(harden_options, split, "split", "train", splits,
+                      "images that are attacked and trained on; test is the tutorial's way and flatters the test score"),
+           OPT_INT(harden_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
+
+/* Both splits; the test split may be missing (a folder of one's own). */
+static parry_status open_both(parry_ctx *ctx, const char *spec, parry_split split, int64_t first, parry_dataset **train, parry_dataset **test)
+{
+    parry_status status = open_data(ctx, spec, split, first, train);
+    if (status != PARRY_OK)
+        return status;
+    status = parry_dataset_open(ctx, spec, PARRY_TEST, test);
+    if (status == PARRY_NOT_FOUND) {
+        chat("note: %s has no test split; no test accuracy is measured", spec);
+        status = PARRY_OK;
+    }
+    return status;
+}
+
+/* Saves, scores and reports a model that was just trained. */
+static parry_status finish(parry_ctx *ctx, const cli_args *args, const parry_model *model, const parry_dataset *data, const parry_dataset *test,
+                           const char *output)
+{
+    parry_status status = parry_model_save(ctx, model, output);
+    if (status != PARRY_OK)
+        return status;
+    json_t *json = json_pack("{s:s, s:o, s:o}", "output", output, "model", model_json(model), "trained_on", data_json(data));
+    terminal_clear();
+    if (test) {
+        double acc, loss;
+        status = parry_model_accuracy(ctx, model, test, &acc, &loss);
+        json_object_set_new(json, "clean_acc", json_real(acc));
+        json_object_set_new(json, "clean_loss", json_real(loss));
+        json_object_set_new(json, "tested_on", data_json(test));
+        if (status == PARRY_OK)
+            printf("%s: clean accuracy %.2f %% on %lld test images of %s\n", output, 100 * acc, (long long)parry_dataset_describe(test)->count,
+                   parry_dataset_describe(test)->name);
+    } else
+        printf("%s: written\n", output);
+    const char *history = parry_model_describe(model)->history;
+    if (history)
+        json_object_set_new(json, "history", json_loads(history, 0, NULL));
+    if (status != PARRY_OK) {
+        json_decref(json);
+        return status;
+    }
+    return write_json(ctx, args, json);
+}
+
+parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
+{
+    const train_options *options = args_values(args, &train_command_table);
+    const parry_train_settings *settings = args_values(args, parry_train_options());
+    if (!options->output)
+        return usage(ctx, "-o FILE is missing: where shall the model be written?");
+    parry_dataset *train = NULL, *test = NULL;
+    parry_model *model = NULL;
+    parry_status status = probe_output(ctx, options->output);
+    if (status == PARRY_OK)
+        status = open_both(ctx, options->data, PARRY_TRAIN, options->first, &train, &test);
+    if (status == PARRY_OK) {
+        const parry_dataset_info *info = parry_dataset_describe(train);
+        status = parry_model_build(ctx, options->arch, info->channels, info->height, info->width, info->classes, &model);
+    }
+    if (status == PARRY_OK)
+        status = parry_train(ctx, model, train, test, settings);
+    if (status == PARRY_OK)
+        status = finish(ctx, args, model, train, test, options->output);
+    parry_model_free(model);
+    parry_dataset_free(train);
+    parry_dataset_free(test);
+    return status;
+}
+
+parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
+{
+    const harden_options *options = args_values(args, &harden_command_table);
+    const parry_harden_settings *harden = args_values(args, parry_harden_options());
+    const parry_threat *threat = args_values(args, parry_threat_options());
+    const parry_train_settings *settings = args_values(args, parry_train_options());
+    if (!options->output)
+        return usage(ctx, "-o FILE is missing: where shall the hardened model be written?");
+    parry_status status = args_defaults(ctx, args, parry_harden_defaults(harden->method, harden->preset));
+    parry_dataset *train = NULL, *test = NULL;
+    parry_model *model = NULL;
+    if (status == PARRY_OK)
+        status = parry_threat_check(ctx, threat);
+    if (status == PARRY_OK)
+        status = probe_output(ctx, options->output);
+    if (status == PARRY_OK)
+        status = open_both(ctx, options->data, (parry_split)options->split, options->first, &train, &test);
+    if (status == PARRY_OK)
+        status = parry_model_load(ctx, args->words[0], train, &model);
+    if (status == PARRY_OK)
+        status = parry_harden(ctx, model, train, test, harden, threat, settings);
+    if (status == PARRY_OK)
+        status = finish(ctx, args, model, train, test, options->output);
+    parry_model_free(model);
+    parry_dataset_free(train);
+    parry_dataset_free(test);
+    return status;
+}

@@ -1,0 +1,68 @@
+/* Pieces that several commands share: opening data, writing JSON, probing outputs. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+parry_status open_data(parry_ctx *ctx, const char *spec, parry_split split, int64_t first, parry_dataset **out)
+{
+    parry_dataset *all;
+    parry_status status = parry_dataset_open(ctx, spec, split, &all);
+    if (status != PARRY_OK)
+        return status;
+    status = parry_dataset_first(ctx, all, first, out);
+    parry_dataset_free(all);
+    if (status == PARRY_OK && parry_dataset_describe(*out)->note)
+        chat("note: %s: %s", parry_dataset_describe(*out)->name, parry_dataset_describe(*out)->note);
+    return status;
+}
+
+parry_status probe_output(parry_ctx *ctx, const char *path)
+{
+    return path && strcmp(path, "-") != 0 ? parry_file_probe(ctx, path) : PARRY_OK;
+}
+
+parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text)
+{
+    const common_options *common = args_values(args, &common_table);
+    if (!common->json)
+        return PARRY_OK;
+    if (strcmp(common->json, "-") != 0)
+        return parry_file_write(ctx, common->json, text, strlen(text));
+    terminal_clear();
+    fputs(text, stdout);
+    fputc('\n', stdout);
+    return PARRY_OK;
+}
+
+parry_status write_json(parry_ctx *ctx, const cli_args *args, json_t *value)
+{
+    json_object_set_new(value, "version", json_string(parry_version()));
+    json_object_set_new(value, "seed", json_integer((json_int_t)parry_ctx_seed(ctx)));
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(value);
+    if (!text)
+        return PARRY_NO_MEMORY;
+    parry_status status = write_json_text(ctx, args, text);
+    free(text);
+    return status;
+}
+
+json_t *model_json(const parry_model *model)
+{
+    const parry_model_info *info = parry_model_describe(model);
+    json_t *json = json_pack("{s:s, s:i, s:I}", "name", info->name, "classes", info->classes, "parameters", (json_int_t)info->parameters);
+    if (info->sha256)
+        json_object_set_new(json, "sha256", json_string(info->sha256));
+    return json;
+}
+
+json_t *data_json(const parry_dataset *dataset)
+{
+    const parry_dataset_info *info = parry_dataset_describe(dataset);
+    json_t *json = json_pack("{s:s, s:s, s:I, s:s}", "name", info->name, "split", info->split, "count", (json_int_t)info->count, "sha256",
+                             info->sha256);
+    if (info->note)
+        json_object_set_new(json, "note", json_string(info->note));
+    return json;
+}
