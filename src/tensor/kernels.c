@@ -1,8 +1,9 @@
 /* The kernels, compiled once per instruction set: PR_ISA names it (avx512, avx2, baseline).
  *
- * Elementwise loops are left to the compiler's vectoriser. A sum would have to be reassociated for that, which the language forbids: sums keep
- * 16 interleaved partial sums in double by hand, as a vector type that the compiler maps to whatever registers there are. The file is compiled without
- * contraction to fused multiply-adds, so every instruction set returns the same bits. */
+ * Elementwise loops are left to the compiler's vectoriser. A sum would have to be reassociated for that, which the
+ * language forbids: sums keep 16 interleaved partial sums in double by hand, as a vector type that the compiler maps to
+ * whatever registers there are. The file is compiled without contraction to fused multiply-adds, so every instruction
+ * set returns the same bits. */
 #include <math.h>
 #include <string.h>
 
@@ -41,8 +42,9 @@ static void clamp(float lo, float hi, float *y, int64_t count)
     }
 }
 
-/* The bounds center -+ radius are exact in double. Rounded to float they may lie outside the ball by half a unit in the last place; then the float
- * before is taken: for a normal f, f - |f| / 2^24 rounds to the float just below it, and f + |f| / 2^24 to the one just above. */
+/* The bounds center -+ radius are exact in double. Rounded to float they may lie outside the ball by half a unit in the
+ * last place; then the float before is taken: for a normal f, f - |f| / 2^24 rounds to the float just below it, and f +
+ * |f| / 2^24 to the one just above. */
 static void clamp_ball(const float *restrict center, float radius, float *restrict y, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -56,7 +58,8 @@ static void clamp_ball(const float *restrict center, float radius, float *restri
     }
 }
 
-/* The loops of a reduction: TERM_VECTOR adds elements i .. i+15 to the partial sums `part`, TERM gives element i of the tail, which goes to lane i % 16. */
+/* The loops of a reduction: TERM_VECTOR adds elements i .. i+15 to the partial sums `part`, TERM gives element i of the
+ * tail, which goes to lane i % 16. */
 #define REDUCE(TERM_VECTOR, TERM)                                                                                      \
     doubles part = {0};                                                                                                \
     int64_t i = 0;                                                                                                     \
@@ -102,7 +105,8 @@ static double sum_abs(const float *x, int64_t count)
     REDUCE(magnitude(x + i), fabsf(x[i]));
 }
 
-/* Magnitudes of floats order as their bits do as integers, with infinity and then NaN on top: an integer maximum vectorises and a NaN is not lost. */
+/* Magnitudes of floats order as their bits do as integers, with infinity and then NaN on top: an integer maximum
+ * vectorises and a NaN is not lost. */
 static int32_t magnitude_bits(float value)
 {
     int32_t bits;

@@ -1,7 +1,8 @@
 /* Dense float tensors and the elementwise kernels and reductions that attacks, losses and optimisers are made of.
  *
- * Kernels are compiled once per instruction set (AVX-512, AVX2, baseline) and chosen at run time; all return the same bits. Results do not depend on
- * alignment or on the neighbours of a row: a sum over a row always has 16 interleaved partial sums in double, added up in order. */
+ * Kernels are compiled once per instruction set (AVX-512, AVX2, baseline) and chosen at run time; all return the same
+ * bits. Results do not depend on alignment or on the neighbours of a row: a sum over a row always has 16 interleaved
+ * partial sums in double, added up in order. */
 #ifndef PR_TENSOR_TENSOR_H
 #define PR_TENSOR_TENSOR_H
 
@@ -21,7 +22,8 @@ void pr_axpy(float a, const float *x, float *y, int64_t count);
 void pr_add_sign(float a, const float *x, float *y, int64_t count);
 /* y = min(max(y, lo), hi); NaN stays NaN. */
 void pr_clamp(float lo, float hi, float *y, int64_t count);
-/* The nearest float to each y such that |y - center| <= radius holds exactly, not just after rounding the difference; NaN stays NaN. */
+/* The nearest float to each y such that |y - center| <= radius holds exactly, not just after rounding the difference;
+ * NaN stays NaN. */
 void pr_clamp_ball(const float *center, float radius, float *y, int64_t count);
 
 double pr_sum(const float *x, int64_t count);

@@ -1,4 +1,5 @@
-/* Geometry: projections end inside without tolerance, move nothing that was inside, and are nearest; ascent is steepest; random starts fill the ball. */
+/* Geometry: projections end inside without tolerance, move nothing that was inside, and are nearest; ascent is
+ * steepest; random starts fill the ball. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -51,8 +52,9 @@ static void test_projection_lands_inside(void **state)
     (void)state;
     for (size_t r = 0; r < PR_COUNT(radii); r++)
         for (uint64_t sample = 0; sample < 40; sample++)
-            check_projection((parry_threat){.norm = sample & 1 ? PARRY_L2 : PARRY_LINF, .eps = radii[r],
-                                            .clip = sample & 2}, sample);
+            check_projection(
+                (parry_threat){.norm = sample & 1 ? PARRY_L2 : PARRY_LINF, .eps = radii[r], .clip = sample & 2},
+                sample);
 }
 
 static void test_eps_zero_returns_the_centre(void **state)

@@ -130,9 +130,18 @@ static void test_clamp_ball_is_exact(void **state)
 
 typedef double (*term)(const vectors *v, int i);
 
-static double term_x(const vectors *v, int i) { return v->x[i]; }
-static double term_abs(const vectors *v, int i) { return fabsf(v->x[i]); }
-static double term_dot(const vectors *v, int i) { return (double)v->x[i] * v->y[i]; }
+static double term_x(const vectors *v, int i)
+{
+    return v->x[i];
+}
+static double term_abs(const vectors *v, int i)
+{
+    return fabsf(v->x[i]);
+}
+static double term_dot(const vectors *v, int i)
+{
+    return (double)v->x[i] * v->y[i];
+}
 static double term_diff(const vectors *v, int i)
 {
     double diff = (double)v->x[i] - v->y[i];
@@ -227,14 +236,10 @@ static void test_isa_is_known(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise),
-        cmocka_unit_test(test_nan_survives_clamping),
-        cmocka_unit_test(test_clamp_ball_is_exact),
-        cmocka_unit_test(test_reductions),
-        cmocka_unit_test(test_bytes_to_unit),
-        cmocka_unit_test(test_argmax),
-        cmocka_unit_test(test_all_finite),
-        cmocka_unit_test(test_isa_is_known),
+        cmocka_unit_test(test_elementwise),         cmocka_unit_test(test_nan_survives_clamping),
+        cmocka_unit_test(test_clamp_ball_is_exact), cmocka_unit_test(test_reductions),
+        cmocka_unit_test(test_bytes_to_unit),       cmocka_unit_test(test_argmax),
+        cmocka_unit_test(test_all_finite),          cmocka_unit_test(test_isa_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
