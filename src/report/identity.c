@@ -1,9 +1,8 @@
-/* The library's identity: version and what it was built with. */
+/* The library's identity, which reports quote: version and what it was built with. */
 #include <stdio.h>
 
 #include <parry/parry.h>
 
-#include "config.h"
 #include "engine/engine.h"
 #include "tensor/tensor.h"
 
