@@ -39,13 +39,14 @@ parry_status pr_make_folder(parry_ctx *ctx, const char *path)
     char *partial;
     TRY(pr_strdup(ctx, path, &partial));
     parry_status status = PARRY_OK;
-    for (char *at = partial + 1; status == PARRY_OK; at++) {
+    for (char *at = partial + (partial[0] == '/'); status == PARRY_OK; at++) {
         if (*at != '/' && *at != '\0')
             continue;
         char kept = *at;
         *at = '\0';
-        if (mkdir(partial, 0777) != 0 && !pr_is_folder(partial))
-            status = pr_fail(ctx, PARRY_IO, "%s: the folder could not be created: %s", partial, strerror(errno));
+        int reason = mkdir(partial, 0777) == 0 ? 0 : errno;
+        if (reason && !pr_is_folder(partial))
+            status = pr_fail(ctx, PARRY_IO, "%s: the folder could not be created: %s", partial, strerror(reason));
         *at = kept;
         if (kept == '\0')
             break;

@@ -36,8 +36,8 @@ static const char *const fashion_mirrors[] = {
 };
 
 static const char cifar10_by_hand[] =
-    "unpack the original cifar-10-binary.tar.gz (www.cs.toronto.edu/~kriz/cifar.html) in the folder cifar10 of "
-    "$PARRY_DATA or of the cache; it cannot be fetched because no hash of it could be verified";
+    "unpack the original cifar-10-binary.tar.gz (www.cs.toronto.edu/~kriz/cifar.html) in $PARRY_DATA/cifar10 by hand; "
+    "no download with a verified hash is known";
 static const char cifar10_part[] = "no public download is known: place its files there by hand";
 
 enum { MNIST, FASHION_MNIST, CIFAR10, CIFAR10_JPEG, CIFAR10_LOSSLESS, DIGITS, SOURCES };

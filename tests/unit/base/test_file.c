@@ -228,6 +228,8 @@ static void test_folders_and_paths(void **state)
     assert_int_equal(parry_file_write(ctx, in_folder("file"), "", 0), PARRY_OK);
     assert_true(pr_file_exists(in_folder("file")));
     assert_int_equal(pr_make_folder(ctx, in_folder("file/x")), PARRY_IO);
+    assert_int_equal(pr_make_folder(ctx, ""), PARRY_IO);
+    assert_int_equal(pr_make_folder(ctx, "/"), PARRY_OK);
     assert_int_equal(pr_path_join(ctx, "a/", "b", &joined), PARRY_OK);
     assert_string_equal(joined, "a/b");
     assert_string_equal(pr_path_base(joined), "b");
