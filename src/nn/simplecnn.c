@@ -56,10 +56,7 @@ static void same_padding(int64_t in, int *before, int *after)
 static parry_status conv(chain *c, const char *name, int64_t filters)
 {
     pr_dims in = c->graph->values[c->at].dims;
-    pr_attrs attrs = {.conv = {.group = 1,
-                               .stride = {STRIDE, STRIDE},
-                               .dilation = {1, 1},
-                               .kernel = {KERNEL, KERNEL}}};
+    pr_attrs attrs = {.conv = {.group = 1, .stride = {STRIDE, STRIDE}, .dilation = {1, 1}, .kernel = {KERNEL, KERNEL}}};
     same_padding(in.dim[2], &attrs.conv.pad[0], &attrs.conv.pad[2]);
     same_padding(in.dim[3], &attrs.conv.pad[1], &attrs.conv.pad[3]);
     pr_value params[2];

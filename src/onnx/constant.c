@@ -7,8 +7,8 @@
 parry_status pr_budget_take(pr_budget *budget, int64_t elements)
 {
     if (elements > budget->left)
-        return pr_fail(budget->ctx, PARRY_UNSUPPORTED, "%s: its constants and weights take more memory than parry allows a model",
-                       budget->where);
+        return pr_fail(budget->ctx, PARRY_UNSUPPORTED,
+                       "%s: its constants and weights take more memory than parry allows a model", budget->where);
     budget->left -= elements;
     return PARRY_OK;
 }
@@ -27,8 +27,10 @@ parry_status pr_constant_make(pr_budget *budget, bool integer, int rank, const i
         if (__builtin_mul_overflow(out->count, dim[d], &out->count))
             out->count = INT64_MAX;
     }
+    /* Integers are sizes and indices: an honest file computes few of them. */
+    enum { INTEGER_COST = 64 };
     const size_t size = integer ? sizeof(int64_t) : sizeof(float);
-    TRY(pr_budget_take(budget, out->count));
+    TRY(pr_budget_take(budget, PR_MIN(out->count, INT64_MAX / INTEGER_COST) * (integer ? INTEGER_COST : 1)));
     TRY(pr_alloc_raw_bytes(budget->ctx, (size_t)out->count, size, &out->owned));
     out->data = out->owned;
     return PARRY_OK;
@@ -42,11 +44,11 @@ parry_status pr_constant_ints(pr_budget *budget, const int64_t *values, int64_t 
     return PARRY_OK;
 }
 
-/* ---- rearranging ------------------------------------------------------------------------------------------------------- */
+/* ---- rearranging ------------------------------------------------------------------------------------------------ */
 
 void pr_constant_strides(int rank, const int64_t *dim, int64_t *stride)
 {
-    uint64_t step = 1;               /* wraps where an empty tensor has absurd sizes, which no one then walks along */
+    uint64_t step = 1; /* wraps where an empty tensor has absurd sizes, which no one then walks along */
     for (int d = rank - 1; d >= 0; d--) {
         stride[d] = (int64_t)step;
         step *= (uint64_t)dim[d];
@@ -86,13 +88,13 @@ parry_status pr_constant_transpose(pr_budget *budget, const pr_constant *from, c
     return PARRY_OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
 
 /* IEEE 754 binary16 to binary32. */
 static float half_to_float(uint16_t half)
 {
     const uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
-    if (exponent == 0) {             /* zero or subnormal: a multiple of 2^-24 */
+    if (exponent == 0) { /* zero or subnormal: a multiple of 2^-24 */
         const float value = (float)fraction * 0x1p-24f;
         return sign ? -value : value;
     }
@@ -174,15 +176,16 @@ static void convert_typed(const encoding *code, const PrOnnx__TensorProto *tenso
 static parry_status read_dims(pr_budget *budget, const char *name, const PrOnnx__TensorProto *tensor, pr_constant *out)
 {
     if (tensor->n_dims > PR_CONSTANT_RANK)
-        return pr_fail(budget->ctx, PARRY_UNSUPPORTED, "%s: tensor '%s' has %zu dimensions, at most %d are supported", budget->where,
-                       name, tensor->n_dims, PR_CONSTANT_RANK);
+        return pr_fail(budget->ctx, PARRY_UNSUPPORTED, "%s: tensor '%s' has %zu dimensions, at most %d are supported",
+                       budget->where, name, tensor->n_dims, PR_CONSTANT_RANK);
     out->rank = (int)tensor->n_dims;
     out->count = 1;
     for (int d = 0; d < out->rank; d++) {
         out->dim[d] = tensor->dims[d];
-        if (tensor->dims[d] < 0 || __builtin_mul_overflow(out->count, tensor->dims[d], &out->count) || out->count > INT_MAX)
-            return pr_fail(budget->ctx, PARRY_FORMAT, "%s: dimension %d of tensor '%s' is %lld, which cannot be", budget->where, d,
-                           name, (long long)tensor->dims[d]);
+        if (tensor->dims[d] < 0 || __builtin_mul_overflow(out->count, tensor->dims[d], &out->count) ||
+            out->count > INT_MAX)
+            return pr_fail(budget->ctx, PARRY_FORMAT, "%s: dimension %d of tensor '%s' is %lld, which cannot be",
+                           budget->where, d, name, (long long)tensor->dims[d]);
     }
     return PARRY_OK;
 }
@@ -195,11 +198,13 @@ parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx_
         if (encodings[i].type == tensor->data_type)
             code = &encodings[i];
     if (!code)
-        return pr_fail(budget->ctx, PARRY_UNSUPPORTED, "%s: tensor '%s' is of ONNX data type %d, which parry does not read",
-                       budget->where, name, (int)tensor->data_type);
+        return pr_fail(budget->ctx, PARRY_UNSUPPORTED,
+                       "%s: tensor '%s' is of ONNX data type %d, which parry does not read", budget->where, name,
+                       (int)tensor->data_type);
     if (tensor->data_location != PR_ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT)
         return pr_fail(budget->ctx, PARRY_UNSUPPORTED,
-                       "%s: tensor '%s' is kept in a separate file (external data), which parry does not read; save the model as one file",
+                       "%s: tensor '%s' is kept in a separate file (external data), which parry does not read; save "
+                       "the model as one file",
                        budget->where, name);
     TRY(read_dims(budget, name, tensor, out));
 
@@ -216,15 +221,17 @@ parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx_
     const size_t needed = (size_t)out->count * (raw ? code->width : 1);
     const size_t found = raw ? tensor->raw_data.len : fields[code->field].count;
     if (needed != found)
-        return pr_fail(budget->ctx, PARRY_FORMAT, "%s: tensor '%s' should hold %lld %s values, but has %zu %s", budget->where, name,
-                       (long long)out->count, code->name, found, raw ? "bytes" : "of them");
+        return pr_fail(budget->ctx, PARRY_FORMAT, "%s: tensor '%s' should hold %lld %s values, but has %zu %s",
+                       budget->where, name, (long long)out->count, code->name, found, raw ? "bytes" : "of them");
     out->integer = code->integer;
     if (code->field == FIELD_FLOAT || code->field == FIELD_INT64) {
         out->data = raw ? tensor->raw_data.data : fields[code->field].data;
         return PARRY_OK;
     }
-    TRY(pr_constant_make(budget, code->integer, out->rank, (int64_t[PR_CONSTANT_RANK]){
-        out->dim[0], out->dim[1], out->dim[2], out->dim[3], out->dim[4], out->dim[5], out->dim[6], out->dim[7]}, out));
+    TRY(pr_constant_make(budget, code->integer, out->rank,
+                         (int64_t[PR_CONSTANT_RANK]){out->dim[0], out->dim[1], out->dim[2], out->dim[3], out->dim[4],
+                                                     out->dim[5], out->dim[6], out->dim[7]},
+                         out));
     if (raw)
         convert_raw(code, tensor->raw_data.data, out);
     else

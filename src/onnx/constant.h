@@ -7,7 +7,8 @@
 
 enum { PR_CONSTANT_RANK = 8 };
 
-/* Stands for the batch in shapes computed from Shape; only moved around, never computed with. No file has a reason to hold this number. */
+/* Stands for the batch in shapes computed from Shape; only moved around, never computed with. No file has a reason to
+ * hold this number. */
 #define PR_SYMBOL_BATCH (INT64_MIN + 0x42415443)
 
 /* Row-major; floating-point tensors of any width are read as float, integer and boolean ones as int64_t. */
@@ -21,30 +22,34 @@ typedef struct pr_constant {
         const float *f;
         const int64_t *i;
     };
-    void *owned;                     /* what to free: NULL where data belongs to the file or to another constant */
+    void *owned; /* what to free: NULL where data belongs to the file or to another constant */
 } pr_constant;
 
 /* What all computed constants and weights of one file may take: a small file must not ask for all memory. */
 typedef struct pr_budget {
     parry_ctx *ctx;
-    const char *where;               /* the file's name */
-    int64_t left;                    /* elements */
+    const char *where; /* the file's name */
+    int64_t left;      /* elements */
 } pr_budget;
 PARRY_CHECKED parry_status pr_budget_take(pr_budget *budget, int64_t elements);
 
 /* Reads a tensor of the file; borrows its data where it has the right type. `name` is for errors. */
-PARRY_CHECKED parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx__TensorProto *tensor, pr_constant *out);
+PARRY_CHECKED parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx__TensorProto *tensor,
+                                            pr_constant *out);
 void pr_constant_release(pr_constant *constant);
 
 /* A new constant of the given shape with uninitialised elements, to be written through `owned`. */
-PARRY_CHECKED parry_status pr_constant_make(pr_budget *budget, bool integer, int rank, const int64_t *dim, pr_constant *out);
+PARRY_CHECKED parry_status pr_constant_make(pr_budget *budget, bool integer, int rank, const int64_t *dim,
+                                            pr_constant *out);
 /* A rank-1 integer constant. */
 PARRY_CHECKED parry_status pr_constant_ints(pr_budget *budget, const int64_t *values, int64_t count, pr_constant *out);
-/* Copies elements of `from`, starting at `offset` and with `stride` elements per step of each axis of `to`, into to->owned. */
+/* Copies elements of `from`, starting at `offset` and with `stride` elements per step of each axis of `to`, into
+ * to->owned. */
 void pr_constant_gather(const pr_constant *from, int64_t offset, const int64_t *stride, const pr_constant *to);
 /* Row-major strides. */
 void pr_constant_strides(int rank, const int64_t *dim, int64_t *stride);
 /* Axis i of the result is axis perm[i] of `from`. */
-PARRY_CHECKED parry_status pr_constant_transpose(pr_budget *budget, const pr_constant *from, const int *perm, pr_constant *out);
+PARRY_CHECKED parry_status pr_constant_transpose(pr_budget *budget, const pr_constant *from, const int *perm,
+                                                 pr_constant *out);
 
 #endif

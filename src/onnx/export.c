@@ -1,7 +1,7 @@
 /* Exporting: the graph as an opset 13 file that any ONNX runtime loads.
  *
- * The messages are built in an arena and point into the graph and the weights; only the packed file is a copy. The network goes out
- * as it is, batch norm and dropout as nodes; a tail that was peeled off at import is put back. */
+ * The messages are built in an arena and point into the graph and the weights; only the packed file is a copy. The
+ * network goes out as it is, batch norm and dropout as nodes; a tail that was peeled off at import is put back. */
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +25,7 @@ typedef struct exporter {
     const char *path;
     const pr_onnx_model *model;
     arena_block *blocks;
-    pr_names names;                  /* tensors of the file */
+    pr_names names; /* tensors of the file */
     PrOnnx__GraphProto *file;
 } exporter;
 
@@ -57,7 +57,7 @@ static char *value_name(const exporter *ex, pr_value value)
     return ex->model->graph->values[value].name;
 }
 
-/* ---- nodes and attributes ---------------------------------------------------------------------------------------------- */
+/* ---- nodes and attributes --------------------------------------------------------------------------------------- */
 
 enum { ATTRIBUTES_MAX = 8, INPUTS_MAX = PR_NODE_IN };
 
@@ -83,8 +83,8 @@ static void add_input(PrOnnx__NodeProto *node, char *name)
     node->input[node->n_input++] = name;
 }
 
-static parry_status add_attribute(exporter *ex, PrOnnx__NodeProto *node, const char *name, PrOnnx__AttributeProto__Type type,
-                                  PrOnnx__AttributeProto **out)
+static parry_status add_attribute(exporter *ex, PrOnnx__NodeProto *node, const char *name,
+                                  PrOnnx__AttributeProto__Type type, PrOnnx__AttributeProto **out)
 {
     TRY(MAKE(ex, 1, out));
     pr_onnx__attribute_proto__init(*out);
@@ -121,9 +121,10 @@ static parry_status add_ints(exporter *ex, PrOnnx__NodeProto *node, const char *
     return PARRY_OK;
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ---------------------------------------------------------------------------------------------------- */
 
-static parry_status add_tensor(exporter *ex, char *name, int32_t type, int rank, const int64_t *dim, const void *data, size_t size)
+static parry_status add_tensor(exporter *ex, char *name, int32_t type, int rank, const int64_t *dim, const void *data,
+                               size_t size)
 {
     PrOnnx__TensorProto *tensor;
     TRY(MAKE(ex, 1, &tensor));
@@ -140,8 +141,8 @@ static parry_status add_tensor(exporter *ex, char *name, int32_t type, int rank,
 }
 
 /* A constant of its own for an input that parry keeps as an attribute. */
-static parry_status add_constant(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, int32_t type, int rank, int64_t count,
-                                 const void *data, size_t size)
+static parry_status add_constant(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, int32_t type, int rank,
+                                 int64_t count, const void *data, size_t size)
 {
     char *name;
     void *copy;
@@ -153,9 +154,11 @@ static parry_status add_constant(exporter *ex, PrOnnx__NodeProto *node, const ch
     return PARRY_OK;
 }
 
-static parry_status add_int_list(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, const int64_t *values, int64_t count)
+static parry_status add_int_list(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, const int64_t *values,
+                                 int64_t count)
 {
-    return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, count, values, (size_t)count * sizeof *values);
+    return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, count, values,
+                        (size_t)count * sizeof *values);
 }
 
 static parry_status add_number(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, float value)
@@ -163,7 +166,7 @@ static parry_status add_number(exporter *ex, PrOnnx__NodeProto *node, const char
     return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0, 0, &value, sizeof value);
 }
 
-/* ---- operators: what each adds to the node besides type, inputs and output ---------------------------------------------- */
+/* ---- operators: what each adds to the node besides type, inputs and output -------------------------------------- */
 
 static parry_status plain(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
@@ -183,13 +186,15 @@ static parry_status conv(exporter *ex, const pr_node *from, PrOnnx__NodeProto *n
 
 static parry_status pool(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    const bool max = from->op == PR_OP_MAX_POOL, dilated = from->attrs.pool.dilation[0] > 1 || from->attrs.pool.dilation[1] > 1;
+    const bool max = from->op == PR_OP_MAX_POOL,
+               dilated = from->attrs.pool.dilation[0] > 1 || from->attrs.pool.dilation[1] > 1;
     TRY(add_ints(ex, node, "kernel_shape", from->attrs.pool.kernel, 2));
     TRY(add_ints(ex, node, "strides", from->attrs.pool.stride, 2));
     TRY(add_ints(ex, node, "pads", from->attrs.pool.pad, 4));
     TRY(add_int(ex, node, "ceil_mode", from->attrs.pool.ceil_mode));
     if (!max && dilated)
-        return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: node '%s': opset %d has no dilated average pooling", ex->path, from->name, OPSET);
+        return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: node '%s': opset %d has no dilated average pooling", ex->path,
+                       from->name, OPSET);
     return max ? add_ints(ex, node, "dilations", from->attrs.pool.dilation, 2)
                : add_int(ex, node, "count_include_pad", from->attrs.pool.count_pad);
 }
@@ -236,7 +241,7 @@ static parry_status reshape(exporter *ex, const pr_node *from, PrOnnx__NodeProto
         node->op_type = "Flatten";
         return add_int(ex, node, "axis", 1);
     }
-    int64_t shape[PR_RANK_MAX] = {0};            /* 0: as in the input, which is the batch */
+    int64_t shape[PR_RANK_MAX] = {0}; /* 0: as in the input, which is the batch */
     for (int d = 1; d < to.rank; d++)
         shape[d] = to.dim[d];
     return add_int_list(ex, node, ".shape", shape, to.rank);
@@ -288,16 +293,17 @@ static parry_status export_node(exporter *ex, const pr_node *from)
 {
     const completion complete = completions[from->op];
     if (!complete)
-        return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: node '%s': ONNX has no operator %s", ex->path, from->name, pr_op_name(from->op));
+        return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: node '%s': ONNX has no operator %s", ex->path, from->name,
+                       pr_op_name(from->op));
     PrOnnx__NodeProto *node;
     TRY(add_node(ex, pr_op_name(from->op), from->name, value_name(ex, from->out[0]), &node));
     for (int i = 0; i < from->inputs; i++)
-        if (from->in[i] >= 0)                    /* optional inputs stand last */
+        if (from->in[i] >= 0) /* optional inputs stand last */
             add_input(node, value_name(ex, from->in[i]));
     return complete(ex, from, node);
 }
 
-/* ---- the file ---------------------------------------------------------------------------------------------------------- */
+/* ---- the file --------------------------------------------------------------------------------------------------- */
 
 static parry_status describe(exporter *ex, char *name, pr_dims dims, PrOnnx__ValueInfoProto ***list, size_t *count)
 {
@@ -348,8 +354,10 @@ static parry_status export_weights(exporter *ex)
         const size_t size = (size_t)weight->count * sizeof(float);
         total += size;
         if (total > INT_MAX - ((size_t)1 << 20))
-            return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: the network is too large for one ONNX file (2 GiB)", ex->path);
-        TRY(add_tensor(ex, graph->values[v].name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, weight->rank, weight->dim, weight->data, size));
+            return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: the network is too large for one ONNX file (2 GiB)",
+                           ex->path);
+        TRY(add_tensor(ex, graph->values[v].name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, weight->rank, weight->dim,
+                       weight->data, size));
     }
     return PARRY_OK;
 }
@@ -380,7 +388,8 @@ static parry_status export_graph(exporter *ex, PrOnnx__GraphProto **out)
     TRY(MAKE(ex, 2 * graph->node_count + 1, &ex->file->node));
     TRY(MAKE(ex, graph->value_count + 2 * graph->node_count, &ex->file->initializer));
     TRY(export_weights(ex));
-    TRY(describe(ex, value_name(ex, graph->input), graph->values[graph->input].dims, &ex->file->input, &ex->file->n_input));
+    TRY(describe(ex, value_name(ex, graph->input), graph->values[graph->input].dims, &ex->file->input,
+                 &ex->file->n_input));
     for (size_t n = 0; n < graph->node_count; n++)
         TRY(export_node(ex, &graph->nodes[n]));
     TRY(export_output(ex));

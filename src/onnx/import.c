@@ -1,15 +1,21 @@
 /* Importing: decodes the file, finds the nodes that the output depends on, and translates them in order.
  *
- * The file is a list of nodes over named tensors. Each name gets a slot; a translation looks at its inputs' slots and defines its
- * output's. What can be computed from constants alone is computed, so that only activations become nodes of the graph. The batch is
- * open: a file that was exported for a fixed batch size becomes one for any. */
+ * The file is a list of nodes over named tensors. Each name gets a slot; a translation looks at its inputs' slots and
+ * defines its output's. What can be computed from constants alone is computed, so that only activations become nodes of
+ * the graph. The batch is open: a file that was exported for a fixed batch size becomes one for any. */
 #include <stdio.h>
 #include <string.h>
 
 #include "onnx/import.h"
 
 enum { OPSET_MIN = 7, OPSET_MAX = 21, FILE_NAMES_MAX = 1 << 24 };
-#define BUDGET ((int64_t)1 << 29)    /* floats: 2 GiB */
+
+/* Floats that the constants and weights of a file may come to: 2 GiB of them at the most, and in proportion for a small
+ * file (networks whose weights are ConstantOfShape nodes are the extreme among honest ones). */
+static int64_t budget_for(size_t size)
+{
+    return PR_MIN((int64_t)1 << 29, ((int64_t)1 << 22) + ((int64_t)size << 15));
+}
 
 typedef struct op_row {
     const char *type;
@@ -36,7 +42,7 @@ static const op_row *row_of(const onnx_node *node)
     return NULL;
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------------------------------- */
+/* ---- decoding --------------------------------------------------------------------------------------------------- */
 
 /* What protobuf-c may allocate: decoded messages are larger than their encoding, but not without limit. */
 enum { DECODER_OVERHEAD = 64 };
@@ -67,14 +73,16 @@ static void decoder_free(void *data, void *memory)
     pr_free(memory);
 }
 
-static parry_status unpack(importer *imp, const uint8_t *data, size_t size, ProtobufCAllocator *allocator, PrOnnx__ModelProto **out)
+static parry_status unpack(importer *imp, const uint8_t *data, size_t size, ProtobufCAllocator *allocator,
+                           PrOnnx__ModelProto **out)
 {
     decoder *d = allocator->allocator_data;
     *out = pr_onnx__model_proto__unpack(allocator, size, data);
     if (d->status == PARRY_NO_MEMORY)
         return PARRY_NO_MEMORY;
     if (!*out)
-        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: this is not an ONNX file, or it is damaged or cut short", imp->where);
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: this is not an ONNX file, or it is damaged or cut short",
+                       imp->where);
     if (!(*out)->graph || !(*out)->graph->n_node)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: this ONNX file holds no network", imp->where);
     imp->file = (*out)->graph;
@@ -90,8 +98,8 @@ static parry_status read_opset(importer *imp, const PrOnnx__ModelProto *file)
     if (opset < 0)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the file does not say which opset it is written in", imp->where);
     if (opset < OPSET_MIN || opset > OPSET_MAX)
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the file is written in opset %lld, parry reads %d to %d", imp->where,
-                       (long long)opset, OPSET_MIN, OPSET_MAX);
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the file is written in opset %lld, parry reads %d to %d",
+                       imp->where, (long long)opset, OPSET_MIN, OPSET_MAX);
     imp->opset = (int)opset;
     return PARRY_OK;
 }
@@ -110,7 +118,7 @@ static parry_status read_identity(importer *imp, const PrOnnx__ModelProto *file)
     return PARRY_OK;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------ */
 
 static slot *find_slot(const importer *imp, const char *name)
 {
@@ -141,10 +149,11 @@ static parry_status add_slots(importer *imp, const PrOnnx__ValueInfoProto **inpu
     for (size_t i = 0; i < file->n_input; i++) {
         const slot *known = find_slot(imp, file->input[i]->name);
         if (known && known->kind == SLOT_TENSOR)
-            continue;                /* before IR version 4 initialisers were listed as inputs too */
+            continue; /* before IR version 4 initialisers were listed as inputs too */
         if (*input)
-            return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has several inputs, '%.80s' and '%.80s'; a classifier has one",
-                           imp->where, (*input)->name, file->input[i]->name);
+            return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
+                           "%s: the network has several inputs, '%.80s' and '%.80s'; a classifier has one", imp->where,
+                           (*input)->name, file->input[i]->name);
         *input = file->input[i];
         TRY(add_slot(imp, file->input[i]->name, SLOT_PENDING, NULL));
     }
@@ -157,7 +166,7 @@ static parry_status add_slots(importer *imp, const PrOnnx__ValueInfoProto **inpu
     return PARRY_OK;
 }
 
-/* ---- the output, and what it depends on -------------------------------------------------------------------------------- */
+/* ---- the output, and what it depends on ------------------------------------------------------------------------- */
 
 static bool any_output_needed(const importer *imp, const onnx_node *node)
 {
@@ -172,10 +181,12 @@ static parry_status mark_needed(importer *imp)
 {
     const PrOnnx__GraphProto *file = imp->file;
     if (file->n_output != 1)
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has %zu outputs, a classifier has one", imp->where, file->n_output);
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has %zu outputs, a classifier has one", imp->where,
+                       file->n_output);
     imp->output = find_slot(imp, file->output[0]->name);
     if (!imp->output)
-        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: nothing computes the output '%.80s'", imp->where, file->output[0]->name);
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: nothing computes the output '%.80s'", imp->where,
+                       file->output[0]->name);
     imp->output->needed = true;
     imp->output->uses = 1;
     for (size_t n = file->n_node; n-- > 0;) {
@@ -192,14 +203,14 @@ static parry_status mark_needed(importer *imp)
             }
         }
         /* A Softmax with nothing but Identity after it is still the network's tail. */
-        if (strcmp(node->op_type, "Identity") == 0 && node->n_input == 1 && find_slot(imp, node->output[0]) == imp->output &&
-            find_slot(imp, node->input[0])->uses == 1)
+        if (strcmp(node->op_type, "Identity") == 0 && node->n_input == 1 &&
+            find_slot(imp, node->output[0]) == imp->output && find_slot(imp, node->input[0])->uses == 1)
             imp->output = find_slot(imp, node->input[0]);
     }
     return PARRY_OK;
 }
 
-/* ---- the input --------------------------------------------------------------------------------------------------------- */
+/* ---- the input -------------------------------------------------------------------------------------------------- */
 
 static parry_status add_input(importer *imp, const PrOnnx__ValueInfoProto *info)
 {
@@ -207,19 +218,22 @@ static parry_status add_input(importer *imp, const PrOnnx__ValueInfoProto *info)
         info->type && info->type->value_case == PR_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? info->type->tensor_type : NULL;
     const int32_t element = type ? type->elem_type : 0;
     if (!type || !type->shape || type->shape->n_dim < 2 || type->shape->n_dim > PR_RANK_MAX)
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the input '%.80s' should be a batch of images or vectors, with a stated shape",
-                       imp->where, info->name);
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
+                       "%s: the input '%.80s' should be a batch of images or vectors, with a stated shape", imp->where,
+                       info->name);
     if (element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 &&
         element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE)
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the input '%.80s' is of ONNX data type %d, expected float", imp->where,
-                       info->name, (int)element);
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the input '%.80s' is of ONNX data type %d, expected float",
+                       imp->where, info->name, (int)element);
     pr_dims dims = {.rank = (int)type->shape->n_dim};
     for (int d = 0; d < dims.rank; d++) {
         const PrOnnx__TensorShapeProto__Dimension *size = type->shape->dim[d];
-        const bool fixed = size->value_case == PR_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && size->dim_value > 0;
+        const bool fixed =
+            size->value_case == PR_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && size->dim_value > 0;
         dims.dim[d] = fixed ? size->dim_value : 0;
         if (d > 0 && (!fixed || size->dim_value > INT32_MAX))
-            return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: axis %d of the input '%.80s' has no fixed size; export it for one image size",
+            return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
+                           "%s: axis %d of the input '%.80s' has no fixed size; export it for one image size",
                            imp->where, d, info->name);
     }
     imp->fixed_batch = dims.dim[0];
@@ -231,7 +245,7 @@ static parry_status add_input(importer *imp, const PrOnnx__ValueInfoProto *info)
     return PARRY_OK;
 }
 
-/* ---- translating ------------------------------------------------------------------------------------------------------- */
+/* ---- translating ------------------------------------------------------------------------------------------------ */
 
 static parry_status read_inputs(importer *imp, const onnx_node *node, bool *poisoned)
 {
@@ -243,7 +257,8 @@ static parry_status read_inputs(importer *imp, const onnx_node *node, bool *pois
             input->kind = SLOT_CONSTANT;
         }
         if (input && input->kind == SLOT_PENDING)
-            return pr_node_fail(imp, node, "it reads '%.80s' before that is computed: the nodes are out of order, or form a cycle",
+            return pr_node_fail(imp, node,
+                                "it reads '%.80s' before that is computed: the nodes are out of order, or form a cycle",
                                 input->name);
         *poisoned |= input && input->kind == SLOT_POISONED;
     }
@@ -267,7 +282,8 @@ static parry_status translate(importer *imp, const onnx_node *node)
         return PARRY_OK;
     }
     if (node->n_input < row->min_inputs || node->n_input > row->max_inputs)
-        return pr_node_fail(imp, node, "it has %zu inputs, expected %zu to %zu", node->n_input, row->min_inputs, row->max_inputs);
+        return pr_node_fail(imp, node, "it has %zu inputs, expected %zu to %zu", node->n_input, row->min_inputs,
+                            row->max_inputs);
     for (size_t i = 0; i < row->min_inputs; i++)
         if (!pr_node_input(imp, node, i))
             return pr_node_fail(imp, node, "input %zu is missing", i);
@@ -284,7 +300,8 @@ static void list_missing(const importer *imp, size_t first, pr_text *text)
     enum { NAMED = 3 };
     const missing *kind = &imp->missing[first];
     size_t count = 0;
-    pr_text_add(text, "%s%.40s%s%s (", first ? "; " : "", kind->node->op_type, kind->detail ? " " : "", kind->detail ? kind->detail : "");
+    pr_text_add(text, "%s%.40s%s%.40s%s%s (", first ? "; " : "", kind->node->domain, *kind->node->domain ? "." : "",
+                kind->node->op_type, kind->detail ? " " : "", kind->detail ? kind->detail : "");
     for (size_t m = first; m < imp->missing_count; m++) {
         const missing *other = &imp->missing[m];
         if (strcmp(other->node->op_type, kind->node->op_type) != 0 || other->detail != kind->detail)
@@ -313,8 +330,9 @@ static parry_status report_missing(const importer *imp)
     if (imp->missing_more)
         pr_text_add(&text, "; and %zu more nodes", imp->missing_more);
     TRY(pr_text_take(imp->ctx, &text, &list));
-    parry_status status = pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s (made by %.60s): parry does not have these operators: %s", imp->where,
-                                  *imp->model->producer ? imp->model->producer : "a producer that it does not name", list);
+    parry_status status =
+        pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s (made by %.60s) needs operators that parry does not have: %s",
+                imp->where, *imp->model->producer ? imp->model->producer : "a producer that it does not name", list);
     pr_free(list);
     return status;
 }
@@ -325,14 +343,15 @@ static parry_status finish(importer *imp)
     pr_graph *graph = imp->model->graph;
     const slot *output = find_slot(imp, imp->file->output[0]->name);
     if (!pr_is_value(output))
-        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the output '%.80s' does not depend on the input", imp->where, output->name);
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the output '%.80s' does not depend on the input", imp->where,
+                       output->name);
     if (!graph->node_count)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the network computes nothing", imp->where);
     const pr_dims dims = graph->values[output->value].dims;
     const int64_t classes = dims.rank > 1 ? dims.dim[1] : 0;
     if (classes < 2 || classes != pr_dims_row(dims))
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the output '%.80s' is not one row of class scores per image", imp->where,
-                       output->name);
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the output '%.80s' is not one row of class scores per image",
+                       imp->where, output->name);
     graph->logits = output->value;
     if (dims.rank > 2) {
         const pr_attrs attrs = {.shape = {.to = {.rank = 2, .dim = {PR_BATCH, classes}}}};
@@ -369,7 +388,7 @@ parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const uint8_t *da
     *out = (pr_onnx_model){.tail = PR_OP_IDENTITY};
     importer *imp;
     TRY(pr_alloc(ctx, 1, &imp));
-    *imp = (importer){.ctx = ctx, .where = where, .model = out, .budget = {ctx, where, BUDGET}};
+    *imp = (importer){.ctx = ctx, .where = where, .model = out, .budget = {ctx, where, budget_for(size)}};
     decoder d = {.ctx = ctx, .left = 64 * size + (1 << 20), .status = PARRY_OK};
     ProtobufCAllocator allocator = {decoder_alloc, decoder_free, &d};
     PrOnnx__ModelProto *file = NULL;

@@ -11,46 +11,46 @@ typedef PrOnnx__AttributeProto onnx_attribute;
 
 /* What a tensor name of the file stands for. */
 typedef enum slot_kind {
-    SLOT_PENDING,                    /* its node has not been translated yet */
-    SLOT_VALUE,                      /* an activation */
-    SLOT_TENSOR,                     /* an initialiser, not read yet */
+    SLOT_PENDING, /* its node has not been translated yet */
+    SLOT_VALUE,   /* an activation */
+    SLOT_TENSOR,  /* an initialiser, not read yet */
     SLOT_CONSTANT,
-    SLOT_POISONED,                   /* depends on an operator that is missing */
+    SLOT_POISONED, /* depends on an operator that is missing */
 } slot_kind;
 
 typedef struct slot {
     const char *name;
     slot_kind kind;
-    bool needed;                     /* the output depends on it */
-    int uses;                        /* by needed nodes, and by the network's output */
-    pr_value value;                  /* SLOT_VALUE */
+    bool needed;    /* the output depends on it */
+    int uses;       /* by needed nodes, and by the network's output */
+    pr_value value; /* SLOT_VALUE */
     const PrOnnx__TensorProto *tensor;
-    pr_constant constant;            /* SLOT_CONSTANT */
+    pr_constant constant; /* SLOT_CONSTANT */
     struct {
         bool made;
         pr_weight_role role;
         pr_value value;
-    } weight[2];                     /* the parameter made of the constant: as it is, and transposed */
+    } weight[2]; /* the parameter made of the constant: as it is, and transposed */
 } slot;
 
 /* An operator or a use of one that parry lacks. */
 typedef struct missing {
     const onnx_node *node;
-    const char *detail;              /* NULL: the operator itself */
+    const char *detail; /* NULL: the operator itself */
 } missing;
 enum { MISSING_MAX = 256 };
 
 typedef struct importer {
     parry_ctx *ctx;
-    const char *where;               /* the file's name */
+    const char *where; /* the file's name */
     const PrOnnx__GraphProto *file;
     pr_onnx_model *model;
     int opset;
-    int64_t fixed_batch;             /* the batch size that the file was exported with, 0 when it is open */
-    pr_names names;                  /* tensor name -> index into slots */
+    int64_t fixed_batch; /* the batch size that the file was exported with, 0 when it is open */
+    pr_names names;      /* tensor name -> index into slots */
     slot *slots;
     size_t slot_count, slot_capacity;
-    slot *output;                    /* the network's output, Identity nodes followed back */
+    slot *output; /* the network's output, Identity nodes followed back */
     int32_t dropouts;
     pr_budget budget;
     missing missing[MISSING_MAX];
@@ -60,19 +60,19 @@ typedef struct importer {
 /* Translates one node: looks at inputs and attributes, defines outputs. */
 typedef parry_status (*translation)(importer *imp, const onnx_node *node);
 
-/* ---- errors ------------------------------------------------------------------------------------------------------------ */
+/* ---- errors ----------------------------------------------------------------------------------------------------- */
 
 /* "node 'name' (Op)"; a node without a name goes by its first output. */
 enum { NODE_LABEL = 160 };
 const char *pr_node_label(const onnx_node *node, char label[NODE_LABEL]);
 /* A malformed node: "file: node 'x' (Op): ...". */
 parry_status pr_node_fail(const importer *imp, const onnx_node *node, const char *format, ...) PARRY_PRINTF(3, 4);
-/* A use that parry lacks ("with mode reflect"; a string constant): noted for the one sentence that lists them all. Importing goes on, the node's
- * outputs are poisoned. */
+/* A use that parry lacks ("with mode reflect"; a string constant): noted for the one sentence that lists them all.
+ * Importing goes on, the node's outputs are poisoned. */
 PARRY_CHECKED parry_status pr_node_missing(importer *imp, const onnx_node *node, const char *detail);
 void pr_poison(importer *imp, const onnx_node *node);
 
-/* ---- inputs and outputs ------------------------------------------------------------------------------------------------ */
+/* ---- inputs and outputs ----------------------------------------------------------------------------------------- */
 
 /* Input i; NULL when it is left out. */
 slot *pr_node_input(importer *imp, const onnx_node *node, size_t i);
@@ -96,41 +96,48 @@ void pr_define_constant(importer *imp, const onnx_node *node, pr_constant *const
 /* The output is the same as `source`. */
 void pr_define_same(importer *imp, const onnx_node *node, const slot *source);
 /* Adds a node to the graph and makes its result the output; pr_add_node only adds it. */
-PARRY_CHECKED parry_status pr_emit(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, const pr_value *in, int inputs);
-PARRY_CHECKED parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, const pr_value *in, int inputs,
-                                       pr_value *out);
+PARRY_CHECKED parry_status pr_emit(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs,
+                                   const pr_value *in, int inputs);
+PARRY_CHECKED parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs,
+                                       const pr_value *in, int inputs, pr_value *out);
 
-/* ---- weights ----------------------------------------------------------------------------------------------------------- */
+/* ---- weights ---------------------------------------------------------------------------------------------------- */
 
 /* The constant as a parameter of the network; asked again, the same one. `transposed` swaps the axes of a matrix. */
-PARRY_CHECKED parry_status pr_weight_of(importer *imp, slot *constant, pr_weight_role role, bool transposed, pr_value *out);
+PARRY_CHECKED parry_status pr_weight_of(importer *imp, slot *constant, pr_weight_role role, bool transposed,
+                                        pr_value *out);
 /* A new parameter named after `source`, of another shape; *data is to be filled. */
-PARRY_CHECKED parry_status pr_weight_new(importer *imp, const slot *source, pr_weight_role role, int rank, const int64_t *dim, pr_value *out,
-                                         float **data);
+PARRY_CHECKED parry_status pr_weight_new(importer *imp, const slot *source, pr_weight_role role, int rank,
+                                         const int64_t *dim, pr_value *out, float **data);
 
-/* ---- attributes: absent ones have the default, one of the wrong kind or out of range is an error ------------------------- */
+/* ---- attributes: absent ones have the default, one of the wrong kind or out of range is an error ---------------- */
 
 const onnx_attribute *pr_attribute(const onnx_node *node, const char *name);
-PARRY_CHECKED parry_status pr_attribute_int(const importer *imp, const onnx_node *node, const char *name, int64_t def, int64_t min, int64_t max,
-                                            int64_t *out);
-PARRY_CHECKED parry_status pr_attribute_float(const importer *imp, const onnx_node *node, const char *name, float def, float *out);
-/* Exactly `count` integers within min .. max; *found tells whether the attribute is there, `out` keeps its content otherwise. */
-PARRY_CHECKED parry_status pr_attribute_ints(const importer *imp, const onnx_node *node, const char *name, int count, int min, int max, int *out,
-                                             bool *found);
+PARRY_CHECKED parry_status pr_attribute_int(const importer *imp, const onnx_node *node, const char *name, int64_t def,
+                                            int64_t min, int64_t max, int64_t *out);
+PARRY_CHECKED parry_status pr_attribute_float(const importer *imp, const onnx_node *node, const char *name, float def,
+                                              float *out);
+/* Exactly `count` integers within min .. max; *found tells whether the attribute is there, `out` keeps its content
+ * otherwise. */
+PARRY_CHECKED parry_status pr_attribute_ints(const importer *imp, const onnx_node *node, const char *name, int count,
+                                             int min, int max, int *out, bool *found);
 /* Whether the attribute, a string, is `text`; an absent one counts as `def`. */
 bool pr_attribute_is(const onnx_node *node, const char *name, const char *def, const char *text);
 /* Axis in -rank .. rank-1 made non-negative; false when it is out of range. */
 bool pr_axis(int64_t *axis, int rank);
-/* A list of integers that older opsets have as an attribute and newer ones as input number `input`; *found as above. PR_CONSTANT_RANK values at most. */
+/* A list of integers that older opsets have as an attribute and newer ones as input number `input`; *found as above.
+ * PR_CONSTANT_RANK values at most. */
 typedef struct int_list {
     int count;
     int64_t at[PR_CONSTANT_RANK];
 } int_list;
-PARRY_CHECKED parry_status pr_list(importer *imp, const onnx_node *node, const char *attribute, size_t input, int_list *out, bool *found);
+PARRY_CHECKED parry_status pr_list(importer *imp, const onnx_node *node, const char *attribute, size_t input,
+                                   int_list *out, bool *found);
 
-/* ---- translations (import_ops.def) ------------------------------------------------------------------------------------- */
+/* ---- translations (import_ops.def) ------------------------------------------------------------------------------ */
 
-#define OP(type, min_inputs, max_inputs, first, function) parry_status pr_import_##function(importer *imp, const onnx_node *node);
+#define OP(type, min_inputs, max_inputs, first, function)                                                              \
+    parry_status pr_import_##function(importer *imp, const onnx_node *node);
 #define SAME(type, min_inputs, max_inputs, first, function)
 #include "onnx/import_ops.def"
 #undef OP

@@ -1,10 +1,10 @@
-/* Constants: where they come from, arithmetic with them, and the shape arithmetic that exporters leave behind (Shape, Gather, Concat, ... of integers),
- * which is carried out here and is gone from the network. */
+/* Constants: where they come from, arithmetic with them, and the shape arithmetic that exporters leave behind (Shape,
+ * Gather, Concat, ... of integers), which is carried out here and is gone from the network. */
 #include <string.h>
 
 #include "onnx/import.h"
 
-/* ---- sources ----------------------------------------------------------------------------------------------------------- */
+/* ---- sources ---------------------------------------------------------------------------------------------------- */
 
 parry_status pr_import_constant(importer *imp, const onnx_node *node)
 {
@@ -88,9 +88,11 @@ parry_status pr_import_cast(importer *imp, const onnx_node *node)
     const slot *x = pr_node_input(imp, node, 0);
     int64_t to;
     TRY(pr_attribute_int(imp, node, "to", 0, 1, 1 << 10, &to));
-    const bool to_float = to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT || to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ||
+    const bool to_float = to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT ||
+                          to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 ||
                           to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
-    const bool to_integer = to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT32 || to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    const bool to_integer =
+        to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT32 || to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
     if (pr_is_value(x) ? !to_float : !to_float && !to_integer)
         return pr_node_missing(imp, node, "to a type that is neither float nor a plain integer");
     if (pr_is_value(x) || x->constant.integer == to_integer) {
@@ -110,7 +112,7 @@ parry_status pr_import_cast(importer *imp, const onnx_node *node)
     return PARRY_OK;
 }
 
-/* ---- picking and joining ----------------------------------------------------------------------------------------------- */
+/* ---- picking and joining ---------------------------------------------------------------------------------------- */
 
 parry_status pr_import_gather(importer *imp, const onnx_node *node)
 {
@@ -142,7 +144,8 @@ parry_status pr_import_gather(importer *imp, const onnx_node *node)
                 at += at < 0 ? size : 0;
                 if (at < 0 || at >= size) {
                     pr_constant_release(&out);
-                    return pr_node_fail(imp, node, "index %lld of an axis of size %lld", (long long)at, (long long)size);
+                    return pr_node_fail(imp, node, "index %lld of an axis of size %lld", (long long)at,
+                                        (long long)size);
                 }
             }
             from += at * stride[d];
@@ -170,7 +173,8 @@ static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, i
     start = PR_MIN(PR_MAX(start, low), high);
     end = PR_MIN(PR_MAX(end, low), high);
     *first = start;
-    *count = step > 0 ? (end > start ? (end - start - 1) / step + 1 : 0) : (end < start ? (start - end - 1) / -step + 1 : 0);
+    *count =
+        step > 0 ? (end > start ? (end - start - 1) / step + 1 : 0) : (end < start ? (start - end - 1) / -step + 1 : 0);
 }
 
 parry_status pr_import_slice(importer *imp, const onnx_node *node)
@@ -182,7 +186,8 @@ parry_status pr_import_slice(importer *imp, const onnx_node *node)
     TRY(pr_list(imp, node, "ends", 2, &ends, &has_ends));
     TRY(pr_list(imp, node, "axes", 3, &axes, &has_axes));
     TRY(pr_list(imp, node, "steps", 4, &steps, &has_steps));
-    if (!has_starts || !has_ends || ends.count != starts.count || (has_axes && axes.count != starts.count) || (has_steps && steps.count != starts.count))
+    if (!has_starts || !has_ends || ends.count != starts.count || (has_axes && axes.count != starts.count) ||
+        (has_steps && steps.count != starts.count))
         return pr_node_fail(imp, node, "starts, ends, axes and steps differ in number");
 
     const int rank = x->constant.rank;
@@ -192,7 +197,8 @@ parry_status pr_import_slice(importer *imp, const onnx_node *node)
     for (int a = 0; a < starts.count; a++) {
         int64_t axis = has_axes ? axes.at[a] : a, step = has_steps ? steps.at[a] : 1, first;
         if (!pr_axis(&axis, rank) || cut[axis] || step == 0 || step < -INT32_MAX || step > INT32_MAX)
-            return pr_node_fail(imp, node, "axis %lld with step %lld of a tensor with %d axes", (long long)axis, (long long)step, rank);
+            return pr_node_fail(imp, node, "axis %lld with step %lld of a tensor with %d axes", (long long)axis,
+                                (long long)step, rank);
         cut[axis] = true;
         slice_axis(dim[axis], starts.at[a], ends.at[a], step, &first, &dim[axis]);
         offset += first * stride[axis];
@@ -234,7 +240,7 @@ parry_status pr_import_concat(importer *imp, const onnx_node *node)
     return PARRY_OK;
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------------------------- */
 
 static bool integer_result(pr_op op, int64_t a, int64_t b, int64_t *y)
 {
@@ -246,7 +252,7 @@ static bool integer_result(pr_op op, int64_t a, int64_t b, int64_t *y)
         *y = a / b;
         return true;
     }
-    return op == PR_OP_ADD ? !__builtin_add_overflow(a, b, y)
+    return op == PR_OP_ADD   ? !__builtin_add_overflow(a, b, y)
            : op == PR_OP_SUB ? !__builtin_sub_overflow(a, b, y)
                              : !__builtin_mul_overflow(a, b, y);
 }
@@ -270,7 +276,8 @@ static parry_status stretch(importer *imp, const pr_constant *from, const pr_con
     return PARRY_OK;
 }
 
-static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op op, const pr_constant *a, const pr_constant *b)
+static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op op, const pr_constant *a,
+                                    const pr_constant *b)
 {
     pr_constant shape = {.rank = PR_MAX(a->rank, b->rank)}, x, y = {0};
     parry_status status = PARRY_OK;
@@ -290,7 +297,7 @@ static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op 
         if (!x.integer) {
             f[e] = float_result(op, f[e], y.f[e]);
         } else if (!integer_result(op, i[e], y.i[e], &i[e])) {
-            status = pr_node_missing(imp, node, "with the batch size or beyond 64 bits");
+            status = pr_node_missing(imp, node, "with the batch size, or with a result that is no 64-bit number");
             goto done;
         }
     }
@@ -312,7 +319,7 @@ static parry_status fold_bias(importer *imp, const slot *x, slot *constant, bool
         return PARRY_OK;
     const int32_t producer = value->producer;
     const pr_op op = graph->nodes[producer].op;
-    const int channels_at = value->dims.rank == 4 ? 3 : 1;           /* from the right */
+    const int channels_at = value->dims.rank == 4 ? 3 : 1; /* from the right */
     if ((op != PR_OP_GEMM && op != PR_OP_CONV) || graph->nodes[producer].inputs != 2 || c->rank < channels_at ||
         c->rank > value->dims.rank || c->count != value->dims.dim[1] || c->dim[c->rank - channels_at] != c->count)
         return PARRY_OK;
@@ -330,7 +337,8 @@ static parry_status fold_bias(importer *imp, const slot *x, slot *constant, bool
     return PARRY_OK;
 }
 
-/* The constant operand of an activation as a parameter; leading axes of size 1 that would face the batch are dropped. */
+/* The constant operand of an activation as a parameter; leading axes of size 1 that would face the batch are dropped.
+ */
 static parry_status constant_operand(importer *imp, const onnx_node *node, const slot *x, slot *constant, pr_value *out)
 {
     const pr_constant *c = &constant->constant;

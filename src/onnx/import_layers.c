@@ -18,7 +18,7 @@ static bool is_vector(const slot *input)
     return is_float_constant(input) && input->constant.rank == 1;
 }
 
-/* ---- windows ----------------------------------------------------------------------------------------------------------- */
+/* ---- windows ---------------------------------------------------------------------------------------------------- */
 
 typedef struct window {
     int kernel[2], stride[2], dilation[2], pad[4];
@@ -70,7 +70,8 @@ parry_status pr_import_conv(importer *imp, const onnx_node *node)
         return pr_node_fail(imp, node, "the kernel '%s' has %d dimensions, expected 4", w->name, w->constant.rank);
     for (int d = 0; d < 4; d++)
         if (w->constant.dim[d] < 1 || w->constant.dim[d] > (d < 2 ? INT_MAX : WINDOW_MAX))
-            return pr_node_fail(imp, node, "dimension %d of the kernel '%s' is %lld", d, w->name, (long long)w->constant.dim[d]);
+            return pr_node_fail(imp, node, "dimension %d of the kernel '%s' is %lld", d, w->name,
+                                (long long)w->constant.dim[d]);
 
     window win = {.kernel = {(int)w->constant.dim[2], (int)w->constant.dim[3]}};
     TRY(pr_attribute_ints(imp, node, "kernel_shape", 2, 1, WINDOW_MAX, win.kernel, &found));
@@ -124,7 +125,8 @@ static parry_status read_pads(importer *imp, const onnx_node *node, int rank, in
     const int64_t count = attribute ? (int64_t)attribute->n_ints : list->constant.count;
     const int64_t *from = attribute ? attribute->ints : list->constant.i;
     if (count != 2 * (int64_t)axes.count)
-        return pr_node_fail(imp, node, "pads has %lld numbers, expected two for each of %d axes", (long long)count, axes.count);
+        return pr_node_fail(imp, node, "pads has %lld numbers, expected two for each of %d axes", (long long)count,
+                            axes.count);
     memset(pads, 0, 2 * sizeof pads[0]);
     for (int a = 0; a < axes.count; a++) {
         if (!pr_axis(&axes.at[a], rank))
@@ -170,7 +172,7 @@ parry_status pr_import_pad(importer *imp, const onnx_node *node)
     return pr_emit(imp, node, PR_OP_PAD, &attrs, &x->value, 1);
 }
 
-/* ---- matrices ---------------------------------------------------------------------------------------------------------- */
+/* ---- matrices --------------------------------------------------------------------------------------------------- */
 
 /* The value of GEMM's C as a vector of `units`: a scalar, a vector, or a row. */
 static parry_status read_bias(importer *imp, const onnx_node *node, slot *c, int64_t units, float beta, pr_value *out)
@@ -189,7 +191,8 @@ static parry_status read_bias(importer *imp, const onnx_node *node, slot *c, int
 }
 
 /* x times a constant matrix, which is brought to the form O x I. */
-static parry_status dense(importer *imp, const onnx_node *node, slot *w, bool transposed, float alpha, slot *c, float beta)
+static parry_status dense(importer *imp, const onnx_node *node, slot *w, bool transposed, float alpha, slot *c,
+                          float beta)
 {
     const slot *x = pr_node_input(imp, node, 0);
     const pr_dims *dims = pr_dims_of(imp, x);
@@ -202,8 +205,8 @@ static parry_status dense(importer *imp, const onnx_node *node, slot *w, bool tr
         return pr_node_fail(imp, node, "'%s' should be a matrix", w->name);
     const int64_t units = w->constant.dim[transposed ? 0 : 1], inputs = w->constant.dim[transposed ? 1 : 0];
     if (inputs != dims->dim[1])
-        return pr_node_fail(imp, node, "the matrix '%s' takes %lld numbers, its input has %lld", w->name, (long long)inputs,
-                            (long long)dims->dim[1]);
+        return pr_node_fail(imp, node, "the matrix '%s' takes %lld numbers, its input has %lld", w->name,
+                            (long long)inputs, (long long)dims->dim[1]);
     if (alpha == 1) {
         TRY(pr_weight_of(imp, w, PR_WEIGHT_KERNEL, !transposed, &in[1]));
     } else {
@@ -236,7 +239,7 @@ parry_status pr_import_matmul(importer *imp, const onnx_node *node)
     return dense(imp, node, pr_node_input(imp, node, 1), false, 1, NULL, 0);
 }
 
-/* ---- normalisation, activations ---------------------------------------------------------------------------------------- */
+/* ---- normalisation, activations --------------------------------------------------------------------------------- */
 
 parry_status pr_import_batch_norm(importer *imp, const onnx_node *node)
 {
@@ -296,8 +299,9 @@ parry_status pr_import_clip(importer *imp, const onnx_node *node)
     return PARRY_OK;
 }
 
-/* Over the classes: the last axis of N x K, or the only one of N x K x 1 x 1 that has more than one class (before opset 13 all axes from `axis` on were
- * taken together). At the end of the network it is peeled off: what stands before it are the logits. */
+/* Over the classes: the last axis of N x K, or the only one of N x K x 1 x 1 that has more than one class (before opset
+ * 13 all axes from `axis` on were taken together). At the end of the network it is peeled off: what stands before it
+ * are the logits. */
 parry_status pr_import_softmax(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);

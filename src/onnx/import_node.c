@@ -6,7 +6,7 @@
 
 #include "onnx/import.h"
 
-/* ---- errors ------------------------------------------------------------------------------------------------------------ */
+/* ---- errors ----------------------------------------------------------------------------------------------------- */
 
 const char *pr_node_label(const onnx_node *node, char label[NODE_LABEL])
 {
@@ -42,7 +42,7 @@ parry_status pr_node_missing(importer *imp, const onnx_node *node, const char *d
     return PARRY_OK;
 }
 
-/* ---- inputs and outputs ------------------------------------------------------------------------------------------------ */
+/* ---- inputs and outputs ----------------------------------------------------------------------------------------- */
 
 slot *pr_node_input(importer *imp, const onnx_node *node, size_t i)
 {
@@ -77,7 +77,7 @@ void pr_define_same(importer *imp, const onnx_node *node, const slot *source)
     output->kind = source->kind;
     output->value = source->value;
     output->constant = source->constant;
-    output->constant.owned = NULL;   /* the source lives as long as the importer */
+    output->constant.owned = NULL; /* the source lives as long as the importer */
     output->uses += source->uses - 1;
 }
 
@@ -90,20 +90,21 @@ static void clean(const char *name, char *out, size_t size)
     out[length] = '\0';
 }
 
-parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, const pr_value *in, int inputs,
-                         pr_value *out)
+parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, const pr_value *in,
+                         int inputs, pr_value *out)
 {
     char name[NODE_LABEL], reason[640];
     clean(*node->name ? node->name : node->output[0], name, sizeof name);
     parry_status status = pr_graph_node(imp->ctx, imp->model->graph, op, name, attrs, in, inputs, out);
     if (status == PARRY_OK || status == PARRY_NO_MEMORY)
         return status;
-    /* The graph knows the node, not the file. */
+    /* The graph knows the node, not the file; and that shapes do not fit is the file's fault. */
     snprintf(reason, sizeof reason, "%s", parry_ctx_error(imp->ctx));
-    return pr_fail(imp->ctx, status, "%s: %s", imp->where, reason);
+    return pr_fail(imp->ctx, status == PARRY_MISMATCH ? PARRY_FORMAT : status, "%s: %s", imp->where, reason);
 }
 
-parry_status pr_emit(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, const pr_value *in, int inputs)
+parry_status pr_emit(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, const pr_value *in,
+                     int inputs)
 {
     pr_value out;
     TRY(pr_add_node(imp, node, op, attrs, in, inputs, &out));
@@ -111,10 +112,10 @@ parry_status pr_emit(importer *imp, const onnx_node *node, pr_op op, const pr_at
     return PARRY_OK;
 }
 
-/* ---- weights ----------------------------------------------------------------------------------------------------------- */
+/* ---- weights ---------------------------------------------------------------------------------------------------- */
 
-parry_status pr_weight_new(importer *imp, const slot *source, pr_weight_role role, int rank, const int64_t *dim, pr_value *out,
-                           float **data)
+parry_status pr_weight_new(importer *imp, const slot *source, pr_weight_role role, int rank, const int64_t *dim,
+                           pr_value *out, float **data)
 {
     pr_weights *weights = imp->model->weights;
     char name[NODE_LABEL];
@@ -161,7 +162,7 @@ parry_status pr_weight_of(importer *imp, slot *constant, pr_weight_role role, bo
     return PARRY_OK;
 }
 
-/* ---- attributes -------------------------------------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------------------------------- */
 
 const onnx_attribute *pr_attribute(const onnx_node *node, const char *name)
 {
@@ -177,16 +178,16 @@ static bool has_type(const onnx_attribute *attribute, PrOnnx__AttributeProto__Ty
     return attribute->type == type || attribute->type == PR_ONNX__ATTRIBUTE_PROTO__TYPE__UNDEFINED;
 }
 
-parry_status pr_attribute_int(const importer *imp, const onnx_node *node, const char *name, int64_t def, int64_t min, int64_t max,
-                              int64_t *out)
+parry_status pr_attribute_int(const importer *imp, const onnx_node *node, const char *name, int64_t def, int64_t min,
+                              int64_t max, int64_t *out)
 {
     const onnx_attribute *attribute = pr_attribute(node, name);
     *out = attribute ? attribute->i : def;
     if (attribute && !has_type(attribute, PR_ONNX__ATTRIBUTE_PROTO__TYPE__INT))
         return pr_node_fail(imp, node, "the attribute %s should be an integer", name);
     if (*out < min || *out > max)
-        return pr_node_fail(imp, node, "the attribute %s is %lld, expected %lld to %lld", name, (long long)*out, (long long)min,
-                            (long long)max);
+        return pr_node_fail(imp, node, "the attribute %s is %lld, expected %lld to %lld", name, (long long)*out,
+                            (long long)min, (long long)max);
     return PARRY_OK;
 }
 
@@ -199,8 +200,8 @@ parry_status pr_attribute_float(const importer *imp, const onnx_node *node, cons
     return PARRY_OK;
 }
 
-parry_status pr_attribute_ints(const importer *imp, const onnx_node *node, const char *name, int count, int min, int max, int *out,
-                               bool *found)
+parry_status pr_attribute_ints(const importer *imp, const onnx_node *node, const char *name, int count, int min,
+                               int max, int *out, bool *found)
 {
     const onnx_attribute *attribute = pr_attribute(node, name);
     *found = attribute != NULL;
@@ -210,8 +211,8 @@ parry_status pr_attribute_ints(const importer *imp, const onnx_node *node, const
         return pr_node_fail(imp, node, "the attribute %s has %zu numbers, expected %d", name, attribute->n_ints, count);
     for (int i = 0; i < count; i++) {
         if (attribute->ints[i] < min || attribute->ints[i] > max)
-            return pr_node_fail(imp, node, "the attribute %s holds %lld, expected %d to %d", name, (long long)attribute->ints[i], min,
-                                max);
+            return pr_node_fail(imp, node, "the attribute %s holds %lld, expected %d to %d", name,
+                                (long long)attribute->ints[i], min, max);
         out[i] = (int)attribute->ints[i];
     }
     return PARRY_OK;
@@ -233,7 +234,8 @@ bool pr_axis(int64_t *axis, int rank)
     return true;
 }
 
-parry_status pr_list(importer *imp, const onnx_node *node, const char *attribute, size_t input, int_list *out, bool *found)
+parry_status pr_list(importer *imp, const onnx_node *node, const char *attribute, size_t input, int_list *out,
+                     bool *found)
 {
     const onnx_attribute *ints = pr_attribute(node, attribute);
     const slot *list = pr_node_input(imp, node, input);

@@ -1,4 +1,5 @@
-/* Translations of the operators that rearrange: of activations they become RESHAPE and TRANSPOSE, of constants they are carried out. */
+/* Translations of the operators that rearrange: of activations they become RESHAPE and TRANSPOSE, of constants they are
+ * carried out. */
 #include <string.h>
 
 #include "onnx/import.h"
@@ -55,8 +56,8 @@ static int64_t elements(const shape *s, int skip)
     return count;
 }
 
-/* The first size of a reshaped activation: 0 and the batch's symbol mean the batch, so does the batch size that the file was made for, and so does
- * -1 where the other sizes make up an image. */
+/* The first size of a reshaped activation: 0 and the batch's symbol mean the batch, so does the batch size that the
+ * file was made for, and so does -1 where the other sizes make up an image. */
 static bool means_batch(const importer *imp, const shape *from, const shape *to, bool zero_copies)
 {
     const int64_t first = to->dim[0];
@@ -104,7 +105,8 @@ parry_status pr_import_reshape(importer *imp, const onnx_node *node)
     if (inferred >= 0)
         to.dim[inferred] = wanted > 0 ? have / wanted : 0;
     if (elements(&to, -1) != have)
-        return pr_is_value(x) ? pr_node_missing(imp, node, moves_values) : pr_node_fail(imp, node, "%lld values do not fill the new shape", (long long)have);
+        return pr_is_value(x) ? pr_node_missing(imp, node, moves_values)
+                              : pr_node_fail(imp, node, "%lld values do not fill the new shape", (long long)have);
     return reshape(imp, node, x, &to);
 }
 
@@ -144,7 +146,8 @@ parry_status pr_import_squeeze(importer *imp, const onnx_node *node)
     shape to = {0};
     for (int d = 0; d < from.rank; d++) {
         if (drop[d] && from.dim[d] != 1 && from.dim[d] != PR_BATCH)
-            return pr_node_fail(imp, node, "axis %d has size %lld, only axes of size 1 can go", d, (long long)from.dim[d]);
+            return pr_node_fail(imp, node, "axis %d has size %lld, only axes of size 1 can go", d,
+                                (long long)from.dim[d]);
         if (!drop[d])
             to.dim[to.rank++] = from.dim[d];
     }

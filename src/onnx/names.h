@@ -6,10 +6,10 @@
 
 typedef struct pr_names {
     struct pr_names_entry {
-        const char *name;            /* NULL: free */
+        const char *name; /* NULL: free */
         int32_t number;
-    } *entries;
-    size_t capacity, count;          /* capacity is a power of two, at most half of it is used */
+    } * entries;
+    size_t capacity, count; /* capacity is a power of two, at most half of it is used */
 } pr_names;
 
 /* The number of `name`, or -1. */

@@ -1,17 +1,8 @@
-/* Networks of other frameworks, read and run by the reference backend: their logits are those that an independent ONNX runtime computed for the
- * same input (the test_data_set_0 folders beside the models). Which files parry can read so far is a table. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+/* Networks of other frameworks, read and run by the reference backend: their logits are those that an independent ONNX
+ * runtime computed for the same input (the test_data_set_0 folders beside the models). Which files parry can read so
+ * far is a table. */
 #include "base/file.h"
-#include "nn/nn.h"
-#include "onnx/onnx.h"
+#include "onnx_files.h"
 
 /* A file below $PARRY_DATA without its ".onnx"; what the error names where parry cannot read it yet. */
 static const struct {
@@ -25,7 +16,8 @@ static const struct {
     {"models/mnist/mnist_pgd_madry_wong", NULL},
     {"models/cifar10/cifar10_2c2f_lirpa", NULL},
     {"models/cifar10/cifar10_cnn_a_adv_sdp", NULL},
-    {"models/cifar10/cifar10_resnet20_akamaster", "Slice ('/1/layer2/layer2.0/Slice', '/1/layer2/layer2.0/Slice_1', '/1/layer3/layer3.0/Slice' and 1 more)"},
+    {"models/cifar10/cifar10_resnet20_akamaster",
+     "Slice ('/1/layer2/layer2.0/Slice', '/1/layer2/layer2.0/Slice_1', '/1/layer3/layer3.0/Slice' and 1 more)"},
     {"models/cifar10/cifar10_resnet8_mlperf_tiny", NULL},
     {"models/third-party-onnx/keras_cnn_maxpool2", NULL},
     {"models/third-party-onnx/mlp_sigmoid_robust", NULL},
@@ -41,7 +33,7 @@ static const struct {
     {"vnncomp/onnx/resnet_2b", NULL},
 };
 
-/* ---- a reader of just enough of TensorProto ---------------------------------------------------------------------------- */
+/* ---- a reader of just enough of TensorProto --------------------------------------------------------------------- */
 
 static uint64_t varint(const uint8_t **at)
 {
@@ -75,9 +67,9 @@ static floats read_floats(parry_ctx *ctx, const char *path)
         }
         assert_int_equal(key & 7, 2);
         const uint64_t length = varint(&at);
-        if (field == 1 && !out.batch)                /* packed sizes */
+        if (field == 1 && !out.batch) /* packed sizes */
             out.batch = at[0];
-        if (field == 9 || field == 4) {              /* raw bytes or packed floats: moved to where floats may lie */
+        if (field == 9 || field == 4) { /* raw bytes or packed floats: moved to where floats may lie */
             memmove(out.file, at, length);
             out.data = (const float *)(const void *)out.file;
             out.count = (int64_t)(length / sizeof(float));
@@ -95,40 +87,29 @@ static void *test_path(char *out, size_t size, const char *model, const char *re
     return out;
 }
 
-/* ---- the tests --------------------------------------------------------------------------------------------------------- */
+/* ---- the tests -------------------------------------------------------------------------------------------------- */
 
-static void softmax_rows(pr_op tail, float *rows, int64_t n, int64_t k)
+static void assert_results(parry_ctx *ctx, const pr_onnx_model *model, const char *name, const float *x, int64_t inputs,
+                           const float *expected, int64_t outputs)
 {
-    for (int64_t r = 0; r < n; r++) {
-        double sum = 0;
-        for (int64_t i = 0; i < k; i++)
-            sum += exp(rows[r * k + i]);
-        for (int64_t i = 0; i < k; i++)
-            rows[r * k + i] = (float)(tail == PR_OP_SOFTMAX ? exp(rows[r * k + i]) / sum : rows[r * k + i] - log(sum));
-    }
+    const int64_t n = inputs / input_row(model);
+    float largest;
+    assert_int_equal(n * input_row(model), inputs);
+    assert_int_equal(n * class_count(model), outputs);
+    float *found = run_oracle(ctx, model, x, n, &largest);
+    for (int64_t i = 0; i < outputs; i++)
+        if (!(fabsf(found[i] - expected[i]) <= 1e-4f * largest))
+            fail_msg("%s: output %lld is %.9g, expected %.9g", name, (long long)i, (double)found[i],
+                     (double)expected[i]);
+    free(found);
 }
 
 static void assert_logits(parry_ctx *ctx, const pr_onnx_model *model, const char *name)
 {
-    char path[4096];
+    char path[PATH_SIZE];
     floats x = read_floats(ctx, test_path(path, sizeof path, name, ".test_data_set_0/input_0.pb"));
     floats y = read_floats(ctx, test_path(path, sizeof path, name, ".test_data_set_0/output_0.pb"));
-    const pr_graph *graph = model->graph;
-    const int64_t row = pr_dims_row(graph->values[graph->input].dims), classes = pr_dims_row(graph->values[graph->logits].dims);
-    const int64_t n = x.count / row;
-    assert_int_equal(n * row, x.count);
-    assert_int_equal(n * classes, y.count);
-    float *logits = calloc((size_t)y.count, sizeof *logits), largest = 1;
-    assert_int_equal(pr_ref_run(ctx, graph, model->weights, n, &(pr_ref_feed){graph->input, x.data}, 1, &graph->logits, 1, &logits, 0, 0),
-                     PARRY_OK);
-    for (int64_t i = 0; i < y.count; i++)
-        largest = fmaxf(largest, fabsf(logits[i]));
-    if (model->tail != PR_OP_IDENTITY)
-        softmax_rows(model->tail, logits, n, classes);
-    for (int64_t i = 0; i < y.count; i++)
-        if (!(fabsf(logits[i] - y.data[i]) <= 1e-4f * largest))
-            fail_msg("%s: output %lld is %.9g, expected %.9g", name, (long long)i, (double)logits[i], (double)y.data[i]);
-    free(logits);
+    assert_results(ctx, model, name, x.data, x.count, y.data, y.count);
     pr_free(x.file);
     pr_free(y.file);
 }
@@ -143,7 +124,7 @@ static void networks_of_others_have_the_same_logits(void **state)
     parry_ctx *ctx;
     assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
     for (size_t m = 0; m < PR_COUNT(models); m++) {
-        char path[4096];
+        char path[PATH_SIZE];
         pr_onnx_model model;
         test_path(path, sizeof path, models[m].path, ".onnx");
         const parry_status status = pr_onnx_read(ctx, path, &model);
@@ -161,8 +142,32 @@ static void networks_of_others_have_the_same_logits(void **state)
     parry_ctx_free(ctx);
 }
 
+static void assert_golden(parry_ctx *ctx, const char *name, const pr_onnx_model *model, void *arg)
+{
+    (void)arg;
+    int64_t inputs, outputs;
+    float *x = meta_numbers(model, "test.input", &inputs), *y = meta_numbers(model, "test.output", &outputs);
+    assert_results(ctx, model, name, x, inputs, y, outputs);
+    free(x);
+    free(y);
+}
+
+/* Small files that carry an input and onnxruntime's output (tests/golden/onnx/make.py): variants of operators, shape
+ * arithmetic, element types. */
+static void operators_agree_with_onnxruntime(void **state)
+{
+    (void)state;
+    parry_ctx *ctx;
+    assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
+    for_each_golden(ctx, assert_golden, NULL);
+    parry_ctx_free(ctx);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(networks_of_others_have_the_same_logits)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(operators_agree_with_onnxruntime),
+        cmocka_unit_test(networks_of_others_have_the_same_logits),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,577 @@
+"""Makes the ONNX files of this folder: small networks that exercise the importer, and malformed ones.
+
+Usage: python make.py FOLDER (needs onnx, numpy and onnxruntime). Each good file carries its own test in its metadata:
+"test.input" and "test.output" are numbers in row-major order, the output computed by onnxruntime. What is expected of the
+bad_ files stands in tests/unit/onnx/test_malformed.c. Made with onnx 1.23.2, onnxruntime 1.31.1.
+"""
+
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+folder = sys.argv[1]
+rng = np.random.default_rng(1)
+
+
+def rand(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def node(op, inputs, output, **attributes):
+    return helper.make_node(op, inputs.split(), output.split(), name=output.split()[0] + "_node", **attributes)
+
+
+def const(name, value):
+    return numpy_helper.from_array(np.asarray(value), name)
+
+
+def build(nodes, inits, in_shape, out_shape, opset=13, in_type=TensorProto.FLOAT, extra_inputs=(), outputs=None):
+    outputs = outputs or [helper.make_tensor_value_info("y", TensorProto.FLOAT, out_shape)]
+    graph = helper.make_graph(
+        nodes, "test", [helper.make_tensor_value_info("x", in_type, in_shape), *extra_inputs], outputs, inits
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="make.py", producer_version="1"
+    )
+    model.ir_version = 7
+    return model
+
+
+def write(name, model):
+    with open(f"{folder}/{name}.onnx", "wb") as file:
+        file.write(model.SerializeToString())
+
+
+def good(name, nodes, inits, in_shape, out_shape, batch=2, **more):
+    model = build(nodes, inits, in_shape, out_shape, **more)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    x = rand(*[batch if isinstance(d, str) else d for d in in_shape])
+    y = session.run(None, {"x": x})[0]
+    for key, value in (("test.input", x), ("test.output", y)):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, " ".join(f"{v:.9g}" for v in value.ravel())
+    write(name, model)
+
+
+flat = node("Flatten", "t", "y")
+
+# ---- windows -----------------------------------------------------------------------------------------------------
+good(
+    "conv_group_dilated",
+    [node("Conv", "x w b", "t", group=2, dilations=[2, 1], strides=[1, 2], pads=[2, 0, 1, 1]), flat],
+    [const("w", rand(6, 2, 3, 2)), const("b", rand(6))],
+    ["N", 4, 6, 5],
+    ["N", 144],
+)
+for pad in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+    good(
+        f"conv_{pad.lower()}",
+        [node("Conv", "x w", "t", auto_pad=pad, strides=[2, 2], kernel_shape=[3, 2]), flat],
+        [const("w", rand(2, 1, 3, 2))],
+        ["N", 1, 6, 7],
+        ["N", "K"],
+    )
+good(
+    "conv_bias_added",
+    [node("Conv", "x w", "c"), node("Add", "b c", "t"), flat],
+    [const("w", rand(2, 1, 2, 2)), const("b", rand(1, 2, 1, 1))],
+    ["N", 1, 3, 3],
+    ["N", 8],
+)
+good(
+    "max_pool_ceil",
+    [node("MaxPool", "x", "t", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1], ceil_mode=1), flat],
+    [],
+    ["N", 2, 6, 5],
+    ["N", "K"],
+)
+good(
+    "max_pool_same",
+    [node("MaxPool", "x", "t", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"), flat],
+    [],
+    ["N", 2, 6, 5],
+    ["N", "K"],
+)
+good(
+    "average_pool",
+    [node("AveragePool", "x", "t", kernel_shape=[2, 3], strides=[1, 2], pads=[1, 1, 0, 1]), flat],
+    [],
+    ["N", 2, 5, 6],
+    ["N", "K"],
+)
+good(
+    "average_pool_count_pad",
+    [node("AveragePool", "x", "t", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1), flat],
+    [],
+    ["N", 2, 5, 6],
+    ["N", "K"],
+)
+good("global_average_pool", [node("GlobalAveragePool", "x", "y")], [], ["N", 3, 4, 5], ["N", 3, 1, 1])
+good(
+    "pad",
+    [node("Pad", "x p v", "t"), flat],
+    [const("p", np.array([0, 0, 1, 0, 0, 0, 2, 3])), const("v", np.float32(0.5))],
+    ["N", 1, 2, 2],
+    ["N", 25],
+)
+good(
+    "pad_attribute",
+    [node("Pad", "x", "t", pads=[0, 0, 1, 0, 0, 0, 0, 3], value=-1.0), flat],
+    [],
+    ["N", 1, 2, 2],
+    ["N", 15],
+    opset=9,
+)
+
+# ---- matrices ----------------------------------------------------------------------------------------------------
+good(
+    "gemm_scaled",
+    [node("Gemm", "x w b", "y", alpha=0.5, beta=2.0)],
+    [const("w", rand(5, 3)), const("b", rand(1, 3))],
+    ["N", 5],
+    ["N", 3],
+)
+good(
+    "gemm_scaled_transposed",
+    [node("Gemm", "x w b", "y", alpha=0.5, beta=2.0, transB=1)],
+    [const("w", rand(3, 5)), const("b", rand(3))],
+    ["N", 5],
+    ["N", 3],
+)
+good(
+    "gemm_scalar_bias",
+    [node("Gemm", "x w b", "y")],
+    [const("w", rand(5, 3)), const("b", np.float32(0.75))],
+    ["N", 5],
+    ["N", 3],
+)
+good(
+    "gemm_shared",
+    [
+        node("Gemm", "x w", "a", transB=1),
+        node("Relu", "a", "b"),
+        node("Gemm", "b w", "c"),
+        node("Gemm", "c w", "y", transB=1),
+    ],
+    [const("w", rand(4, 4))],
+    ["N", 4],
+    ["N", 4],
+)
+good(
+    "matmul_add",
+    [node("MatMul", "x w", "m"), node("Add", "b m", "y")],
+    [const("w", rand(5, 3)), const("b", rand(1, 3))],
+    ["N", 5],
+    ["N", 3],
+)
+good(
+    "matmul_read_twice",
+    [node("MatMul", "x w", "m"), node("Identity", "m", "i"), node("Add", "i b", "a"), node("Mul", "a m", "y")],
+    [const("w", rand(5, 3)), const("b", rand(3))],
+    ["N", 5],
+    ["N", 3],
+)
+
+# ---- activations, normalisation ----------------------------------------------------------------------------------
+good(
+    "batch_norm",
+    [node("BatchNormalization", "x s b m v", "t", epsilon=0.01), flat],
+    [const("s", rand(3)), const("b", rand(3)), const("m", rand(3)), const("v", rand(3) ** 2)],
+    ["N", 3, 2, 2],
+    ["N", 12],
+)
+good(
+    "activations",
+    [
+        node("LeakyRelu", "x", "a", alpha=0.2),
+        node("Sigmoid", "a", "b"),
+        node("Tanh", "b", "c"),
+        node("Identity", "c", "d"),
+        node("Cast", "d", "y", to=1),
+    ],
+    [],
+    ["N", 6],
+    ["N", 6],
+)
+good("clip", [node("Clip", "x lo", "y")], [const("lo", np.float32(0))], ["N", 6], ["N", 6])
+good("clip_attribute", [node("Clip", "x", "y", min=0.0)], [], ["N", 6], ["N", 6], opset=10)
+good(
+    "softmax_tail",
+    [node("Relu", "x", "a"), node("Softmax", "a", "b"), node("Identity", "b", "y")],
+    [],
+    ["N", 6],
+    ["N", 6],
+)
+good(
+    "log_softmax_tail", [node("Relu", "x", "a"), node("LogSoftmax", "a", "y", axis=1)], [], ["N", 6], ["N", 6], opset=9
+)
+good(
+    "softmax_inside",
+    [node("Softmax", "x", "a", axis=-1), node("Mul", "a three", "y")],
+    [const("three", np.float32(3))],
+    ["N", 6],
+    ["N", 6],
+)
+good(
+    "softmax_image",
+    [node("GlobalAveragePool", "x", "a"), node("Softmax", "a", "y")],
+    [],
+    ["N", 4, 3, 3],
+    ["N", 4, 1, 1],
+    opset=9,
+)
+good("dropout", [node("Dropout", "x ratio", "y")], [const("ratio", np.float32(0.3))], ["N", 6], ["N", 6])
+good("dropout_attribute", [node("Dropout", "x", "y", ratio=0.3)], [], ["N", 6], ["N", 6], opset=10)
+
+# ---- arithmetic --------------------------------------------------------------------------------------------------
+good(
+    "preprocessing",
+    [node("Sub", "x mean", "a"), node("Div", "a std", "b"), node("Sub", "one b", "c"), node("Mul", "c map", "t"), flat],
+    [
+        const("mean", rand(1, 3, 1, 1)),
+        const("std", rand(3, 1, 1) ** 2 + 1),
+        const("one", np.float32([[[[1]]]])),
+        const("map", rand(1, 3, 2, 2)),
+    ],
+    ["N", 3, 2, 2],
+    ["N", 12],
+)
+good(
+    "residual",
+    [node("Relu", "x", "a"), node("Add", "a x", "b"), node("Mul", "b b", "c"), node("Div", "c two", "y")],
+    [const("two", np.float32([2]))],
+    ["N", 6],
+    ["N", 6],
+)
+good(
+    "constants_folded",
+    [
+        node("Add", "p q", "a"),
+        node("Mul", "a q", "b"),
+        node("Sub", "b p", "c"),
+        node("Div", "c two", "d"),
+        node("Add", "x d", "t"),
+        flat,
+    ],
+    [const("p", rand(2, 1)), const("q", rand(1, 3)), const("two", np.float32(2))],
+    ["N", 1, 2, 3],
+    ["N", 6],
+)
+
+# ---- shapes ------------------------------------------------------------------------------------------------------
+good(
+    "nhwc",
+    [
+        node("Transpose", "x", "a", perm=[0, 3, 1, 2]),
+        node("Conv", "a w", "b"),
+        node("Transpose", "b", "t", perm=[0, 2, 3, 1]),
+        flat,
+    ],
+    [const("w", rand(2, 3, 2, 2))],
+    ["N", 4, 3, 3],
+    ["N", 12],
+)
+good(
+    "squeeze",
+    [
+        node("Unsqueeze", "x ax", "a"),
+        node("Squeeze", "a ax", "b"),
+        node("Unsqueeze", "b one", "c"),
+        node("Squeeze", "c one", "y"),
+    ],
+    [const("ax", np.array([-1, 1])), const("one", np.array([1]))],
+    ["N", 6],
+    ["N", 6],
+)
+good(
+    "squeeze_attribute",
+    [node("Unsqueeze", "x", "a", axes=[1, 3]), node("Squeeze", "a", "y", axes=[1, 3])],
+    [],
+    ["N", 6],
+    ["N", 6],
+    opset=11,
+)
+good(
+    "reshape_zero",
+    [node("Reshape", "x s", "a"), node("Relu", "a", "b"), node("Reshape", "b r", "y")],
+    [const("s", np.array([0, 3, -1])), const("r", np.array([-1, 12]))],
+    ["N", 2, 6],
+    ["N", 12],
+)
+good(
+    "shape_chain",
+    [
+        node("Shape", "x", "s"),
+        helper.make_node("Constant", [], ["zero"], value_int=0),
+        node("Gather", "s zero", "n"),
+        node("Unsqueeze", "n zeros", "n1"),
+        node("Concat", "n1 minus", "to", axis=0),
+        node("Reshape", "x to", "y"),
+    ],
+    [const("zeros", np.array([0])), const("minus", np.array([-1]))],
+    ["N", 2, 6],
+    ["N", 12],
+)
+good(
+    "shape_slice",
+    [
+        node("Shape", "x", "s"),
+        node("Slice", "s a b", "n"),
+        node("Slice", "s b c", "hw"),
+        node("Gather", "hw zero", "h"),
+        node("Gather", "hw one", "w"),
+        node("Mul", "h w", "k"),
+        node("Unsqueeze", "k zeros", "k1"),
+        node("Concat", "n k1", "to", axis=0),
+        node("Cast", "to", "to32", to=6),
+        node("Cast", "to32", "to64", to=7),
+        node("Reshape", "x to64", "y"),
+    ],
+    [
+        const("a", np.array([0])),
+        const("b", np.array([1])),
+        const("c", np.array([2**63 - 1])),
+        const("zero", np.array(0)),
+        const("one", np.array(-1)),
+        const("zeros", np.array([0])),
+    ],
+    ["N", 2, 6],
+    ["N", 12],
+)
+good(
+    "fixed_batch",
+    [
+        node("Shape", "x", "s"),
+        node("Gather", "s zero", "n"),
+        node("Unsqueeze", "n", "n1", axes=[0]),
+        node("Concat", "n1 minus", "to", axis=0),
+        node("Reshape", "x to", "a"),
+        node("Reshape", "a fixed", "b"),
+        node("Reshape", "b back", "y"),
+    ],
+    [
+        const("zero", np.array(0)),
+        const("minus", np.array([-1])),
+        const("fixed", np.array([1, 3, 4])),
+        const("back", np.array([1, 12])),
+    ],
+    [1, 2, 6],
+    [1, 12],
+    opset=9,
+)
+# Padding as PyTorch writes it: the amounts come out of a chain of constants.
+good(
+    "pad_chain",
+    [
+        node("ConstantOfShape", "four", "zeros", value=helper.make_tensor("v", TensorProto.INT64, [1], [0])),
+        node("Concat", "amounts zeros", "all", axis=0),
+        node("Reshape", "all pairs", "rows"),
+        node("Slice", "rows last first zero back", "reversed"),
+        node("Transpose", "reversed", "columns", perm=[1, 0]),
+        node("Reshape", "columns open", "list"),
+        node("Cast", "list", "pads", to=7),
+        node("Pad", "x pads", "t"),
+        flat,
+    ],
+    [
+        const("four", np.array([4])),
+        const("amounts", np.array([1, 2, 0, 1])),
+        const("pairs", np.array([-1, 2])),
+        const("last", np.array([-1])),
+        const("first", np.array([-(2**63) + 1])),
+        const("zero", np.array([0])),
+        const("back", np.array([-1])),
+        const("open", np.array([-1])),
+    ],
+    ["N", 1, 2, 3],
+    ["N", 18],
+)
+
+# ---- element types -----------------------------------------------------------------------------------------------
+values = np.array([[1, -2.5, 6e-8, 65504, 0, 0.3333]])
+for kind, code in (("float16", TensorProto.FLOAT16), ("double", TensorProto.DOUBLE)):
+    typed = helper.make_tensor("c", code, [1, 6], values.astype(kind).ravel())
+    raw = const("d", values.astype(kind))
+    good(
+        f"type_{kind}",
+        [
+            node("Cast", "c", "c32", to=1),
+            node("Cast", "d", "d32", to=1),
+            node("Add", "x c32", "a"),
+            node("Sub", "a d32", "b"),
+            node("Add", "b c32", "y"),
+        ],
+        [typed, raw],
+        ["N", 6],
+        ["N", 6],
+    )
+good(
+    "type_integers",
+    [node("Cast", f"c{i}", f"f{i}", to=1) for i in range(6)]
+    + [node("Add", "x f0", "a0")]
+    + [node("Add", f"a{i - 1} f{i}", f"a{i}" if i < 5 else "y") for i in range(1, 6)],
+    [
+        helper.make_tensor("c0", TensorProto.INT32, [3], [1, -2, 3]),
+        const("c1", np.array([4, -5, 6], np.int32)),
+        const("c2", np.array([-7, 8, 9], np.int8)),
+        const("c3", np.array([200, 1, 2], np.uint8)),
+        helper.make_tensor("c4", TensorProto.INT64, [3], [-10, 11, 12]),
+        const("c5", np.array([-300, 1, 2], np.int16)),
+    ],
+    ["N", 3],
+    ["N", 3],
+)
+good(
+    "constant_nodes",
+    [
+        helper.make_node("Constant", [], ["a"], value_float=2.5),
+        helper.make_node("Constant", [], ["b"], value_floats=[1.0, 2.0, 3.0]),
+        helper.make_node("Constant", [], ["c"], value=helper.make_tensor("v", TensorProto.FLOAT, [3], [4, 5, 6])),
+        helper.make_node("Constant", [], ["d"], value_ints=[0, -1]),
+        helper.make_node("Mul", ["x", "a"], ["e"]),
+        helper.make_node("Add", ["e", "b"], ["f"]),
+        helper.make_node("Div", ["f", "c"], ["g"]),
+        helper.make_node("Reshape", ["g", "d"], ["y"]),
+    ],
+    [],
+    ["N", 3],
+    ["N", 3],
+)
+good(
+    "initializers_listed_as_inputs",
+    [node("Add", "x c", "y")],
+    [const("c", rand(3))],
+    ["N", 3],
+    ["N", 3],
+    extra_inputs=[helper.make_tensor_value_info("c", TensorProto.FLOAT, [3])],
+)
+
+# ---- malformed or beyond parry -----------------------------------------------------------------------------------
+relu = node("Relu", "x", "y")
+
+
+def bad(name, nodes=(relu,), inits=(), in_shape=("N", 6), out_shape=("N", 6), change=None, **more):
+    model = build(list(nodes), list(inits), list(in_shape), list(out_shape), **more)
+    if change:
+        change(model)
+    write("bad_" + name, model)
+
+
+def tensor(name, dims, kind=TensorProto.FLOAT, raw=b""):
+    result = TensorProto(name=name, data_type=kind, raw_data=raw)
+    result.dims.extend(dims)
+    return result
+
+
+def external(model):
+    t = model.graph.initializer[0]
+    t.ClearField("raw_data")
+    t.data_location = TensorProto.EXTERNAL
+    entry = t.external_data.add()
+    entry.key, entry.value = "location", "../../etc/passwd"
+
+
+add = node("Add", "x c", "y")
+bad("cycle", [node("Add", "x b", "a"), node("Relu", "a", "b"), node("Relu", "b", "y")])
+bad("self", [node("Add", "x y", "y")])
+bad("undefined", [node("Add", "x nowhere", "y")])
+bad("twice", [relu, node("Tanh", "x", "y")])
+bad(
+    "two_inputs",
+    [node("Add", "x z", "y")],
+    extra_inputs=[helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 6])],
+)
+bad(
+    "two_outputs",
+    [relu, node("Tanh", "x", "z")],
+    outputs=[helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 6]) for n in "yz"],
+)
+bad("no_output", [node("Relu", "x", "z")])
+bad("no_nodes", [])
+bad("external", [add], [const("c", rand(6))], change=external)
+bad("opset_old", opset=6)
+bad("opset_new", opset=22)
+bad("no_opset", change=lambda m: m.ClearField("opset_import"))
+bad(
+    "operators",
+    [
+        node("LSTM", "x", "a"),
+        node("Relu", "a", "b"),
+        helper.make_node("Fancy", ["b"], ["c"], domain="com.example", name="far"),
+        node("Elu", "c", "d"),
+        node("Elu", "d", "e"),
+        node("Elu", "e", "f"),
+        node("Elu", "f", "g"),
+        node("Elu", "g", "y"),
+        node("Selu", "x", "unused"),
+    ],
+)
+bad("huge_dims", [add], [tensor("c", [2**40, 2**40])])
+bad("negative_dims", [add], [tensor("c", [-6])])
+bad(
+    "empty_huge_dims",
+    [node("Transpose", "c", "d"), node("Add", "x d", "y")],
+    [tensor("c", [2**30, 2**30, 0, 2**30, 2**30])],
+)
+bad("short_data", [add], [tensor("c", [6], raw=b"\0" * 23)])
+bad("no_data", [add], [tensor("c", [6])])
+bad("strings", [add], [tensor("c", [6], TensorProto.STRING)])
+bad("many_axes", [add], [tensor("c", [1] * 9, raw=b"\0" * 4)])
+bad("many_axes_value", [add], [tensor("c", [1, 1, 1, 1, 1, 1, 2, 6], raw=b"\0" * 48)])
+bad("huge_constant", [node("ConstantOfShape", "s", "c"), add], [const("s", np.array([2**31 - 1, 2**31 - 1, 4]))])
+bad(
+    "large_constants",
+    [node("ConstantOfShape", "s", f"c{i}") for i in range(9)]
+    + [node("Add", "x c0", "a0")]
+    + [node("Add", f"a{i - 1} c{i}", f"a{i}" if i < 8 else "y") for i in range(1, 9)],
+    [const("s", np.array([2**29 + 1]))],
+)
+bad("kernel", [node("Conv", "x w", "t"), flat], [const("w", rand(2, 3, 1, 1))], ["N", 4, 2, 2], ["N", 8])
+bad("kernel_rank", [node("Conv", "x w", "t"), flat], [const("w", rand(2, 4, 1))], ["N", 4, 2, 2], ["N", 8])
+bad("window", [node("MaxPool", "x", "t", kernel_shape=[5, 5]), flat], [], ["N", 4, 2, 2], ["N", 8])
+bad("stride", [node("MaxPool", "x", "t", kernel_shape=[2, 2], strides=[0, 1]), flat], [], ["N", 4, 2, 2], ["N", 8])
+bad(
+    "huge_pads",
+    [node("MaxPool", "x", "t", kernel_shape=[2, 2], pads=[2**40, 0, 0, 0]), flat],
+    [],
+    ["N", 4, 2, 2],
+    ["N", 8],
+)
+bad("computed_kernel", [node("Sigmoid", "x", "w"), node("Conv", "x w", "t"), flat], [], ["N", 4, 2, 2], ["N", 8])
+bad("gemm", [node("Gemm", "x w", "y")], [const("w", rand(5, 6))])
+bad("batch_norm", [node("BatchNormalization", "x c c c d", "y")], [const("c", rand(6)), const("d", rand(5))])
+bad(
+    "reflect",
+    [node("Pad", "x p", "t", mode="reflect"), flat],
+    [const("p", np.array([0, 0, 1, 1, 0, 0, 1, 1]))],
+    ["N", 1, 2, 2],
+    ["N", 16],
+)
+bad("across_batch", [node("Reshape", "x s", "y")], [const("s", np.array([-1, 3]))])
+bad("transpose_batch", [node("Transpose", "x", "y")])
+bad("shape_size", [node("Reshape", "x s", "t"), flat], [const("s", np.array([0, 4, -1]))])
+bad("open_size", in_shape=("N", "W"), out_shape=("N", "W"))
+bad("integer_input", in_type=TensorProto.INT32)
+bad("no_shape", change=lambda m: m.graph.input[0].type.tensor_type.ClearField("shape"))
+bad("one_score", [node("Gemm", "x w", "y")], [const("w", rand(6, 1))], out_shape=("N", 1))
+bad("images_out", in_shape=("N", 3, 2, 2), out_shape=("N", 3, 2, 2))
+bad("constant_output", [node("Relu", "x", "a"), node("Add", "c c", "y")], [const("c", rand(6))])
+bad("softmax_axis", [node("Softmax", "x", "a", axis=0), node("Relu", "a", "y")])
+bad("bell", [helper.make_node("Bell\x07\x1b[2J", ["x"], ["y"], name="n\x07\node")])
+bad("index", [node("Gather", "c i", "d"), node("Add", "x d", "y")], [const("c", rand(6)), const("i", np.array([9]))])
+bad(
+    "slice_step",
+    [node("Slice", "c z o z z", "d"), node("Add", "x d", "y")],
+    [const("c", rand(6)), const("z", np.array([0])), const("o", np.array([3]))],
+)
+bad(
+    "divide_by_zero",
+    [node("Div", "c z", "d"), node("Reshape", "x d", "y")],
+    [const("c", np.array([0, 6])), const("z", np.array([0, 1]))],
+)

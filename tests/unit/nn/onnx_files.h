@@ -1,0 +1,92 @@
+/* What the tests of ONNX files share: running a network with the oracle, and the small golden files. */
+#ifndef TEST_ONNX_FILES_H
+#define TEST_ONNX_FILES_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "nn/nn.h"
+#include "onnx/onnx.h"
+
+enum { GOLDEN_FILES = 44, PATH_SIZE = 4096 };
+
+static inline int64_t input_row(const pr_onnx_model *model)
+{
+    return pr_dims_row(model->graph->values[model->graph->input].dims);
+}
+
+static inline int64_t class_count(const pr_onnx_model *model)
+{
+    return pr_dims_row(model->graph->values[model->graph->logits].dims);
+}
+
+/* The network's output for n images, through the tail where it has one; *largest is at least 1 and the largest logit.
+ * The caller frees it. */
+static inline float *run_oracle(parry_ctx *ctx, const pr_onnx_model *model, const float *x, int64_t n, float *largest)
+{
+    const int64_t k = class_count(model);
+    float *y = calloc((size_t)(n * k), sizeof *y);
+    const pr_ref_feed feed = {model->graph->input, x};
+    assert_int_equal(pr_ref_run(ctx, model->graph, model->weights, n, &feed, 1, &model->graph->logits, 1, &y, 0, 0),
+                     PARRY_OK);
+    *largest = 1;
+    for (int64_t i = 0; i < n * k; i++)
+        *largest = fmaxf(*largest, fabsf(y[i]));
+    for (int64_t r = 0; r < n && model->tail != PR_OP_IDENTITY; r++) {
+        double sum = 0;
+        for (int64_t i = 0; i < k; i++)
+            sum += exp(y[r * k + i]);
+        for (int64_t i = 0; i < k; i++)
+            y[r * k + i] = (float)(model->tail == PR_OP_SOFTMAX ? exp(y[r * k + i]) / sum : y[r * k + i] - log(sum));
+    }
+    return y;
+}
+
+/* Numbers of a metadata entry of the file; the caller frees them. */
+static inline float *meta_numbers(const pr_onnx_model *model, const char *key, int64_t *count)
+{
+    const char *text = pr_onnx_meta_get(model, key);
+    assert_non_null(text);
+    float *numbers = malloc((strlen(text) + 1) * sizeof *numbers);
+    for (*count = 0;; ++*count) {
+        char *end;
+        numbers[*count] = strtof(text, &end);
+        if (end == text)
+            return numbers;
+        text = end;
+    }
+}
+
+/* Calls test for each good file of tests/golden/onnx. */
+static inline void
+for_each_golden(parry_ctx *ctx, void (*test)(parry_ctx *ctx, const char *name, const pr_onnx_model *model, void *arg),
+                void *arg)
+{
+    char folder[PATH_SIZE], path[PATH_SIZE + 300];
+    int files = 0;
+    snprintf(folder, sizeof folder, "%s/onnx", getenv("PARRY_TEST_DATA"));
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (!strstr(entry->d_name, ".onnx") || strncmp(entry->d_name, "bad_", 4) == 0)
+            continue;
+        pr_onnx_model model;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (pr_onnx_read(ctx, path, &model) != PARRY_OK)
+            fail_msg("%s", parry_ctx_error(ctx));
+        test(ctx, entry->d_name, &model, arg);
+        pr_onnx_clear(&model);
+        files++;
+    }
+    closedir(dir);
+    assert_int_equal(files, GOLDEN_FILES);
+}
+
+#endif

@@ -1,0 +1,237 @@
+/* Files that are not as they should be: each ends in one sentence that names the file, whatever is wrong with it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/rng.h"
+#include "onnx/onnx.h"
+
+/* Files of tests/golden/onnx (made by make.py there), and what their error says. */
+static const struct {
+    const char *name;
+    parry_status status;
+    const char *says;
+} bad[] = {
+    {"across_batch", PARRY_UNSUPPORTED, "Reshape that moves values from one image to another ('y_node')"},
+    {"batch_norm", PARRY_FORMAT, "'y_node' (BatchNormalization): each per-channel input should be 6, found 5"},
+    {"bell", PARRY_UNSUPPORTED, "Bell??[2J ('n??ode')"},
+    {"computed_kernel", PARRY_UNSUPPORTED, "Conv with computed weights ('t_node')"},
+    {"constant_output", PARRY_FORMAT, "the output 'y' does not depend on the input"},
+    {"cycle", PARRY_FORMAT, "node 'a_node' (Add): it reads 'b' before that is computed"},
+    {"divide_by_zero", PARRY_UNSUPPORTED, "Div with"},
+    {"empty_huge_dims", PARRY_FORMAT, "dimension 1 of tensor 'c' is 1073741824"},
+    {"external", PARRY_UNSUPPORTED, "tensor 'c' is kept in a separate file (external data)"},
+    {"gemm", PARRY_FORMAT, "the matrix 'w' takes 5 numbers, its input has 6"},
+    {"huge_constant", PARRY_UNSUPPORTED, "more memory than parry allows"},
+    {"huge_dims", PARRY_FORMAT, "dimension 0 of tensor 'c' is 1099511627776"},
+    {"huge_pads", PARRY_FORMAT, "the attribute pads holds 1099511627776"},
+    {"images_out", PARRY_UNSUPPORTED, "the output 'y' is not one row of class scores per image"},
+    {"index", PARRY_FORMAT, "index 9 of an axis of size 6"},
+    {"integer_input", PARRY_UNSUPPORTED, "the input 'x' is of ONNX data type 6, expected float"},
+    {"kernel", PARRY_FORMAT, "a kernel of 2 x 3 x 1 x 1 in 1 groups does not fit 4 input channels"},
+    {"kernel_rank", PARRY_FORMAT, "the kernel 'w' has 3 dimensions, expected 4"},
+    {"large_constants", PARRY_UNSUPPORTED, "more memory than parry allows"},
+    {"many_axes", PARRY_UNSUPPORTED, "tensor 'c' has 9 dimensions, at most 8"},
+    {"many_axes_value", PARRY_UNSUPPORTED, "Add with a constant that differs between images"},
+    {"negative_dims", PARRY_FORMAT, "dimension 0 of tensor 'c' is -6"},
+    {"no_data", PARRY_FORMAT, "tensor 'c' should hold 6 float values, but has 0 of them"},
+    {"no_nodes", PARRY_FORMAT, "holds no network"},
+    {"no_opset", PARRY_FORMAT, "does not say which opset"},
+    {"no_output", PARRY_FORMAT, "nothing computes the output 'y'"},
+    {"no_shape", PARRY_UNSUPPORTED, "the input 'x' should be a batch of images or vectors, with a stated shape"},
+    {"one_score", PARRY_UNSUPPORTED, "not one row of class scores per image"},
+    {"open_size", PARRY_UNSUPPORTED, "axis 1 of the input 'x' has no fixed size"},
+    {"operators", PARRY_UNSUPPORTED,
+     "(made by make.py 1) needs operators that parry does not have: LSTM ('a_node'); com.example.Fancy ('far'); "
+     "Elu ('d_node', 'e_node', 'f_node' and 2 more)"},
+    {"opset_new", PARRY_UNSUPPORTED, "opset 22, parry reads 7 to 21"},
+    {"opset_old", PARRY_UNSUPPORTED, "opset 6, parry reads 7 to 21"},
+    {"reflect", PARRY_UNSUPPORTED, "Pad with another mode than constant ('t_node')"},
+    {"self", PARRY_FORMAT, "node 'y_node' (Add): it reads 'y' before that is computed"},
+    {"shape_size", PARRY_UNSUPPORTED, "Reshape that moves values from one image to another ('t_node')"},
+    {"short_data", PARRY_FORMAT, "tensor 'c' should hold 6 float values, but has 23 bytes"},
+    {"slice_step", PARRY_FORMAT, "axis 0 with step 0"},
+    {"softmax_axis", PARRY_UNSUPPORTED, "Softmax over another axis than the classes ('a_node')"},
+    {"stride", PARRY_FORMAT, "the attribute strides holds 0, expected 1 to 65536"},
+    {"strings", PARRY_UNSUPPORTED, "tensor 'c' is of ONNX data type 8"},
+    {"transpose_batch", PARRY_UNSUPPORTED, "Transpose that moves the batch axis ('y_node')"},
+    {"twice", PARRY_FORMAT, "the tensor 'y' is defined twice"},
+    {"two_inputs", PARRY_UNSUPPORTED, "several inputs, 'x' and 'z'"},
+    {"two_outputs", PARRY_UNSUPPORTED, "2 outputs"},
+    {"undefined", PARRY_FORMAT, "node 'y_node' (Add): it reads 'nowhere', which nothing defines"},
+    {"window", PARRY_FORMAT, "node 't_node' (MaxPool): a window of 5 does not fit in 2"},
+};
+
+static parry_ctx *context(void)
+{
+    parry_ctx *ctx;
+    assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
+    return ctx;
+}
+
+static char *golden(char path[4096], const char *name)
+{
+    snprintf(path, 4096, "%s/onnx/%s", getenv("PARRY_TEST_DATA"), name);
+    return path;
+}
+
+/* A failure is one line that names the source; what comes out is empty then, and consistent otherwise. */
+static parry_status decode(parry_ctx *ctx, const uint8_t *data, size_t size)
+{
+    pr_onnx_model model;
+    const parry_status status = pr_onnx_decode(ctx, "some file", data, size, &model);
+    if (status == PARRY_OK) {
+        assert_int_equal(pr_graph_check(ctx, model.graph, model.weights), PARRY_OK);
+    } else {
+        assert_non_null(strstr(parry_ctx_error(ctx), status == PARRY_NO_MEMORY ? "" : "some file"));
+        assert_null(strpbrk(parry_ctx_error(ctx), "\n\r\033"));
+        assert_null(model.graph);
+    }
+    pr_onnx_clear(&model);
+    return status;
+}
+
+static void each_defect_has_its_sentence(void **state)
+{
+    (void)state;
+    parry_ctx *ctx = context();
+    for (size_t i = 0; i < PR_COUNT(bad); i++) {
+        char name[64], path[4096];
+        pr_onnx_model model;
+        snprintf(name, sizeof name, "bad_%s.onnx", bad[i].name);
+        const parry_status status = pr_onnx_read(ctx, golden(path, name), &model);
+        if (status != bad[i].status || !strstr(parry_ctx_error(ctx), bad[i].says) ||
+            !strstr(parry_ctx_error(ctx), name))
+            fail_msg("%s: %s: %s", name, parry_status_name(status), parry_ctx_error(ctx));
+    }
+    pr_onnx_model model;
+    assert_int_equal(pr_onnx_read(ctx, "/nonexistent/model.onnx", &model), PARRY_NOT_FOUND);
+    assert_non_null(strstr(parry_ctx_error(ctx), "/nonexistent/model.onnx"));
+    parry_ctx_free(ctx);
+}
+
+static void other_files_are_no_networks(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "", "\n", "PK\3\4", "<!DOCTYPE html><html></html>", "\x89PNG\r\n\x1a\n", "\x80\4}q\0."};
+    parry_ctx *ctx = context();
+    for (size_t i = 0; i < PR_COUNT(texts); i++)
+        assert_int_equal(decode(ctx, (const uint8_t *)texts[i], strlen(texts[i])), PARRY_FORMAT);
+    parry_ctx_free(ctx);
+}
+
+/* Files that between them use every operator. */
+static const char *const seeds[] = {
+    "conv_group_dilated.onnx", "pad_chain.onnx",      "shape_slice.onnx",  "batch_norm.onnx", "average_pool.onnx",
+    "gemm_scaled.onnx",        "softmax_tail.onnx",   "type_float16.onnx", "nhwc.onnx",       "preprocessing.onnx",
+    "matmul_add.onnx",         "constant_nodes.onnx", "squeeze.onnx",      "dropout.onnx",    "fixed_batch.onnx"};
+
+static void for_each_seed(void (*test)(parry_ctx *ctx, uint8_t *data, size_t size))
+{
+    parry_ctx *ctx = context();
+    for (size_t i = 0; i < PR_COUNT(seeds); i++) {
+        char path[4096];
+        uint8_t *data;
+        size_t size;
+        assert_int_equal(pr_file_read(ctx, golden(path, seeds[i]), 1 << 20, &data, &size), PARRY_OK);
+        test(ctx, data, size);
+        pr_free(data);
+    }
+    parry_ctx_free(ctx);
+}
+
+static void truncate_everywhere(parry_ctx *ctx, uint8_t *data, size_t size)
+{
+    for (size_t length = 0; length < size; length += 3) {
+        uint8_t *copy = malloc(length + 1); /* of its own, so that a sanitiser sees reads beyond the end */
+        memcpy(copy, data, length);
+        (void)decode(ctx, copy, length); /* a cut between two fields of the model may leave a whole one */
+        free(copy);
+    }
+}
+
+static void truncated_files_are_refused_or_whole(void **state)
+{
+    (void)state;
+    for_each_seed(truncate_everywhere);
+}
+
+static void flip_bits(parry_ctx *ctx, uint8_t *data, size_t size)
+{
+    for (uint64_t trial = 0; trial < 400; trial++) {
+        pr_rng rng = pr_rng_init(1, PR_STREAM_TEST, trial);
+        uint8_t *copy = malloc(size);
+        memcpy(copy, data, size);
+        for (uint32_t flips = 1 + pr_rng_below(&rng, 4); flips > 0; flips--)
+            copy[pr_rng_below(&rng, (uint32_t)size)] ^= (uint8_t)(1u << pr_rng_below(&rng, 8));
+        (void)decode(ctx, copy, size); /* some bits, those of weights and names, do no harm */
+        free(copy);
+    }
+}
+
+static void damaged_files_do_no_harm(void **state)
+{
+    (void)state;
+    for_each_seed(flip_bits);
+}
+
+static void fail_each_allocation(parry_ctx *ctx, uint8_t *data, size_t size)
+{
+    parry_status status = PARRY_NO_MEMORY;
+    for (long n = 1; status != PARRY_OK; n++) {
+        assert_true(n < 10000);
+        pr_alloc_fail_at(n);
+        status = decode(ctx, data, size);
+        pr_alloc_fail_at(0);
+        assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
+    }
+}
+
+static void every_failing_allocation_is_reported(void **state)
+{
+    (void)state;
+    for_each_seed(fail_each_allocation);
+}
+
+/* What the fuzzer (fuzz/fuzz_onnx.c) has found worth keeping. */
+static void fuzz_corpus_is_harmless(void **state)
+{
+    (void)state;
+    char folder[4096], path[4096 + 300];
+    parry_ctx *ctx = context();
+    int files = 0;
+    snprintf(folder, sizeof folder, "%s/../../fuzz/corpus/onnx", getenv("PARRY_TEST_DATA"));
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        uint8_t *data;
+        size_t size;
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        assert_int_equal(pr_file_read(ctx, path, 1 << 20, &data, &size), PARRY_OK);
+        (void)decode(ctx, data, size);
+        pr_free(data);
+        files++;
+    }
+    closedir(dir);
+    assert_true(files > 0);
+    parry_ctx_free(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_defect_has_its_sentence),         cmocka_unit_test(other_files_are_no_networks),
+        cmocka_unit_test(truncated_files_are_refused_or_whole), cmocka_unit_test(damaged_files_do_no_harm),
+        cmocka_unit_test(every_failing_allocation_is_reported), cmocka_unit_test(fuzz_corpus_is_harmless),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
