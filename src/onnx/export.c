@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "config.h"
 #include "onnx/names.h"
 #include "onnx/onnx.h"
 #include "onnx_wire.pb-c.h"
