@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "config.h"
 #include "model/network.h"
 
 /* The format's own limit: a protobuf message has no more than 2 GiB. */
