@@ -203,7 +203,7 @@ static parry_status mark_needed(importer *imp)
             }
         }
         /* A Softmax with nothing but Identity after it is still the network's tail. */
-        if (strcmp(node->op_type, "Identity") == 0 && node->n_input == 1 &&
+        if (strcmp(node->op_type, "Identity") == 0 && node->n_input == 1 && *node->input[0] &&
             find_slot(imp, node->output[0]) == imp->output && find_slot(imp, node->input[0])->uses == 1)
             imp->output = find_slot(imp, node->input[0]);
     }
@@ -239,7 +239,9 @@ static parry_status add_input(importer *imp, const PrOnnx__ValueInfoProto *info)
     imp->fixed_batch = dims.dim[0];
     dims.dim[0] = PR_BATCH;
     slot *input = find_slot(imp, info->name);
-    TRY(pr_graph_input(imp->ctx, imp->model->graph, info->name, dims, &input->value));
+    char name[GRAPH_NAME];
+    pr_clean_name(info->name, name);
+    TRY(pr_graph_input(imp->ctx, imp->model->graph, name, dims, &input->value));
     input->kind = SLOT_VALUE;
     imp->model->graph->input = input->value;
     return PARRY_OK;

@@ -89,6 +89,9 @@ static inline const pr_dims *pr_dims_of(const importer *imp, const slot *input)
     return &imp->model->graph->values[input->value].dims;
 }
 slot *pr_node_output(importer *imp, const onnx_node *node);
+/* A name of the file as one of the graph: of limited length, without control characters. */
+enum { GRAPH_NAME = 160 };
+void pr_clean_name(const char *name, char out[GRAPH_NAME]);
 /* The output is the value, which other slots may stand for too. */
 void pr_define_value(importer *imp, const onnx_node *node, pr_value value);
 /* The output is this constant, which is taken over. */

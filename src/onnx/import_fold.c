@@ -10,7 +10,6 @@ parry_status pr_import_constant(importer *imp, const onnx_node *node)
 {
     const onnx_attribute *a;
     pr_constant out;
-    const int64_t one = 1;
     if ((a = pr_attribute(node, "value")) && a->t) {
         TRY(pr_constant_read(&imp->budget, pr_node_output(imp, node)->name, a->t, &out));
     } else if ((a = pr_attribute(node, "value_float"))) {
@@ -21,7 +20,7 @@ parry_status pr_import_constant(importer *imp, const onnx_node *node)
         if (a->n_floats)
             memcpy(out.owned, a->floats, a->n_floats * sizeof *a->floats);
     } else if ((a = pr_attribute(node, "value_int"))) {
-        TRY(pr_constant_ints(&imp->budget, &a->i, one, &out));
+        TRY(pr_constant_ints(&imp->budget, &a->i, 1, &out));
         out.rank = 0;
     } else if ((a = pr_attribute(node, "value_ints"))) {
         TRY(pr_constant_ints(&imp->budget, a->ints, (int64_t)a->n_ints, &out));
@@ -337,8 +336,7 @@ static parry_status fold_bias(importer *imp, const slot *x, slot *constant, bool
     return PARRY_OK;
 }
 
-/* The constant operand of an activation as a parameter; leading axes of size 1 that would face the batch are dropped.
- */
+/* The constant operand of an activation as a parameter; axes of size 1 that would face the batch are dropped. */
 static parry_status constant_operand(importer *imp, const onnx_node *node, const slot *x, slot *constant, pr_value *out)
 {
     const pr_constant *c = &constant->constant;

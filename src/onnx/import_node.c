@@ -81,11 +81,10 @@ void pr_define_same(importer *imp, const onnx_node *node, const slot *source)
     output->uses += source->uses - 1;
 }
 
-/* A name of the file as one of the graph, of limited length and without control characters. */
-static void clean(const char *name, char *out, size_t size)
+void pr_clean_name(const char *name, char out[GRAPH_NAME])
 {
     size_t length = 0;
-    for (; *name && length + 1 < size; name++)
+    for (; *name && length + 1 < GRAPH_NAME; name++)
         out[length++] = (unsigned char)*name < 0x20 || *name == 0x7f ? '?' : *name;
     out[length] = '\0';
 }
@@ -93,8 +92,8 @@ static void clean(const char *name, char *out, size_t size)
 parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, const pr_value *in,
                          int inputs, pr_value *out)
 {
-    char name[NODE_LABEL], reason[640];
-    clean(*node->name ? node->name : node->output[0], name, sizeof name);
+    char name[GRAPH_NAME], reason[640];
+    pr_clean_name(*node->name ? node->name : node->output[0], name);
     parry_status status = pr_graph_node(imp->ctx, imp->model->graph, op, name, attrs, in, inputs, out);
     if (status == PARRY_OK || status == PARRY_NO_MEMORY)
         return status;
@@ -118,13 +117,13 @@ parry_status pr_weight_new(importer *imp, const slot *source, pr_weight_role rol
                            pr_value *out, float **data)
 {
     pr_weights *weights = imp->model->weights;
-    char name[NODE_LABEL];
+    char name[GRAPH_NAME];
     int32_t index;
     int64_t count = 1;
     for (int d = 0; d < rank; d++)
         count *= dim[d];
     TRY(pr_budget_take(&imp->budget, count));
-    clean(source->name, name, sizeof name);
+    pr_clean_name(source->name, name);
     TRY(pr_weights_add(imp->ctx, weights, name, role, rank, dim, &index));
     *data = weights->items[index].data;
     TRY(pr_graph_weight(imp->ctx, imp->model->graph, weights, index, out));

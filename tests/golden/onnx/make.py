@@ -575,3 +575,14 @@ bad(
     [node("Div", "c z", "d"), node("Reshape", "x d", "y")],
     [const("c", np.array([0, 6])), const("z", np.array([0, 1]))],
 )
+bad("identity_of_nothing", [helper.make_node("Identity", [""], ["y"], name="y_node")])
+
+# ---- added later: what stands above draws the same numbers as before ----------------------------------------------
+good(
+    "pad_axes",
+    [helper.make_node("Pad", ["x", "p", "", "a"], ["t"]), flat],
+    [const("p", np.array([1, 2])), const("a", np.array([-1]))],
+    ["N", 1, 2, 2],
+    ["N", 10],
+    opset=18,
+)

@@ -31,6 +31,7 @@ static const struct {
     {"huge_constant", PARRY_UNSUPPORTED, "more memory than parry allows"},
     {"huge_dims", PARRY_FORMAT, "dimension 0 of tensor 'c' is 1099511627776"},
     {"huge_pads", PARRY_FORMAT, "the attribute pads holds 1099511627776"},
+    {"identity_of_nothing", PARRY_FORMAT, "node 'y_node' (Identity): input 0 is missing"},
     {"images_out", PARRY_UNSUPPORTED, "the output 'y' is not one row of class scores per image"},
     {"index", PARRY_FORMAT, "index 9 of an axis of size 6"},
     {"integer_input", PARRY_UNSUPPORTED, "the input 'x' is of ONNX data type 6, expected float"},
