@@ -163,7 +163,8 @@ static parry_status report_difference(parry_ctx *ctx, const char *path, const ch
     const char *key;
     json_t *value;
     char name[128];
-    json_object_foreach(now, key, value) {
+    json_object_foreach(now, key, value)
+    {
         const json_t *former = json_object_get(then, key);
         if (json_equal(former, value))
             continue;
@@ -189,7 +190,7 @@ static parry_status take_position(parry_ctx *ctx, const content *file, pr_traini
     json_t *curve;
     int failed = json_unpack(file->header, "{s:{s:I, s:I, s:I, s:I, s:F}, s:o}", "position", "epoch", &epoch, "step",
                              &step, "seen", &seen, "correct", &correct, "loss_sum", &loss_sum, "curve", &curve);
-    if (failed || epoch < 0 || epoch > training->epochs || step < 0 || step > training->steps ||
+    if (failed || epoch < 0 || epoch > training->epochs || step < 0 || step > training->steps || seen < step ||
         !json_is_array(curve) || json_array_size(curve) != (size_t)epoch)
         return pr_fail(ctx, PARRY_FORMAT, "%s: the checkpoint's position is not one of this training", file->path);
     training->at = (pr_position){epoch, step, seen, correct, loss_sum};
