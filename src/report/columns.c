@@ -56,7 +56,10 @@ parry_status pr_columns_main(parry_ctx *ctx, const parry_evaluation *ev, pr_colu
 
 parry_status pr_columns_stale(parry_ctx *ctx, const parry_evaluation *ev, pr_column **out, int *count)
 {
-    static const struct { pr_column_kind kind; const char *age; } ages[] = {{PR_COLUMN_STALE, "stale"}, {PR_COLUMN_FRESH, "fresh"}};
+    static const struct {
+        pr_column_kind kind;
+        const char *age;
+    } ages[] = {{PR_COLUMN_STALE, "stale"}, {PR_COLUMN_FRESH, "fresh"}};
     int n = 0, cells = ev->source ? ev->attack_count * ev->eps.count : 0;
     TRY(pr_alloc(ctx, 1 + 2 * cells, out));
     for (int cell = 0; cell < cells; cell++)

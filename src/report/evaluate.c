@@ -1,9 +1,10 @@
 /* Evaluation: every model under every attack at every eps, with fresh adversaries for each, and what follows from them.
  *
- * Fresh adversaries are made against the model that is scored on them. Stale ones are made once, against `source`, and every model is scored
- * on the same images: what a defender sees who tests a hardened model on the adversaries of its predecessor. The worst case counts an image as robust only
- * when no attack fooled it (Carlini et al., arXiv:1902.06705, "per-example worst case"), over the images that every attack saw.
- * Curves and pictures use the attack that fooled most; both repeat no figure of the tables, so eps 0 of a curve is the clean accuracy of the
+ * Fresh adversaries are made against the model that is scored on them. Stale ones are made once, against `source`, and
+ * every model is scored on the same images: what a defender sees who tests a hardened model on the adversaries of its
+ * predecessor. The worst case counts an image as robust only when no attack fooled it (Carlini et al.,
+ * arXiv:1902.06705, "per-example worst case"), over the images that every attack saw. Curves and pictures use the
+ * attack that fooled most; both repeat no figure of the tables, so eps 0 of a curve is the clean accuracy of the
  * curve's own images, and a curve is not forced to fall: one that rises tells of an attack that fails. */
 #include <math.h>
 #include <string.h>
@@ -11,13 +12,17 @@
 #include "attack/impl.h"
 #include "report/report.h"
 
-PR_OPTIONS(evaluate_table, parry_evaluate_settings,
-           OPT_STRING(parry_evaluate_settings, attacks, "attack", NULL, "LIST",
-                      "attacks, with commas between; pgd:steps=100 sets a parameter, pgd:first=2000 limits it to the first images"),
-           OPT_FLOATS(parry_evaluate_settings, eps, "eps", "0.1", 0, DBL_MAX, "radii of the ball, in units of the pixel range"),
-           OPT_INT(parry_evaluate_settings, first, "first", "0", 0, 1e15, "use only the first N images; 0: all"),
-           OPT_INT(parry_evaluate_settings, curve, "curve", "500", 0, 1e15, "images for the accuracy-against-eps curves; 0: no curves"),
-           OPT_INT(parry_evaluate_settings, examples, "examples", "10", 0, 1000, "pictures per model in the report"));
+PR_OPTIONS(
+    evaluate_table, parry_evaluate_settings,
+    OPT_STRING(
+        parry_evaluate_settings, attacks, "attack", NULL, "LIST",
+        "attacks, with commas between; pgd:steps=100 sets a parameter, pgd:first=2000 limits it to the first images"),
+    OPT_FLOATS(parry_evaluate_settings, eps, "eps", "0.1", 0, DBL_MAX,
+               "radii of the ball, in units of the pixel range"),
+    OPT_INT(parry_evaluate_settings, first, "first", "0", 0, 1e15, "use only the first N images; 0: all"),
+    OPT_INT(parry_evaluate_settings, curve, "curve", "500", 0, 1e15,
+            "images for the accuracy-against-eps curves; 0: no curves"),
+    OPT_INT(parry_evaluate_settings, examples, "examples", "10", 0, 1000, "pictures per model in the report"));
 
 const parry_options *parry_evaluate_options(void)
 {
@@ -26,9 +31,9 @@ const parry_options *parry_evaluate_options(void)
 
 /* What is known only while attacks run. */
 typedef struct tallies {
-    bool *survived;                  /* model_count x eps.count x worst_count: no attack fooled the image yet */
-    int64_t *fooled;                 /* attack_count: images fooled, over models, eps and the images that every attack saw */
-    float *logits;                   /* dataset->count x classes */
+    bool *survived;  /* model_count x eps.count x worst_count: no attack fooled the image yet */
+    int64_t *fooled; /* attack_count: images fooled, over models, eps and the images that every attack saw */
+    float *logits;   /* dataset->count x classes */
 } tallies;
 
 static pr_eval_cell *cell_at(parry_evaluation *ev, int model, int attack, int eps)
@@ -49,7 +54,8 @@ static parry_threat threat_at(const parry_evaluation *ev, double eps)
 }
 
 /* Books the fresh result of one model. */
-static void record(parry_evaluation *ev, tallies *tally, int model, int attack, int eps, const parry_attack_result *result)
+static void record(parry_evaluation *ev, tallies *tally, int model, int attack, int eps,
+                   const parry_attack_result *result)
 {
     pr_eval_cell *cell = cell_at(ev, model, attack, eps);
     cell->robust_acc = result->robust_acc;
@@ -65,8 +71,8 @@ static void record(parry_evaluation *ev, tallies *tally, int model, int attack, 
     }
 }
 
-static parry_status score_stale(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, const parry_attack_result *stale,
-                                float *logits, double *accuracy)
+static parry_status score_stale(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model,
+                                const parry_attack_result *stale, float *logits, double *accuracy)
 {
     const int32_t *labels = parry_dataset_labels(ev->data);
     int classes = ev->dataset->classes;
@@ -85,9 +91,10 @@ static bool same_model(const parry_model *a, const parry_model *b)
     return a == b || (hash_a && hash_b && strcmp(hash_a, hash_b) == 0);
 }
 
-/* One model under one attack at one eps; `stale` is NULL without a source. Against itself, the source's adversaries are both. */
-static parry_status run_model(parry_ctx *ctx, parry_evaluation *ev, tallies *tally, const parry_model *model, int m, int a, int e,
-                              const parry_model *source, const parry_attack_result *stale)
+/* One model under one attack at one eps; `stale` is NULL without a source. Against itself, the source's adversaries are
+ * both. */
+static parry_status run_model(parry_ctx *ctx, parry_evaluation *ev, tallies *tally, const parry_model *model, int m,
+                              int a, int e, const parry_model *source, const parry_attack_result *stale)
 {
     if (stale)
         TRY(score_stale(ctx, ev, model, stale, tally->logits, &cell_at(ev, m, a, e)->stale_acc));
@@ -104,8 +111,8 @@ static parry_status run_model(parry_ctx *ctx, parry_evaluation *ev, tallies *tal
     return status;
 }
 
-static parry_status run_cells(parry_ctx *ctx, parry_evaluation *ev, tallies *tally, const parry_model *const *models, const parry_model *source,
-                              int a, int e)
+static parry_status run_cells(parry_ctx *ctx, parry_evaluation *ev, tallies *tally, const parry_model *const *models,
+                              const parry_model *source, int a, int e)
 {
     parry_status status = PARRY_OK;
     parry_attack_result stale = {0};
@@ -135,7 +142,8 @@ static void conclude(parry_evaluation *ev, const tallies *tally)
             ev->strongest = a;
 }
 
-static parry_status run_attacks(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, const parry_model *source)
+static parry_status run_attacks(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models,
+                                const parry_model *source)
 {
     parry_status status;
     tallies tally = {0};
@@ -155,9 +163,10 @@ done:
     return status;
 }
 
-/* ---- curves ------------------------------------------------------------------------------------------------------- */
+/* ---- curves ----------------------------------------------------------------------------------------------------- */
 
-static parry_status run_curve(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, const parry_dataset *images, double *acc)
+static parry_status run_curve(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model,
+                              const parry_dataset *images, double *acc)
 {
     for (int k = 1; k < PR_CURVE_POINTS; k++) {
         parry_attack_result result = {0};
@@ -193,10 +202,10 @@ static parry_status run_curves(parry_ctx *ctx, parry_evaluation *ev, const parry
     return status;
 }
 
-/* ---- pictures ----------------------------------------------------------------------------------------------------------- */
+/* ---- pictures --------------------------------------------------------------------------------------------------- */
 
-/* The first image of each class, then the second of each ...: chosen by label alone, so that no picture is there for its outcome. The order is
- * that of the dataset within each round. */
+/* The first image of each class, then the second of each ...: chosen by label alone, so that no picture is there for
+ * its outcome. The order is that of the dataset within each round. */
 static void choose_examples(parry_evaluation *ev, const int32_t *labels, int64_t *seen)
 {
     int64_t chosen = 0;
@@ -234,16 +243,17 @@ static void read_logits(const float *logits, int classes, int *predicted, double
     *confidence = 1 / sum;
 }
 
-static parry_status attack_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, pr_eval_model *out, int64_t row,
-                                    float *before, float *after)
+static parry_status attack_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, pr_eval_model *out,
+                                    int64_t row, float *before, float *after)
 {
     int classes = ev->dataset->classes;
     parry_threat threat = threat_at(ev, ev->example_eps);
     TRY(pr_alloc(ctx, ev->example_count, &out->examples));
     TRY(pr_alloc(ctx, ev->example_count * row, &out->adversaries));
     TRY(parry_model_logits(ctx, model, ev->originals, ev->example_count, before));
-    TRY(pr_attack_rows(ctx, ev->attacks[ev->strongest].attack, &threat, model, ev->originals, ev->example_labels, ev->example_index, 0,
-                       ev->example_count, ev->seed, out->adversaries, after, NULL, NULL, "pictures"));
+    TRY(pr_attack_rows(ctx, ev->attacks[ev->strongest].attack, &threat, model, ev->originals, ev->example_labels,
+                       ev->example_index, 0, ev->example_count, ev->seed, out->adversaries, after, NULL, NULL,
+                       "pictures"));
     for (int64_t i = 0; i < ev->example_count; i++) {
         pr_eval_example *example = &out->examples[i];
         read_logits(before + i * classes, classes, &example->before, &example->before_confidence);
@@ -274,7 +284,7 @@ done:
     return status;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole -------------------------------------------------------------------------------------------------- */
 
 static parry_status open_models(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int count)
 {
@@ -301,7 +311,8 @@ static parry_status check_radii(parry_ctx *ctx, const parry_evaluation *ev)
 }
 
 static parry_status evaluate(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int model_count,
-                             const parry_dataset *dataset, const parry_model *source, const parry_evaluate_settings *settings)
+                             const parry_dataset *dataset, const parry_model *source,
+                             const parry_evaluate_settings *settings)
 {
     TRY(parry_dataset_first(ctx, dataset, settings->first, &ev->data));
     ev->dataset = parry_dataset_describe(ev->data);
@@ -324,9 +335,9 @@ static parry_status evaluate(parry_ctx *ctx, parry_evaluation *ev, const parry_m
     return run_examples(ctx, ev, models, settings->examples);
 }
 
-parry_status parry_evaluate(parry_ctx *ctx, const parry_model *const *models, int model_count, const parry_dataset *dataset,
-                            const parry_model *source, const parry_threat *threat, const parry_evaluate_settings *settings,
-                            parry_evaluation **out)
+parry_status parry_evaluate(parry_ctx *ctx, const parry_model *const *models, int model_count,
+                            const parry_dataset *dataset, const parry_model *source, const parry_threat *threat,
+                            const parry_evaluate_settings *settings, parry_evaluation **out)
 {
     TRY(pr_alloc(ctx, 1, out));
     parry_evaluation *ev = *out;

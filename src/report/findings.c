@@ -30,7 +30,7 @@ const char *pr_eps_words(double eps, char text[PR_NUMBER_TEXT])
     return text;
 }
 
-/* ---- captions ------------------------------------------------------------------------------------------------------------- */
+/* ---- captions --------------------------------------------------------------------------------------------------- */
 
 static void caption_main(const parry_evaluation *ev, pr_text *out)
 {
@@ -43,7 +43,9 @@ static void caption_main(const parry_evaluation *ev, pr_text *out)
 
 static void caption_stale(const parry_evaluation *ev, pr_text *out)
 {
-    pr_text_add(out, "Robust accuracy on stale adversaries, made once, against %s, and on fresh ones, made against each model itself",
+    pr_text_add(out,
+                "Robust accuracy on stale adversaries, made once, against %s, and on fresh ones, made against each "
+                "model itself",
                 ev->source->name);
 }
 
@@ -54,8 +56,8 @@ static void caption_threat(const parry_evaluation *ev, pr_text *out)
     for (int e = 0; e < ev->eps.count; e++)
         pr_text_add(out, "%s%s (%s/255)", e ? ", " : "", pr_eps_words(ev->eps.value[e], eps),
                     pr_eps_words(255 * ev->eps.value[e], grey));
-    pr_text_add(out, " of the pixel range [0,1], %s; loss %s", ev->threat.clip ? "which adversaries keep to" : "which adversaries may leave",
-                parry_loss_list()[ev->threat.loss]);
+    pr_text_add(out, " in units of the pixel range [0,1]; adversaries %s to it; loss %s",
+                ev->threat.clip ? "clipped" : "not clipped", parry_loss_list()[ev->threat.loss]);
 }
 
 static void caption_data(const parry_evaluation *ev, pr_text *out)
@@ -63,19 +65,20 @@ static void caption_data(const parry_evaluation *ev, pr_text *out)
     char count[PR_NUMBER_TEXT], total[PR_NUMBER_TEXT];
     const parry_dataset_info *data = ev->dataset;
     if (data->count < ev->dataset_total)
-        pr_text_add(out, "%s, %s: the first %s of %s images", data->name, data->split, pr_count_words(data->count, count),
-                    pr_count_words(ev->dataset_total, total));
+        pr_text_add(out, "%s, %s: the first %s of %s images", data->name, data->split,
+                    pr_count_words(data->count, count), pr_count_words(ev->dataset_total, total));
     else
         pr_text_add(out, "%s, %s: %s images", data->name, data->split, pr_count_words(data->count, count));
 }
 
 void pr_caption(const parry_evaluation *ev, pr_caption_part part, pr_text *out)
 {
-    static void (*const parts[])(const parry_evaluation *ev, pr_text *out) = {caption_main, caption_stale, caption_threat, caption_data};
+    static void (*const parts[])(const parry_evaluation *ev, pr_text *out) = {caption_main, caption_stale,
+                                                                              caption_threat, caption_data};
     parts[part](ev, out);
 }
 
-/* ---- the headline ---------------------------------------------------------------------------------------------------------- */
+/* ---- the headline ----------------------------------------------------------------------------------------------- */
 
 /* " under FGSM and PGD-40", and how many images the worst case saw where it did not see all. */
 static void add_attacks(const parry_evaluation *ev, pr_text *out)
@@ -98,14 +101,15 @@ static void add_best(const parry_evaluation *ev, pr_text *out)
         pr_text_add(out, " None of the others keeps more.");
     else
         pr_text_add(out, " %s keeps the most: %s of %s.", ev->models[best].info->name,
-                    pr_percent_words(ev->models[best].worst_acc[0], robust), pr_percent_words(ev->models[best].clean_acc, clean));
+                    pr_percent_words(ev->models[best].worst_acc[0], robust),
+                    pr_percent_words(ev->models[best].clean_acc, clean));
 }
 
 /* The model that stale adversaries flatter most. */
 static void add_flattered(const parry_evaluation *ev, pr_text *out)
 {
     char stale[PR_NUMBER_TEXT], fresh[PR_NUMBER_TEXT], eps[PR_NUMBER_TEXT];
-    double widest = 0.1;             /* smaller gaps are no headline */
+    double widest = 0.1; /* smaller gaps are no headline */
     int model = -1, attack = 0, radius = 0;
     for (int m = 0; m < ev->model_count; m++)
         for (int a = 0; a < ev->attack_count; a++)
@@ -119,9 +123,10 @@ static void add_flattered(const parry_evaluation *ev, pr_text *out)
     if (model < 0)
         return;
     const pr_eval_cell *cell = pr_eval_cell_at(ev, model, attack, radius);
-    pr_text_add(out, " Tested on stale adversaries, %s would seem to keep %s under %s at eps %s; attacked afresh it keeps %s.",
-                ev->models[model].info->name, pr_percent_words(cell->stale_acc, stale), ev->attacks[attack].label,
-                pr_eps_words(ev->eps.value[radius], eps), pr_percent_words(cell->robust_acc, fresh));
+    pr_text_add(
+        out, " Tested on stale adversaries, %s would seem to keep %s under %s at eps %s; attacked afresh it keeps %s.",
+        ev->models[model].info->name, pr_percent_words(cell->stale_acc, stale), ev->attacks[attack].label,
+        pr_eps_words(ev->eps.value[radius], eps), pr_percent_words(cell->robust_acc, fresh));
 }
 
 void pr_headline(const parry_evaluation *ev, pr_text *out)
@@ -129,12 +134,13 @@ void pr_headline(const parry_evaluation *ev, pr_text *out)
     char eps[PR_NUMBER_TEXT], robust[PR_NUMBER_TEXT], clean[PR_NUMBER_TEXT];
     const pr_eval_model *model = &ev->models[0];
     if (ev->attack_count == 0) {
-        pr_text_add(out, "%s classifies %s of the images right. No attack was run: this says nothing about robustness.", model->info->name,
-                    pr_percent_words(model->clean_acc, clean));
+        pr_text_add(out, "%s classifies %s of the images right. No attack was run: this says nothing about robustness.",
+                    model->info->name, pr_percent_words(model->clean_acc, clean));
         return;
     }
-    pr_text_add(out, "At eps %s, %s keeps %s of its %s clean accuracy", pr_eps_words(ev->eps.value[0], eps), model->info->name,
-                pr_percent_words(model->worst_acc[0], robust), pr_percent_words(model->clean_acc, clean));
+    pr_text_add(out, "At eps %s, %s keeps %s of its %s clean accuracy", pr_eps_words(ev->eps.value[0], eps),
+                model->info->name, pr_percent_words(model->worst_acc[0], robust),
+                pr_percent_words(model->clean_acc, clean));
     add_attacks(ev, out);
     pr_text_add(out, ".");
     if (ev->model_count > 1)
@@ -143,25 +149,30 @@ void pr_headline(const parry_evaluation *ev, pr_text *out)
         add_flattered(ev, out);
 }
 
-/* ---- notes ----------------------------------------------------------------------------------------------------------------- */
+/* ---- notes ------------------------------------------------------------------------------------------------------ */
 
 /* An attack that finds less in a larger ball failed there: whatever it found in the smaller one is still inside. */
-static void note_rising(const parry_evaluation *ev, void (*note)(void *arg, const char *sentence), void *arg)
+static void note_rise(const parry_evaluation *ev, int m, int a, int small, int large,
+                      void (*note)(void *arg, const char *sentence), void *arg)
 {
+    static const char words[] = "%s is fooled less by %s at eps %s than at %s, although the larger ball holds every "
+                                "adversary of the smaller: the attack fails there, the model is weaker than its figure";
     char low[PR_NUMBER_TEXT], high[PR_NUMBER_TEXT], text[512];
+    double gain = pr_eval_cell_at(ev, m, a, large)->robust_acc - pr_eval_cell_at(ev, m, a, small)->robust_acc;
+    if (ev->eps.value[large] <= ev->eps.value[small] || gain < 0.01)
+        return;
+    snprintf(text, sizeof text, words, ev->models[m].info->name, ev->attacks[a].label,
+             pr_eps_words(ev->eps.value[large], high), pr_eps_words(ev->eps.value[small], low));
+    note(arg, text);
+}
+
+static void note_rises(const parry_evaluation *ev, void (*note)(void *arg, const char *sentence), void *arg)
+{
     for (int m = 0; m < ev->model_count; m++)
         for (int a = 0; a < ev->attack_count; a++)
-            for (int e = 0; e < ev->eps.count; e++)
-                for (int f = 0; f < ev->eps.count; f++) {
-                    double gain = pr_eval_cell_at(ev, m, a, f)->robust_acc - pr_eval_cell_at(ev, m, a, e)->robust_acc;
-                    if (ev->eps.value[f] <= ev->eps.value[e] || gain < 0.01)
-                        continue;
-                    snprintf(text, sizeof text,
-                             "%s is fooled less by %s at eps %s than at %s, although the larger ball holds every adversary of the "
-                             "smaller: the attack fails there, and the model is weaker than its figure", ev->models[m].info->name,
-                             ev->attacks[a].label, pr_eps_words(ev->eps.value[f], high), pr_eps_words(ev->eps.value[e], low));
-                    note(arg, text);
-                }
+            for (int small = 0; small < ev->eps.count; small++)
+                for (int large = 0; large < ev->eps.count; large++)
+                    note_rise(ev, m, a, small, large, note, arg);
 }
 
 void pr_notes(const parry_evaluation *ev, void (*note)(void *arg, const char *sentence), void *arg)
@@ -174,6 +185,8 @@ void pr_notes(const parry_evaluation *ev, void (*note)(void *arg, const char *se
     for (int a = 0; a < ev->attack_count; a++)
         iterates |= strcmp(ev->attacks[a].info->name, "fgsm") != 0;
     if (!iterates)
-        note(arg, "Only FGSM, a single step, was run: attacks that iterate find more. Add pgd before calling a model robust");
-    note_rising(ev, note, arg);
+        note(
+            arg,
+            "Only FGSM, a single step, was run: attacks that iterate find more. Add pgd before calling a model robust");
+    note_rises(ev, note, arg);
 }

@@ -13,7 +13,10 @@ typedef struct subject {
 
 void pr_html_escape(pr_text *out, const char *text)
 {
-    static const struct { char letter; const char *entity; } entities[] = {
+    static const struct {
+        char letter;
+        const char *entity;
+    } entities[] = {
         {'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&#39;"},
     };
     for (; text && *text; text++) {
@@ -25,13 +28,14 @@ void pr_html_escape(pr_text *out, const char *text)
     }
 }
 
-/* ---- the models, once each ------------------------------------------------------------------------------------------------ */
+/* ---- the models, once each -------------------------------------------------------------------------------------- */
 
 static void add_distinct(subject *s, const parry_model_info *info)
 {
     for (int i = 0; i < s->model_count; i++) {
         const parry_model_info *other = s->models[i];
-        if (other == info || (other->sha256 && info->sha256 && strcmp(other->sha256, info->sha256) == 0 && strcmp(other->name, info->name) == 0))
+        if (other == info || (other->sha256 && info->sha256 && strcmp(other->sha256, info->sha256) == 0 &&
+                              strcmp(other->name, info->name) == 0))
             return;
     }
     s->models[s->model_count++] = info;
@@ -52,7 +56,7 @@ static parry_status collect_models(parry_ctx *ctx, subject *s)
     return PARRY_OK;
 }
 
-/* ---- sections ----------------------------------------------------------------------------------------------------------------- */
+/* ---- sections --------------------------------------------------------------------------------------------------- */
 
 static void add_head(pr_text *out, const char *title)
 {
@@ -119,7 +123,7 @@ static parry_status add_further(parry_ctx *ctx, pr_text *out, const parry_evalua
     return PARRY_OK;
 }
 
-/* ---- how it was made ---------------------------------------------------------------------------------------------------------- */
+/* ---- how it was made -------------------------------------------------------------------------------------------- */
 
 static void add_term(pr_text *out, const char *term, const char *text)
 {
@@ -131,16 +135,18 @@ static void add_term(pr_text *out, const char *term, const char *text)
 static void add_files(pr_text *out, const subject *s)
 {
     char number[PR_NUMBER_TEXT];
-    pr_text_add(out, "<h3>Models</h3>\n<div class=\"scroll\"><table class=\"small\">\n<thead><tr><th scope=\"col\">model</th>"
-                     "<th scope=\"col\" class=\"num\">parameters</th><th scope=\"col\">producer</th><th scope=\"col\">SHA-256 of the file</th>"
-                     "</tr></thead>\n<tbody>\n");
+    pr_text_add(
+        out, "<h3>Models</h3>\n<div class=\"scroll\"><table class=\"small\">\n<thead><tr><th scope=\"col\">model</th>"
+             "<th scope=\"col\" class=\"num\">parameters</th><th scope=\"col\">producer</th><th scope=\"col\">SHA-256 "
+             "of the file</th>"
+             "</tr></thead>\n<tbody>\n");
     for (int i = 0; i < s->model_count; i++) {
         const parry_model_info *info = s->models[i];
         pr_text_add(out, "<tr><th scope=\"row\">");
         pr_html_escape(out, info->name);
         pr_text_add(out, "</th><td class=\"num\">%s</td><td>", pr_count_words(info->parameters, number));
         pr_html_escape(out, info->producer);
-        pr_text_add(out, "</td><td><code>");
+        pr_text_add(out, "</td><td class=\"hash\"><code>");
         pr_html_escape(out, info->sha256 ? info->sha256 : "not from a file");
         pr_text_add(out, "</code></td></tr>\n");
     }
@@ -183,14 +189,15 @@ static void add_making(pr_text *out, const subject *s, const char *commands)
     }
     pr_text_add(out, "<dl>\n");
     add_term(out, "version", parry_version_details());
-    pr_text_add(out, "<dt>seed</dt><dd>%llu</dd>\n<dt>threads</dt><dd>%d; the figures do not depend on it</dd>\n</dl>\n",
+    pr_text_add(out,
+                "<dt>seed</dt><dd>%llu</dd>\n<dt>threads</dt><dd>%d; the figures do not depend on it</dd>\n</dl>\n",
                 (unsigned long long)ev->seed, ev->threads);
     add_files(out, s);
     add_data(out, s);
     pr_text_add(out, "</section>\n");
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------------------------------------------------- */
 
 static parry_status add_page(parry_ctx *ctx, pr_text *out, const subject *s, const char *title, const char *commands)
 {
@@ -209,8 +216,8 @@ static parry_status add_page(parry_ctx *ctx, pr_text *out, const subject *s, con
     return PARRY_OK;
 }
 
-parry_status parry_evaluation_write_html(parry_ctx *ctx, const parry_evaluation *const *evaluations, int count, const char *title,
-                                         const char *commands, const char *path)
+parry_status parry_evaluation_write_html(parry_ctx *ctx, const parry_evaluation *const *evaluations, int count,
+                                         const char *title, const char *commands, const char *path)
 {
     parry_status status;
     pr_text page = {0};

@@ -7,7 +7,7 @@
 typedef struct frame {
     int channels, height, width;
     int64_t row;
-    double scale;                    /* from pixel units to the perturbation's picture */
+    double scale; /* from pixel units to the perturbation's picture */
 } frame;
 
 static parry_status add_picture(parry_ctx *ctx, pr_text *out, const frame *at, const float *image, const char *what)
@@ -23,7 +23,8 @@ static parry_status add_picture(parry_ctx *ctx, pr_text *out, const frame *at, c
 }
 
 /* Mid-grey where nothing changed. */
-static parry_status add_perturbation(parry_ctx *ctx, pr_text *out, const frame *at, const float *original, const float *adversary)
+static parry_status add_perturbation(parry_ctx *ctx, pr_text *out, const frame *at, const float *original,
+                                     const float *adversary)
 {
     float *picture;
     TRY(pr_alloc_raw(ctx, at->row, &picture));
@@ -45,7 +46,8 @@ static void add_class(pr_text *out, const parry_evaluation *ev, int class, doubl
     pr_text_add(out, "</b> %s", pr_percent_words(confidence, number));
 }
 
-static parry_status add_example(parry_ctx *ctx, pr_text *out, const parry_evaluation *ev, const frame *at, int m, int64_t i)
+static parry_status add_example(parry_ctx *ctx, pr_text *out, const parry_evaluation *ev, const frame *at, int m,
+                                int64_t i)
 {
     const pr_eval_example *example = &ev->models[m].examples[i];
     const float *original = ev->originals + i * at->row, *adversary = ev->models[m].adversaries + i * at->row;
@@ -59,7 +61,10 @@ static parry_status add_example(parry_ctx *ctx, pr_text *out, const parry_evalua
     add_class(out, ev, example->before, example->before_confidence);
     pr_text_add(out, " &rarr; ");
     add_class(out, ev, example->after, example->after_confidence);
-    pr_text_add(out, "<br><span class=\"verdict\">%s</span> label ", wrong ? "wrong before" : fooled ? "fooled" : "held");
+    pr_text_add(out, "<br><span class=\"verdict\">%s</span> label ",
+                wrong    ? "wrong already"
+                : fooled ? "fooled"
+                         : "held");
     if (ev->dataset->class_names)
         pr_html_escape(out, ev->dataset->class_names[label]);
     else
@@ -85,10 +90,14 @@ parry_status pr_html_pictures(parry_ctx *ctx, pr_text *out, const parry_evaluati
         return PARRY_OK;
     at.row = (int64_t)at.channels * at.height * at.width;
     at.scale = find_scale(ev, at.row);
-    pr_text_add(out, "<h2>Pictures</h2>\n<p>Original, perturbation magnified %.2g times (grey: no change) and adversary, with the predicted class and its "
-                     "confidence before and after ", at.scale);
+    pr_text_add(out,
+                "<h2>Pictures</h2>\n<p>Original, perturbation magnified %.2g times (grey: no change) and adversary, "
+                "with the predicted class and its "
+                "confidence before and after ",
+                at.scale);
     pr_html_escape(out, ev->attacks[ev->strongest].label);
-    pr_text_add(out, " at eps %s. The first images of each class, whatever became of them.</p>\n", pr_eps_words(ev->example_eps, number));
+    pr_text_add(out, " at eps %s. The first images of each class, whatever became of them.</p>\n",
+                pr_eps_words(ev->example_eps, number));
     for (int m = 0; m < ev->model_count; m++) {
         pr_text_add(out, "<h3 class=\"c%d\"><span class=\"key\"></span>", m % 6);
         pr_html_escape(out, ev->models[m].info->name);

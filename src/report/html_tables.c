@@ -6,10 +6,12 @@
 
 static bool same_head(const pr_column *a, const pr_column *b, int line)
 {
-    return strcmp(a->group, b->group) == 0 && (line == 0 || strcmp(a->radius, b->radius) == 0) && (line < 2 || strcmp(a->age, b->age) == 0);
+    return strcmp(a->group, b->group) == 0 && (line == 0 || strcmp(a->radius, b->radius) == 0) &&
+           (line < 2 || strcmp(a->age, b->age) == 0);
 }
 
-/* One line of heads; neighbours that share all heads down to this line share a cell. Clean accuracy, which has no radius, spans all lines. */
+/* One line of heads; neighbours that share all heads down to this line share a cell. Clean accuracy, which has no
+ * radius, spans all lines. */
 static void add_head_line(pr_text *out, const pr_column *columns, int count, int line, int lines)
 {
     pr_text_add(out, "<tr>");
@@ -22,8 +24,9 @@ static void add_head_line(pr_text *out, const pr_column *columns, int count, int
         bool spans = column->kind == PR_COLUMN_CLEAN;
         if (spans && line > 0)
             continue;
-        pr_text_add(out, "<th class=\"num\" scope=\"%s\" colspan=\"%d\" rowspan=\"%d\">", next - i > 1 ? "colgroup" : "col", next - i,
-                    spans ? lines : 1);
+        pr_text_add(out, "<th class=\"num\" scope=\"%s\" colspan=\"%d\" rowspan=\"%d\">",
+                    next - i > 1 ? "colgroup" : "col", next - i, spans ? lines : 1);
+        pr_text_add(out, "%s", line == 1 ? "eps " : "");
         pr_html_escape(out, line == 0 ? column->group : line == 1 ? column->radius : column->age);
         pr_text_add(out, "%s</th>", line == 0 ? column->mark : "");
     }
@@ -39,7 +42,8 @@ static void add_rows(pr_text *out, const parry_evaluation *ev, const pr_column *
         pr_text_add(out, "</th>");
         for (int i = 0; i < count; i++) {
             double value = pr_column_value(ev, &columns[i], m);
-            pr_text_add(out, "<td class=\"num\" style=\"--v:%.2f%%\">%s</td>", 100 * value, pr_percent_words(value, number));
+            pr_text_add(out, "<td class=\"num\" style=\"--v:%.2f%%\">%s</td>", 100 * value,
+                        pr_percent_words(value, number));
         }
         pr_text_add(out, "</tr>\n");
     }
@@ -66,8 +70,8 @@ static parry_status add_caption(parry_ctx *ctx, pr_text *out, const parry_evalua
     return PARRY_OK;
 }
 
-static parry_status add_table(parry_ctx *ctx, pr_text *out, const parry_evaluation *ev, pr_caption_part part, const pr_column *columns,
-                              int count)
+static parry_status add_table(parry_ctx *ctx, pr_text *out, const parry_evaluation *ev, pr_caption_part part,
+                              const pr_column *columns, int count)
 {
     int lines = ev->attack_count == 0 ? 1 : part == PR_CAPTION_STALE ? 3 : 2;
     pr_text_add(out, "<div class=\"scroll\"><table>\n<caption>");
@@ -97,21 +101,24 @@ parry_status pr_html_tables(parry_ctx *ctx, pr_text *out, const parry_evaluation
         return status;
     pr_text_add(out, "<h2>Stale and fresh adversaries</h2>\n<p>Stale adversaries were made once, against <b>");
     pr_html_escape(out, ev->source->name);
-    pr_text_add(out, "</b>. They flatter every other model: an attacker who has the hardened model makes new ones against it, and those are the fresh "
-                     "ones. A high figure on stale adversaries with a low one on fresh shows that the model has learned to recognise old images, not to "
-                     "resist. Only the fresh column measures robustness.</p>\n");
+    pr_text_add(out, "</b>. They flatter a model that was hardened on such images: whoever attacks it makes new ones "
+                     "against it, the fresh "
+                     "ones. High on stale and low on fresh means that the model has learned to recognise old images, "
+                     "not to resist. Only the "
+                     "fresh columns measure robustness.</p>\n");
     TRY(pr_columns_stale(ctx, ev, &columns, &count));
     status = add_table(ctx, out, ev, PR_CAPTION_STALE, columns, count);
     pr_free(columns);
     return status;
 }
 
-/* ---- accuracy against eps --------------------------------------------------------------------------------------------------------- */
+/* ---- accuracy against eps --------------------------------------------------------------------------------------- */
 
 static void add_curve_values(pr_text *out, const parry_evaluation *ev)
 {
     char number[PR_NUMBER_TEXT];
-    pr_text_add(out, "<details><summary>Values</summary><div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">eps</th>");
+    pr_text_add(
+        out, "<details><summary>Values</summary><div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">eps</th>");
     for (int k = 0; k < PR_CURVE_POINTS; k++)
         pr_text_add(out, "<th class=\"num\" scope=\"col\">%s</th>", pr_eps_words(ev->curve_eps[k], number));
     pr_text_add(out, "</tr></thead>\n<tbody>\n");
@@ -134,14 +141,25 @@ void pr_html_curves(pr_text *out, const parry_evaluation *ev)
     if (ev->curve_count == 0)
         return;
     for (int m = 0; m < PR_MIN(ev->model_count, MODELS_MAX); m++)
-        series[m] = (pr_series){.name = ev->models[m].info->name, .x = ev->curve_eps, .y = ev->models[m].curve_acc,
-                                .count = PR_CURVE_POINTS, .color = m, .dashed = m >= 6};
-    pr_chart chart = {.title = "Robust accuracy against eps", .x_label = "eps", .y_label = "robust accuracy", .percent = true,
-                      .from_zero = true, .series = series, .series_count = PR_MIN(ev->model_count, MODELS_MAX)};
+        series[m] = (pr_series){.name = ev->models[m].info->name,
+                                .x = ev->curve_eps,
+                                .y = ev->models[m].curve_acc,
+                                .count = PR_CURVE_POINTS,
+                                .color = m,
+                                .dashed = m >= 6};
+    pr_chart chart = {.title = "Robust accuracy against eps",
+                      .x_label = "eps",
+                      .y_label = "robust accuracy",
+                      .percent = true,
+                      .from_zero = true,
+                      .series = series,
+                      .series_count = PR_MIN(ev->model_count, MODELS_MAX)};
     pr_text_add(out, "<h2>Accuracy against eps</h2>\n<p>");
     pr_html_escape(out, ev->attacks[ev->strongest].label);
-    pr_text_add(out, ", the attack of the table that fooled most, on the first %s images at nine radii; at eps 0 it is the clean accuracy of "
-                     "those images. Each point is measured by itself.</p>\n<figure class=\"wide\">\n",
+    pr_text_add(out,
+                ", the attack of the table that fooled most, on the first %s images at nine radii; at eps 0 it is the "
+                "clean accuracy of "
+                "those images. Each point is measured by itself.</p>\n<figure class=\"wide\">\n",
                 pr_count_words(ev->curve_count, number));
     pr_svg_chart(out, &chart);
     pr_text_add(out, "</figure>\n");

@@ -1,4 +1,5 @@
-/* The evaluation as JSON. Everything in it follows from models, data, settings and seed: no times, no paths, no thread count.
+/* The evaluation as JSON. Everything in it follows from models, data, settings and seed: no times, no paths, no thread
+ * count.
  *
  * Accuracies are fractions in fields that end in _acc; eps is in units of the pixel range [0,1].
  *
@@ -7,9 +8,8 @@
  *   threat       {norm, loss, clip}
  *   stale_source {name, sha256}                                or null
  *   models       [{name, sha256, parameters, clean_acc, clean_loss, count,
- *                  attacks:    [{attack, label, params{}, norm, eps, loss, clip, count, robust_acc, adv_loss, stale_acc?,
- *                                mean_norm, max_norm, forward_queries, gradient_queries}],
- *                  worst_case: [{norm, eps, robust_acc, count}],
+ *                  attacks:    [{attack, label, params{}, norm, eps, loss, clip, count, robust_acc, adv_loss,
+ * stale_acc?, mean_norm, max_norm, forward_queries, gradient_queries}], worst_case: [{norm, eps, robust_acc, count}],
  *                  curve:      {attack, label, params{}, norm, count, points: [{eps, robust_acc}]}  or null}]
  */
 #include "base/json.h"
@@ -23,8 +23,9 @@ static const char *norm_name(const parry_evaluation *ev)
 static json_t *dataset_json(const parry_evaluation *ev)
 {
     const parry_dataset_info *data = ev->dataset;
-    return json_pack("{s:s, s:s, s:s?, s:I, s:I, s:s?}", "name", data->name, "split", data->split, "sha256", data->sha256, "count",
-                     (json_int_t)data->count, "total", (json_int_t)ev->dataset_total, "note", data->note);
+    return json_pack("{s:s, s:s, s:s?, s:I, s:I, s:s?}", "name", data->name, "split", data->split, "sha256",
+                     data->sha256, "count", (json_int_t)data->count, "total", (json_int_t)ev->dataset_total, "note",
+                     data->note);
 }
 
 static json_t *model_names_json(const parry_model_info *info)
@@ -57,15 +58,16 @@ static json_t *joined(json_t *object, json_t *more)
 static json_t *cell_json(parry_ctx *ctx, const parry_evaluation *ev, int m, int a, int e)
 {
     const pr_eval_cell *cell = pr_eval_cell_at(ev, m, a, e);
-    json_t *object = joined(
-        attack_json(ctx, &ev->attacks[a]),
-        json_pack("{s:s, s:f, s:s, s:b, s:I, s:f, s:f}", "norm", norm_name(ev), "eps", ev->eps.value[e], "loss",
-                  parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "count", (json_int_t)ev->attacks[a].count, "robust_acc",
-                  cell->robust_acc, "adv_loss", cell->adv_loss));
+    json_t *object =
+        joined(attack_json(ctx, &ev->attacks[a]),
+               json_pack("{s:s, s:f, s:s, s:b, s:I, s:f, s:f}", "norm", norm_name(ev), "eps", ev->eps.value[e], "loss",
+                         parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "count",
+                         (json_int_t)ev->attacks[a].count, "robust_acc", cell->robust_acc, "adv_loss", cell->adv_loss));
     if (ev->source)
         object = joined(object, json_pack("{s:f}", "stale_acc", cell->stale_acc));
-    return joined(object, json_pack("{s:f, s:f, s:I, s:I}", "mean_norm", cell->mean_norm, "max_norm", cell->max_norm, "forward_queries",
-                                    (json_int_t)cell->forward_queries, "gradient_queries", (json_int_t)cell->gradient_queries));
+    return joined(object, json_pack("{s:f, s:f, s:I, s:I}", "mean_norm", cell->mean_norm, "max_norm", cell->max_norm,
+                                    "forward_queries", (json_int_t)cell->forward_queries, "gradient_queries",
+                                    (json_int_t)cell->gradient_queries));
 }
 
 static json_t *cells_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
@@ -84,8 +86,9 @@ static json_t *worst_json(const parry_evaluation *ev, int m)
 {
     json_t *list = json_array();
     for (int e = 0; e < ev->eps.count && ev->attack_count > 0; e++)
-        if (json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:I}", "norm", norm_name(ev), "eps", ev->eps.value[e], "robust_acc",
-                                                  ev->models[m].worst_acc[e], "count", (json_int_t)ev->worst_count)) != 0) {
+        if (json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:I}", "norm", norm_name(ev), "eps",
+                                                  ev->eps.value[e], "robust_acc", ev->models[m].worst_acc[e], "count",
+                                                  (json_int_t)ev->worst_count)) != 0) {
             json_decref(list);
             return NULL;
         }
@@ -98,21 +101,24 @@ static json_t *curve_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
         return json_null();
     json_t *points = json_array();
     for (int k = 0; k < PR_CURVE_POINTS; k++)
-        if (json_array_append_new(points, json_pack("{s:f, s:f}", "eps", ev->curve_eps[k], "robust_acc", ev->models[m].curve_acc[k])) != 0) {
+        if (json_array_append_new(points, json_pack("{s:f, s:f}", "eps", ev->curve_eps[k], "robust_acc",
+                                                    ev->models[m].curve_acc[k])) != 0) {
             json_decref(points);
             return NULL;
         }
-    return joined(attack_json(ctx, &ev->attacks[ev->strongest]),
-                  json_pack("{s:s, s:I, s:o}", "norm", norm_name(ev), "count", (json_int_t)ev->curve_count, "points", points));
+    return joined(
+        attack_json(ctx, &ev->attacks[ev->strongest]),
+        json_pack("{s:s, s:I, s:o}", "norm", norm_name(ev), "count", (json_int_t)ev->curve_count, "points", points));
 }
 
 static json_t *model_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
 {
     const pr_eval_model *model = &ev->models[m];
     return joined(model_names_json(model->info),
-                  json_pack("{s:I, s:f, s:f, s:I, s:o, s:o, s:o}", "parameters", (json_int_t)model->info->parameters, "clean_acc",
-                            model->clean_acc, "clean_loss", model->clean_loss, "count", (json_int_t)ev->dataset->count, "attacks",
-                            cells_json(ctx, ev, m), "worst_case", worst_json(ev, m), "curve", curve_json(ctx, ev, m)));
+                  json_pack("{s:I, s:f, s:f, s:I, s:o, s:o, s:o}", "parameters", (json_int_t)model->info->parameters,
+                            "clean_acc", model->clean_acc, "clean_loss", model->clean_loss, "count",
+                            (json_int_t)ev->dataset->count, "attacks", cells_json(ctx, ev, m), "worst_case",
+                            worst_json(ev, m), "curve", curve_json(ctx, ev, m)));
 }
 
 static json_t *models_json(parry_ctx *ctx, const parry_evaluation *ev)
@@ -128,12 +134,14 @@ static json_t *models_json(parry_ctx *ctx, const parry_evaluation *ev)
 
 parry_status parry_evaluation_json(parry_ctx *ctx, const parry_evaluation *ev, char **out)
 {
-    json_t *root = json_pack("{s:s, s:I, s:o, s:{s:s, s:s, s:b}, s:o, s:o}", "version", parry_version(), "seed", (json_int_t)ev->seed,
-                             "dataset", dataset_json(ev), "threat", "norm", norm_name(ev), "loss", parry_loss_list()[ev->threat.loss],
-                             "clip", ev->threat.clip, "stale_source", ev->source ? model_names_json(ev->source) : json_null(), "models",
-                             models_json(ctx, ev));
+    json_t *root = json_pack("{s:s, s:I, s:o, s:{s:s, s:s, s:b}, s:o, s:o}", "version", parry_version(), "seed",
+                             (json_int_t)ev->seed, "dataset", dataset_json(ev), "threat", "norm", norm_name(ev), "loss",
+                             parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "stale_source",
+                             ev->source ? model_names_json(ev->source) : json_null(), "models", models_json(ctx, ev));
     if (!root)
-        return pr_fail(ctx, PARRY_NUMERIC, "the evaluation cannot be written as JSON: a figure is not finite, a text not UTF-8, or memory is out");
+        return pr_fail(
+            ctx, PARRY_NUMERIC,
+            "the evaluation cannot be written as JSON: a figure is not finite, a text not UTF-8, or memory is out");
     parry_status status = pr_json_text(ctx, root, out);
     json_decref(root);
     return status;

@@ -1,6 +1,7 @@
 /* The list of attacks of an evaluation: "fgsm,pgd:steps=40:first=2000".
  *
- * Commas separate attacks, colons their parameters. first=N is not the attack's own: it limits the attack to the first N images. */
+ * Commas separate attacks, colons their parameters. first=N is not the attack's own: it limits the attack to the first
+ * N images. */
 #include <string.h>
 
 #include "attack/attack.h"
@@ -23,7 +24,8 @@ static parry_status set_first(parry_ctx *ctx, pr_eval_attack *attack, const char
 {
     double count;
     if (!pr_parse_number(text, &count) || count < 1 || count > 1e15 || count != floor(count))
-        return pr_fail(ctx, PARRY_INVALID, "attack '%s': first=N takes a whole number of images, at least 1; found '%s'",
+        return pr_fail(ctx, PARRY_INVALID,
+                       "attack '%s': first=N takes a whole number of images, at least 1; found '%s'",
                        attack->info->name, text);
     attack->count = PR_MIN(attack->count, (int64_t)count);
     return PARRY_OK;
@@ -33,7 +35,8 @@ static parry_status set_parameter(parry_ctx *ctx, pr_eval_attack *attack, char *
 {
     char *text = pair, *name = cut(&text, '=');
     if (!text)
-        return pr_fail(ctx, PARRY_INVALID, "attack '%s': parameters are written name=value; found '%s'", attack->info->name, pair);
+        return pr_fail(ctx, PARRY_INVALID, "attack '%s': parameters are written name=value; found '%s'",
+                       attack->info->name, pair);
     if (strcmp(name, "first") == 0)
         return set_first(ctx, attack, text);
     return parry_attack_set(ctx, attack->attack, name, text);
@@ -56,7 +59,8 @@ static parry_status distinguish(parry_ctx *ctx, parry_evaluation *evaluation, ch
     for (int i = 0; i < evaluation->attack_count; i++) {
         pr_eval_attack *attack = &evaluation->attacks[i];
         for (int j = 0; j < evaluation->attack_count; j++)
-            if (j != i && strcmp(parry_attack_label(attack->attack), parry_attack_label(evaluation->attacks[j].attack)) == 0) {
+            if (j != i &&
+                strcmp(parry_attack_label(attack->attack), parry_attack_label(evaluation->attacks[j].attack)) == 0) {
                 pr_free(attack->label);
                 attack->label = NULL;
                 TRY(pr_strdup(ctx, specs[i], &attack->label));

@@ -1,7 +1,8 @@
 /* Line charts as inline SVG.
  *
- * Coordinates are fixed by the view box; the page scales the whole. Colours are classes (c0 ... c5) of the page's style, so that light, dark and print share
- * the markup, and lines of one palette entry differ by dashes. Every point carries its values in a <title>, which browsers show on hover. */
+ * Coordinates are fixed by the view box; the page scales the whole. Colours are classes (c0 ... c5) of the page's
+ * style, so that light, dark and print share the markup, and lines of one palette entry differ by dashes. Every point
+ * carries its values in a <title>, which browsers show on hover. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,14 +10,22 @@
 #include "report/report.h"
 
 enum {
-    WIDTH = 480, HEIGHT = 310, LEFT = 58, RIGHT = 14, TOP = 34, BOTTOM = 48,
-    LEGEND_LINE = 20, LEGEND_KEY = 26, LETTER = 7, POINTS_MAX = 60,
+    WIDTH = 480,
+    HEIGHT = 310,
+    LEFT = 58,
+    RIGHT = 14,
+    TOP = 34,
+    BOTTOM = 48,
+    LEGEND_LINE = 20,
+    LEGEND_KEY = 26,
+    LETTER = 7,
+    POINTS_MAX = 60,
 };
 
 typedef struct axis {
     double lo, hi;
-    double step;                     /* ticks are its multiples */
-    double from, to;                 /* places of lo and hi in the view box */
+    double step;     /* ticks are its multiples */
+    double from, to; /* places of lo and hi in the view box */
 } axis;
 
 /* Ticks at multiples of 1, 2 or 5 times a power of ten, about `ticks` of them. */
@@ -112,10 +121,13 @@ static void add_y_axis(pr_text *out, const pr_chart *chart, const axis *y)
     char number[PR_NUMBER_TEXT];
     for (int i = 0; inside(y, tick(y, i)); i++) {
         double value = tick(y, i), at = place(y, value);
-        pr_text_add(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT, at, at);
-        pr_text_add(out, "<text class=\"tick end\" x=\"%d\" y=\"%.1f\">%s</text>\n", LEFT - 7, at + 4, value_words(chart, value, y->step, number));
+        pr_text_add(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT, at,
+                    at);
+        pr_text_add(out, "<text class=\"tick end\" x=\"%d\" y=\"%.1f\">%s</text>\n", LEFT - 7, at + 4,
+                    value_words(chart, value, y->step, number));
     }
-    pr_text_add(out, "<text class=\"label mid\" transform=\"translate(14 %d) rotate(-90)\">", (TOP + HEIGHT - BOTTOM) / 2);
+    pr_text_add(out, "<text class=\"label mid\" transform=\"translate(14 %d) rotate(-90)\">",
+                (TOP + HEIGHT - BOTTOM) / 2);
     pr_html_escape(out, chart->y_label);
     pr_text_add(out, "</text>\n");
 }
@@ -124,10 +136,12 @@ static void add_x_axis(pr_text *out, const pr_chart *chart, const axis *x)
 {
     static const pr_chart plain = {0};
     char number[PR_NUMBER_TEXT];
-    pr_text_add(out, "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>\n", LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM, HEIGHT - BOTTOM);
+    pr_text_add(out, "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>\n", LEFT, WIDTH - RIGHT,
+                HEIGHT - BOTTOM, HEIGHT - BOTTOM);
     for (int i = 0; inside(x, tick(x, i)); i++) {
         double value = tick(x, i), at = place(x, value);
-        pr_text_add(out, "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", at, at, HEIGHT - BOTTOM, HEIGHT - BOTTOM + 4);
+        pr_text_add(out, "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", at, at, HEIGHT - BOTTOM,
+                    HEIGHT - BOTTOM + 4);
         pr_text_add(out, "<text class=\"tick mid\" x=\"%.1f\" y=\"%d\">%s</text>\n", at, HEIGHT - BOTTOM + 18,
                     value_words(&plain, value, x->step, number));
     }
@@ -141,8 +155,10 @@ static void add_rules(pr_text *out, const pr_chart *chart, const axis *x)
     for (int i = 0; i < chart->rule_count; i++) {
         double at = place(x, chart->rules[i].x);
         bool left = at > (LEFT + WIDTH - RIGHT) * 0.7;
-        pr_text_add(out, "<line class=\"rule\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", at, at, TOP, HEIGHT - BOTTOM);
-        pr_text_add(out, "<text class=\"tick%s\" x=\"%.1f\" y=\"%d\">", left ? " end" : "", at + (left ? -5 : 5), TOP + 11 + 13 * (i % 2));
+        pr_text_add(out, "<line class=\"rule\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", at, at, TOP,
+                    HEIGHT - BOTTOM);
+        pr_text_add(out, "<text class=\"tick%s\" x=\"%.1f\" y=\"%d\">", left ? " end" : "", at + (left ? -5 : 5),
+                    TOP + 11 + 13 * (i % 2));
         pr_html_escape(out, chart->rules[i].text);
         pr_text_add(out, "</text>\n");
     }
@@ -167,8 +183,9 @@ static void add_points(pr_text *out, const pr_chart *chart, const pr_series *lin
     for (int i = 0; i < line->count; i++) {
         if (!isfinite(line->x[i]) || !isfinite(line->y[i]))
             continue;
-        pr_text_add(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>", line->dashed ? "point open" : "point",
-                    place(x, line->x[i]), place(y, line->y[i]), line->count > POINTS_MAX ? "1" : "3");
+        pr_text_add(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>",
+                    line->dashed ? "point open" : "point", place(x, line->x[i]), place(y, line->y[i]),
+                    line->count > POINTS_MAX ? "1" : "3");
         pr_html_escape(out, line->name);
         pr_text_add(out, ": %s, ", value_words(chart, line->y[i], 1e-4, number));
         pr_html_escape(out, chart->x_label);
@@ -205,8 +222,11 @@ static void add_legend(pr_text *out, const pr_chart *chart)
         const pr_series *series = &chart->series[s];
         int x, y = HEIGHT + LEGEND_LINE * place_entry(chart, s, &x) + 6;
         x += LEFT;
-        pr_text_add(out, "<g class=\"c%d\"><path class=\"line%s\" d=\"M%d %dh20\"/><circle class=\"%s\" cx=\"%d\" cy=\"%d\" r=\"3\"/></g>",
-                    series->color % 6, series->dashed ? " dashed" : "", x, y, series->dashed ? "point open" : "point", x + 10, y);
+        pr_text_add(out,
+                    "<g class=\"c%d\"><path class=\"line%s\" d=\"M%d %dh20\"/><circle class=\"%s\" cx=\"%d\" cy=\"%d\" "
+                    "r=\"3\"/></g>",
+                    series->color % 6, series->dashed ? " dashed" : "", x, y, series->dashed ? "point open" : "point",
+                    x + 10, y);
         pr_text_add(out, "<text class=\"label\" x=\"%d\" y=\"%d\">", x + LEGEND_KEY, y + 4);
         pr_html_escape(out, series->name);
         pr_text_add(out, "</text>\n");

@@ -7,7 +7,7 @@
 enum { WIDTH_MIN = 40, WIDTH_MAX = 200, GAP = 2, HEAD_LINES = 3 };
 
 typedef struct layout {
-    int width;                       /* of the terminal */
+    int width; /* of the terminal */
     int name_width;
     pr_text *out;
 } layout;
@@ -16,7 +16,7 @@ typedef struct layout {
 static void add_wrapped(const layout *at, const char *text, int indent)
 {
     int column = 0;
-    bool begun = false;              /* the line holds a word */
+    bool begun = false; /* the line holds a word */
     while (*text) {
         int word = (int)strcspn(text, " ");
         if (begun && column + 1 + word > at->width) {
@@ -104,7 +104,8 @@ static void add_block(const layout *at, const parry_evaluation *ev, const pr_col
     for (int m = 0; m < ev->model_count; m++) {
         add_name(at, ev->models[m].info->name);
         for (int i = 0; i < count; i++)
-            pr_text_add(at->out, "%*s", column_width(&columns[i]), pr_percent_words(pr_column_value(ev, &columns[i], m), number));
+            pr_text_add(at->out, "%*s", column_width(&columns[i]),
+                        pr_percent_words(pr_column_value(ev, &columns[i], m), number));
         pr_text_add(at->out, "\n");
     }
 }
@@ -131,7 +132,8 @@ static int total_width(const pr_column *columns, int first, int end)
     return width;
 }
 
-/* Where a block that starts at `first` ends: after as many whole groups as fit, or inside a group that alone is too wide. */
+/* Where a block that starts at `first` ends: after as many whole groups as fit, or inside a group that alone is too
+ * wide. */
 static int block_end(const layout *at, const pr_column *columns, int count, int first)
 {
     int room = at->width - at->name_width, end = group_end(columns, count, first);

@@ -15,8 +15,8 @@ enum { SIDE = 4, ROW = SIDE * SIDE, CLASSES = 4, IMAGES = 40 };
 
 typedef struct world {
     parry_ctx *ctx;
-    parry_model *models[2];          /* random weights, of different seeds */
-    parry_dataset *data;             /* labelled as the first model sees it, but for every eighth image */
+    parry_model *models[2]; /* random weights, of different seeds */
+    parry_dataset *data;    /* labelled as the first model sees it, but for every eighth image */
 } world;
 
 static parry_ctx *make_ctx(uint64_t seed, int threads)
@@ -73,13 +73,15 @@ static parry_evaluation *evaluate(const world *w, parry_ctx *ctx, const parry_mo
                                   const parry_evaluate_settings *settings)
 {
     parry_evaluation *ev;
-    parry_status status = parry_evaluate(ctx, (const parry_model *const *)w->models, 2, w->data, source, threat, settings, &ev);
+    parry_status status =
+        parry_evaluate(ctx, (const parry_model *const *)w->models, 2, w->data, source, threat, settings, &ev);
     if (status != PARRY_OK)
         fail_msg("%s", parry_ctx_error(ctx));
     return ev;
 }
 
-/* Worst cases are below every attack, eps 0 changes nothing, PGD on its share of images, stale equals fresh for the source. */
+/* Worst cases are below every attack, eps 0 changes nothing, PGD on its share of images, stale equals fresh for the
+ * source. */
 static void test_relations(void **state)
 {
     const world *w = *state;
@@ -91,7 +93,8 @@ static void test_relations(void **state)
         assert_true(parry_evaluation_robust_acc(ev, m, 0, 0) == parry_evaluation_clean_acc(ev, m));
         for (int e = 0; e < 3; e++) {
             assert_true(parry_evaluation_worst_acc(ev, m, e) <= parry_evaluation_robust_acc(ev, m, 1, e));
-            assert_true(parry_evaluation_worst_acc(ev, m, e) * 20 <= parry_evaluation_robust_acc(ev, m, 0, e) * IMAGES + 1e-9);
+            assert_true(parry_evaluation_worst_acc(ev, m, e) * 20 <=
+                        parry_evaluation_robust_acc(ev, m, 0, e) * IMAGES + 1e-9);
             for (int a = 0; a < 2; a++)
                 assert_true(pr_eval_cell_at(ev, m, a, e)->max_norm <= ev->eps.value[e]);
         }
@@ -132,11 +135,13 @@ static void test_stale(void **state)
     parry_model_free(source);
 }
 
-/* Curves start at the clean accuracy of their images and end at the table's figure; pictures lie in the ball and repeat no class before all had one. */
+/* Curves start at the clean accuracy of their images and end at the table's figure; pictures lie in the ball and repeat
+ * no class before all had one. */
 static void test_curves_and_pictures(void **state)
 {
     const world *w = *state;
-    const parry_evaluate_settings settings = {.attacks = "pgd:steps=5", .eps = {2, {0.1, 0.04}}, .first = 30, .curve = 500, .examples = 8};
+    const parry_evaluate_settings settings = {
+        .attacks = "pgd:steps=5", .eps = {2, {0.1, 0.04}}, .first = 30, .curve = 500, .examples = 8};
     parry_evaluation *ev = evaluate(w, w->ctx, NULL, &linf, &settings);
     assert_int_equal(ev->dataset->count, 30);
     assert_int_equal(ev->curve_count, 30);
@@ -161,7 +166,8 @@ static void test_curves_and_pictures(void **state)
     for (int i = 0; i < 8; i++) {
         assert_int_equal(ev->example_labels[i], parry_dataset_labels(w->data)[ev->example_index[i]]);
         for (int j = 0; j < i; j++)
-            assert_true(ev->example_index[j] != ev->example_index[i] && (i >= distinct || ev->example_labels[j] != ev->example_labels[i]));
+            assert_true(ev->example_index[j] != ev->example_index[i] &&
+                        (i >= distinct || ev->example_labels[j] != ev->example_labels[i]));
     }
     parry_evaluation_free(ev);
 }
@@ -171,7 +177,8 @@ static void test_deterministic(void **state)
 {
     const world *w = *state;
     const parry_threat l2 = {.norm = PARRY_L2, .clip = false};
-    const parry_evaluate_settings settings = {.attacks = "fgsm,pgd:steps=3:restarts=2", .eps = {1, {0.5}}, .curve = 10, .examples = 2};
+    const parry_evaluate_settings settings = {
+        .attacks = "fgsm,pgd:steps=3:restarts=2", .eps = {1, {0.5}}, .curve = 10, .examples = 2};
     char *texts[2];
     for (int t = 0; t < 2; t++) {
         parry_ctx *ctx = make_ctx(3, 1 + 2 * t);
@@ -190,7 +197,8 @@ static void test_deterministic(void **state)
 static void test_labels(void **state)
 {
     const world *w = *state;
-    const parry_evaluate_settings settings = {.attacks = "pgd:steps=2,pgd:steps=2:step=0.05,fgsm", .eps = {1, {0.1}}, .first = 4};
+    const parry_evaluate_settings settings = {
+        .attacks = "pgd:steps=2,pgd:steps=2:step=0.05,fgsm", .eps = {1, {0.1}}, .first = 4};
     parry_evaluation *ev = evaluate(w, w->ctx, NULL, &linf, &settings);
     assert_string_equal(ev->attacks[0].label, "pgd:steps=2");
     assert_string_equal(ev->attacks[1].label, "pgd:steps=2:step=0.05");
@@ -213,37 +221,54 @@ static void test_clean_only(void **state)
 /* Each refusal names what it was about. */
 static void test_refusals(void **state)
 {
-    static const struct { const char *attacks; double eps; int count; parry_status status; const char *word; } bad[] = {
-        {"fgsn", 0.1, 1, PARRY_NOT_FOUND, "fgsm"},       {"fgsm,", 0.1, 1, PARRY_NOT_FOUND, ""},
-        {"pgd:first=0", 0.1, 1, PARRY_INVALID, "first"}, {"pgd:first=2.5", 0.1, 1, PARRY_INVALID, "2.5"},
-        {"pgd:first=1e300", 0.1, 1, PARRY_INVALID, "first"}, {"pgd:steps", 0.1, 1, PARRY_INVALID, "steps"},
-        {"pgd:stepps=3", 0.1, 1, PARRY_INVALID, "steps"}, {"fgsm:steps=3", 0.1, 1, PARRY_INVALID, "steps"},
-        {"fgsm", -0.1, 1, PARRY_INVALID, "-0.1"},        {"fgsm", NAN, 1, PARRY_INVALID, "nan"},
-        {"fgsm", 1.5, 1, PARRY_INVALID, "1.5"},          {"fgsm", 0.1, 0, PARRY_INVALID, "eps"},
+    static const struct {
+        const char *attacks;
+        double eps;
+        int count;
+        parry_status status;
+        const char *word;
+    } bad[] = {
+        {"fgsn", 0.1, 1, PARRY_NOT_FOUND, "fgsm"},
+        {"fgsm,", 0.1, 1, PARRY_NOT_FOUND, ""},
+        {"pgd:first=0", 0.1, 1, PARRY_INVALID, "first"},
+        {"pgd:first=2.5", 0.1, 1, PARRY_INVALID, "2.5"},
+        {"pgd:first=1e300", 0.1, 1, PARRY_INVALID, "first"},
+        {"pgd:steps", 0.1, 1, PARRY_INVALID, "steps"},
+        {"pgd:stepps=3", 0.1, 1, PARRY_INVALID, "steps"},
+        {"fgsm:steps=3", 0.1, 1, PARRY_INVALID, "steps"},
+        {"fgsm", -0.1, 1, PARRY_INVALID, "-0.1"},
+        {"fgsm", NAN, 1, PARRY_INVALID, "nan"},
+        {"fgsm", 1.5, 1, PARRY_INVALID, "1.5"},
+        {"fgsm", 0.1, 0, PARRY_INVALID, "eps"},
     };
     const world *w = *state;
     for (size_t i = 0; i < PR_COUNT(bad); i++) {
         const parry_evaluate_settings settings = {.attacks = bad[i].attacks, .eps = {bad[i].count, {bad[i].eps}}};
         parry_evaluation *ev;
-        parry_status status = parry_evaluate(w->ctx, (const parry_model *const *)w->models, 2, w->data, NULL, &linf, &settings, &ev);
+        parry_status status =
+            parry_evaluate(w->ctx, (const parry_model *const *)w->models, 2, w->data, NULL, &linf, &settings, &ev);
         if (status != bad[i].status || !strstr(parry_ctx_error(w->ctx), bad[i].word))
-            fail_msg("%s at %g: %s, '%s'", bad[i].attacks, bad[i].eps, parry_status_name(status), parry_ctx_error(w->ctx));
+            fail_msg("%s at %g: %s, '%s'", bad[i].attacks, bad[i].eps, parry_status_name(status),
+                     parry_ctx_error(w->ctx));
         assert_null(ev);
     }
 }
 
-/* Allocations fail, the early ones each and the later ones at growing distances: an error each time, no leak, and success at the end. */
+/* Allocations fail, the early ones each and the later ones at growing distances: an error each time, no leak, and
+ * success at the end. */
 static void test_out_of_memory(void **state)
 {
     const world *w = *state;
     parry_ctx *ctx = make_ctx(3, 1);
-    const parry_evaluate_settings settings = {.attacks = "fgsm:first=1", .eps = {1, {0.1}}, .first = 2, .curve = 1, .examples = 1};
+    const parry_evaluate_settings settings = {
+        .attacks = "fgsm:first=1", .eps = {1, {0.1}}, .first = 2, .curve = 1, .examples = 1};
     parry_status status = PARRY_NO_MEMORY;
     int failures = -1;
     for (int n = 1; status == PARRY_NO_MEMORY; n += 1 + n / 8, failures++) {
         parry_evaluation *ev;
         pr_alloc_fail_at(n);
-        status = parry_evaluate(ctx, (const parry_model *const *)w->models, 1, w->data, w->models[0], &linf, &settings, &ev);
+        status =
+            parry_evaluate(ctx, (const parry_model *const *)w->models, 1, w->data, w->models[0], &linf, &settings, &ev);
         pr_alloc_fail_at(0);
         assert_true(status == PARRY_OK || !ev);
         parry_evaluation_free(status == PARRY_OK ? ev : NULL);

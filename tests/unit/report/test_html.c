@@ -23,7 +23,8 @@ static int teardown(void **state)
 }
 
 /* The report as text; freed with pr_free. */
-static char *report(parry_ctx *ctx, const parry_evaluation *const *evaluations, int count, const char *title, const char *commands)
+static char *report(parry_ctx *ctx, const parry_evaluation *const *evaluations, int count, const char *title,
+                    const char *commands)
 {
     char path[] = "/tmp/parry-report-XXXXXX";
     uint8_t *data;
@@ -38,7 +39,7 @@ static char *report(parry_ctx *ctx, const parry_evaluation *const *evaluations, 
     return (char *)data;
 }
 
-/* ---- a small checker of markup --------------------------------------------------------------------------------------- */
+/* ---- a small checker of markup ---------------------------------------------------------------------------------- */
 
 enum { DEPTH_MAX = 64, NAME_MAX_LENGTH = 16 };
 
@@ -102,7 +103,8 @@ static void test_markup(void **state)
     fixture f;
     fixture_init(&f);
     const parry_evaluation *twice[] = {&f.ev, &f.ev};
-    char *html = report(*state, twice, 2, "<script>alert('x')</script>", "parry evaluate a.onnx > \"out\" && echo </pre>");
+    char *html =
+        report(*state, twice, 2, "<script>alert('x')</script>", "parry evaluate a.onnx > \"out\" && echo </pre>");
     check_markup(html);
     assert_null(strstr(html, "<script"));
     assert_null(strstr(html, "a<b>"));
@@ -116,7 +118,8 @@ static void test_markup(void **state)
 /* Nothing is loaded from anywhere: no addresses, and sources hold their data. */
 static void test_self_contained(void **state)
 {
-    static const char *const loads[] = {"http:", "https:", "href", "url(", "@import", "srcset", "<link", "<iframe", "<object"};
+    static const char *const loads[] = {"http:",  "https:", "href",    "url(",   "@import",
+                                        "srcset", "<link",  "<iframe", "<object"};
     fixture f;
     fixture_init(&f);
     char *html = report(*state, (const parry_evaluation *[]){&f.ev}, 1, "Report", NULL);
@@ -132,8 +135,17 @@ static void test_self_contained(void **state)
 /* What a reader needs to repeat and to judge it. */
 static void test_content(void **state)
 {
-    static const char *const wanted[] = {"At eps 0.1, standard.onnx keeps 0.05% of its 98.92%", "Built-in digits, not MNIST", FIX_HASH_A, FIX_HASH_B,
-                                         FIX_HASH_D, "parry train --seed 7", "first 2,000 images", "96.05%", "flatter", "75.00%", "422,026"};
+    static const char *const wanted[] = {"At eps 0.1, standard.onnx keeps 0.05% of its 98.92%",
+                                         "Built-in digits, not MNIST",
+                                         FIX_HASH_A,
+                                         FIX_HASH_B,
+                                         FIX_HASH_D,
+                                         "parry train --seed 7",
+                                         "first 2,000 images",
+                                         "96.05%",
+                                         "flatter",
+                                         "75.00%",
+                                         "422,026"};
     fixture f;
     fixture_init(&f);
     char *html = report(*state, (const parry_evaluation *[]){&f.ev}, 1, "Report", "parry train --seed 7");
@@ -143,7 +155,8 @@ static void test_content(void **state)
     pr_free(html);
 }
 
-/* Clean accuracy alone makes a report too; so do models without histories and data of two channels, which have no pictures. */
+/* Clean accuracy alone makes a report too; so do models without histories and data of two channels, which have no
+ * pictures. */
 static void test_little(void **state)
 {
     fixture f;
@@ -168,9 +181,16 @@ static void test_little(void **state)
 /* Histories come from files: none of these may break the report. */
 static void test_odd_histories(void **state)
 {
-    static const char *const histories[] = {"", "[]", "{}", "7", "{\"stages\":3}", "{\"stages\":[]}", "{\"stages\":[{\"epochs\":{}}]}",
-                                            "{\"stages\":[{\"epochs\":[null,{},{\"test_acc\":\"x\"}],\"method\":4,\"settings\":[]}]}",
-                                            "{\"stages\":[{\"epochs\":[{\"test_acc\":0.5}],\"settings\":{\"a\":null,\"<\":\"&\"}}]}"};
+    static const char *const histories[] = {
+        "",
+        "[]",
+        "{}",
+        "7",
+        "{\"stages\":3}",
+        "{\"stages\":[]}",
+        "{\"stages\":[{\"curve\":{}}]}",
+        "{\"stages\":[{\"curve\":[null,{},{\"test_acc\":\"x\"}],\"method\":4,\"settings\":[]}]}",
+        "{\"stages\":[{\"curve\":[{\"test_acc\":0.5}],\"settings\":{\"a\":null,\"<\":\"&\"}}]}"};
     fixture f;
     fixture_init(&f);
     for (size_t i = 0; i < PR_COUNT(histories); i++) {
@@ -186,11 +206,12 @@ static void test_unwritable(void **state)
     fixture f;
     fixture_init(&f);
     const parry_evaluation *one = &f.ev;
-    assert_int_equal(parry_evaluation_write_html(*state, &one, 1, "Report", NULL, "/nowhere/at/all/report.html"), PARRY_IO);
+    assert_int_equal(parry_evaluation_write_html(*state, &one, 1, "Report", NULL, "/nowhere/at/all/report.html"),
+                     PARRY_IO);
     assert_non_null(strstr(parry_ctx_error(*state), "/nowhere/at/all"));
 }
 
-/* ---- charts ------------------------------------------------------------------------------------------------------------------ */
+/* ---- charts ----------------------------------------------------------------------------------------------------- */
 
 static int count_words(const char *text, const char *word)
 {
@@ -206,8 +227,15 @@ static void test_chart_values(void **state)
     const double x[] = {0, 0.1, 0.2, 0.3}, a[] = {0.9, NAN, 0.25, 0.125}, b[] = {1, 1, 1, 1};
     const pr_series series[] = {{"one & only", x, a, 4, 0, false}, {"two", x, b, 4, 1, true}};
     const pr_rule rule = {0.15, "here <"};
-    const pr_chart chart = {.title = "Title", .x_label = "eps", .y_label = "accuracy", .percent = true, .from_zero = true, .series = series,
-                            .series_count = 2, .rules = &rule, .rule_count = 1};
+    const pr_chart chart = {.title = "Title",
+                            .x_label = "eps",
+                            .y_label = "accuracy",
+                            .percent = true,
+                            .from_zero = true,
+                            .series = series,
+                            .series_count = 2,
+                            .rules = &rule,
+                            .rule_count = 1};
     pr_text text = {0};
     (void)state;
     pr_svg_chart(&text, &chart);
@@ -224,15 +252,21 @@ static void test_chart_values(void **state)
     pr_text_clear(&text);
 }
 
-/* One point, equal values, nothing finite, nothing at all, and extreme values: always a chart without nan or inf, and few ticks. */
+/* One point, equal values, nothing finite, nothing at all, and extreme values: always a chart without nan or inf, and
+ * few ticks. */
 static void test_chart_degenerate(void **state)
 {
-    static const double one[] = {1}, flat[] = {3, 3, 3}, none[] = {NAN, INFINITY, NAN}, wide[] = {1e-30, 1e30, 5}, x[] = {1, 2, 3};
-    const struct { const double *y; int count; } cases[] = {{one, 1}, {flat, 3}, {none, 3}, {wide, 3}, {NULL, 0}};
+    static const double one[] = {1}, flat[] = {3, 3, 3}, none[] = {NAN, INFINITY, NAN}, wide[] = {1e-30, 1e30, 5},
+                        x[] = {1, 2, 3};
+    const struct {
+        const double *y;
+        int count;
+    } cases[] = {{one, 1}, {flat, 3}, {none, 3}, {wide, 3}, {NULL, 0}};
     (void)state;
     for (size_t i = 0; i < PR_COUNT(cases); i++) {
         const pr_series series = {"name", x, cases[i].y, cases[i].count, 7, false};
-        const pr_chart chart = {.title = "", .x_label = "x", .y_label = "y", .whole_x = true, .series = &series, .series_count = 1};
+        const pr_chart chart = {
+            .title = "", .x_label = "x", .y_label = "y", .whole_x = true, .series = &series, .series_count = 1};
         pr_text text = {0};
         pr_svg_chart(&text, &chart);
         check_markup(text.data);
@@ -246,14 +280,9 @@ static void test_chart_degenerate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_markup),
-        cmocka_unit_test(test_self_contained),
-        cmocka_unit_test(test_content),
-        cmocka_unit_test(test_little),
-        cmocka_unit_test(test_odd_histories),
-        cmocka_unit_test(test_unwritable),
-        cmocka_unit_test(test_chart_values),
-        cmocka_unit_test(test_chart_degenerate),
+        cmocka_unit_test(test_markup),       cmocka_unit_test(test_self_contained),   cmocka_unit_test(test_content),
+        cmocka_unit_test(test_little),       cmocka_unit_test(test_odd_histories),    cmocka_unit_test(test_unwritable),
+        cmocka_unit_test(test_chart_values), cmocka_unit_test(test_chart_degenerate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

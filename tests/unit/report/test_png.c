@@ -67,7 +67,9 @@ static void test_image(void **state)
 
 static void test_data_uri(void **state)
 {
-    static const struct { const char *bytes, *text; } known[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"\xff\xfe\xfd", "//79"}};
+    static const struct {
+        const char *bytes, *text;
+    } known[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"\xff\xfe\xfd", "//79"}};
     (void)state;
     for (size_t i = 0; i < PR_COUNT(known); i++) {
         pr_text text = {0};
@@ -79,7 +81,7 @@ static void test_data_uri(void **state)
 
 static void test_files(void **state)
 {
-    char folder[] = "/tmp/parry-png-XXXXXX", path[64], inner[64];
+    char folder[] = "/tmp/parry-png-XXXXXX", path[128], inner[64];
     const float images[2 * 4] = {0, 1, 0, 1, 1, 1, 0, 0};
     uint8_t back[4], *data;
     size_t size;

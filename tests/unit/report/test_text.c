@@ -27,50 +27,49 @@ static char *table_of(parry_ctx *ctx, const parry_evaluation *ev, int width)
     return text;
 }
 
-/* ---- tables --------------------------------------------------------------------------------------------------------- */
+/* ---- tables ----------------------------------------------------------------------------------------------------- */
 
-static const char golden_80[] =
-    "Clean accuracy, and robust accuracy: still right under the attack (worst: under\n"
-    "  all of them)\n"
-    "Linf norm; eps 0.1 (25.5/255), 0.3 (76.5/255) of the pixel range [0,1], which\n"
-    "  adversaries keep to; loss ce\n"
-    "digits, test: 10,000 images\n"
-    "\n"
-    "model                   clean     FGSM     FGSM  PGD-40*  PGD-40*\n"
-    "  eps                              0.1      0.3      0.1      0.3\n"
-    "-----------------------------------------------------------------\n"
-    "standard.onnx          98.92%    1.71%    0.12%    0.05%    0.00%\n"
-    "a<b>&\"hardened\".onnx   98.50%   94.12%   80.01%   93.05%    5.50%\n"
-    "\n"
-    "model                  worst*   worst*\n"
-    "  eps                     0.1      0.3\n"
-    "--------------------------------------\n"
-    "standard.onnx           0.05%    0.00%\n"
-    "a<b>&\"hardened\".onnx   93.05%    5.50%\n"
-    "* first 2,000 images\n"
-    "\n"
-    "Robust accuracy on stale adversaries, made once, against standard.onnx, and on\n"
-    "  fresh ones, made against each model itself\n"
-    "\n"
-    "model                    FGSM     FGSM     FGSM     FGSM\n"
-    "  eps                     0.1      0.1      0.3      0.3\n"
-    "  adversaries           stale    fresh    stale    fresh\n"
-    "--------------------------------------------------------\n"
-    "standard.onnx           1.71%    1.71%    0.12%    0.12%\n"
-    "a<b>&\"hardened\".onnx   97.12%   94.12%   95.00%   80.01%\n"
-    "\n"
-    "model                 PGD-40*  PGD-40*  PGD-40*  PGD-40*\n"
-    "  eps                     0.1      0.1      0.3      0.3\n"
-    "  adversaries           stale    fresh    stale    fresh\n"
-    "--------------------------------------------------------\n"
-    "standard.onnx           0.05%    0.05%    0.00%    0.00%\n"
-    "a<b>&\"hardened\".onnx   96.05%   93.05%   90.00%    5.50%\n"
-    "* first 2,000 images\n"
-    "Note: Built-in digits, not MNIST <drawn>.\n";
+static const char golden_80[] = "Clean accuracy, and robust accuracy: still right under the attack (worst: under\n"
+                                "  all of them)\n"
+                                "Linf norm; eps 0.1 (25.5/255), 0.3 (76.5/255) in units of the pixel range [0,1];\n"
+                                "  adversaries clipped to it; loss ce\n"
+                                "digits, test: 10,000 images\n"
+                                "\n"
+                                "model                   clean     FGSM     FGSM  PGD-40*  PGD-40*\n"
+                                "  eps                              0.1      0.3      0.1      0.3\n"
+                                "-----------------------------------------------------------------\n"
+                                "standard.onnx          98.92%    1.71%    0.12%    0.05%    0.00%\n"
+                                "a<b>&\"hardened\".onnx   98.50%   94.12%   80.01%   93.05%    5.50%\n"
+                                "\n"
+                                "model                  worst*   worst*\n"
+                                "  eps                     0.1      0.3\n"
+                                "--------------------------------------\n"
+                                "standard.onnx           0.05%    0.00%\n"
+                                "a<b>&\"hardened\".onnx   93.05%    5.50%\n"
+                                "* first 2,000 images\n"
+                                "\n"
+                                "Robust accuracy on stale adversaries, made once, against standard.onnx, and on\n"
+                                "  fresh ones, made against each model itself\n"
+                                "\n"
+                                "model                    FGSM     FGSM     FGSM     FGSM\n"
+                                "  eps                     0.1      0.1      0.3      0.3\n"
+                                "  adversaries           stale    fresh    stale    fresh\n"
+                                "--------------------------------------------------------\n"
+                                "standard.onnx           1.71%    1.71%    0.12%    0.12%\n"
+                                "a<b>&\"hardened\".onnx   97.12%   94.12%   95.00%   80.01%\n"
+                                "\n"
+                                "model                 PGD-40*  PGD-40*  PGD-40*  PGD-40*\n"
+                                "  eps                     0.1      0.1      0.3      0.3\n"
+                                "  adversaries           stale    fresh    stale    fresh\n"
+                                "--------------------------------------------------------\n"
+                                "standard.onnx           0.05%    0.05%    0.00%    0.00%\n"
+                                "a<b>&\"hardened\".onnx   96.05%   93.05%   90.00%    5.50%\n"
+                                "* first 2,000 images\n"
+                                "Note: Built-in digits, not MNIST <drawn>.\n";
 
 static const char golden_120[] =
     "Clean accuracy, and robust accuracy: still right under the attack (worst: under all of them)\n"
-    "Linf norm; eps 0.1 (25.5/255), 0.3 (76.5/255) of the pixel range [0,1], which adversaries keep to; loss ce\n"
+    "Linf norm; eps 0.1 (25.5/255), 0.3 (76.5/255) in units of the pixel range [0,1]; adversaries clipped to it; loss ce\n"
     "digits, test: 10,000 images\n"
     "\n"
     "model                   clean     FGSM     FGSM  PGD-40*  PGD-40*   worst*   worst*\n"
@@ -128,7 +127,7 @@ static void test_table_clean_only(void **state)
     parry_string_free(text);
 }
 
-/* ---- sentences ---------------------------------------------------------------------------------------------------------- */
+/* ---- sentences -------------------------------------------------------------------------------------------------- */
 
 static void join(void *arg, const char *sentence)
 {
@@ -143,7 +142,7 @@ static void test_notes(void **state)
     fixture_init(&f);
     f.ev.threat.clip = false;
     f.ev.attack_count = 1;
-    f.cells[1][1].robust_acc = 0.99;  /* more at 0.3 than at 0.1 */
+    f.cells[1][1].robust_acc = 0.99; /* more at 0.3 than at 0.1 */
     pr_notes(&f.ev, join, &text);
     assert_non_null(strstr(text.data, "Built-in digits"));
     assert_non_null(strstr(text.data, "Clipping is off"));
@@ -163,15 +162,21 @@ static void test_headline(void **state)
     (void)state;
     fixture_init(&f);
     pr_headline(&f.ev, &text);
-    assert_string_equal(text.data, "At eps 0.1, standard.onnx keeps 0.05% of its 98.92% clean accuracy under FGSM and PGD-40 (first 2,000 images). "
-                                   "a<b>&\"hardened\".onnx keeps the most: 93.05% of 98.50%. Tested on stale adversaries, a<b>&\"hardened\".onnx "
-                                   "would seem to keep 90.00% under PGD-40 at eps 0.3; attacked afresh it keeps 5.50%.");
+    assert_string_equal(
+        text.data,
+        "At eps 0.1, standard.onnx keeps 0.05% of its 98.92% clean accuracy under FGSM and PGD-40 (first 2,000 "
+        "images). "
+        "a<b>&\"hardened\".onnx keeps the most: 93.05% of 98.50%. Tested on stale adversaries, a<b>&\"hardened\".onnx "
+        "would seem to keep 90.00% under PGD-40 at eps 0.3; attacked afresh it keeps 5.50%.");
     pr_text_clear(&text);
 }
 
 static void test_numbers(void **state)
 {
-    static const struct { int64_t count; const char *words; } known[] = {{0, "0"}, {999, "999"}, {1000, "1,000"}, {1234567, "1,234,567"}};
+    static const struct {
+        int64_t count;
+        const char *words;
+    } known[] = {{0, "0"}, {999, "999"}, {1000, "1,000"}, {1234567, "1,234,567"}};
     char text[PR_NUMBER_TEXT];
     (void)state;
     for (size_t i = 0; i < PR_COUNT(known); i++)
@@ -180,7 +185,7 @@ static void test_numbers(void **state)
     assert_string_equal(pr_eps_words(8.0 / 255, text), "0.03137");
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
 /* Every member that ends in _acc is a fraction; every real number is finite. */
 static void check_fractions(const json_t *value)
@@ -188,14 +193,14 @@ static void check_fractions(const json_t *value)
     const char *key;
     json_t *member;
     size_t i;
-    json_object_foreach((json_t *)value, key, member) {
+    json_object_foreach((json_t *)value, key, member)
+    {
         size_t length = strlen(key);
         if (length > 4 && strcmp(key + length - 4, "_acc") == 0)
             assert_true(json_is_real(member) && json_real_value(member) >= 0 && json_real_value(member) <= 1);
         check_fractions(member);
     }
-    json_array_foreach(value, i, member)
-        check_fractions(member);
+    json_array_foreach(value, i, member) check_fractions(member);
 }
 
 static double number(const json_t *object, const char *key)
@@ -218,7 +223,8 @@ static void check_attacks(const json_t *model, const fixture *f, int m)
         assert_true(number(cell, "count") == (c < FIX_RADII ? 10000 : 2000));
         assert_string_equal(json_string_value(json_object_get(cell, "norm")), "linf");
         assert_true(number(json_array_get(worst, (size_t)(c % FIX_RADII)), "robust_acc") <= number(cell, "robust_acc"));
-        static const char *const others[] = {"adv_loss", "mean_norm", "max_norm", "forward_queries", "gradient_queries"};
+        static const char *const others[] = {"adv_loss", "mean_norm", "max_norm", "forward_queries",
+                                             "gradient_queries"};
         for (size_t i = 0; i < PR_COUNT(others); i++)
             number(cell, others[i]);
     }
