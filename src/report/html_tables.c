@@ -57,7 +57,7 @@ static void add_footnote(void *arg, const char *text)
     pr_text_add(out, "</p>\n");
 }
 
-/* The caption's words, escaped. */
+/* The caption's words, escaped. Captions stand above the table's box, which scrolls sideways on a phone. */
 static parry_status add_caption(parry_ctx *ctx, pr_text *out, const parry_evaluation *ev, pr_caption_part part)
 {
     pr_text text = {0};
@@ -74,12 +74,12 @@ static parry_status add_table(parry_ctx *ctx, pr_text *out, const parry_evaluati
                               const pr_column *columns, int count)
 {
     int lines = ev->attack_count == 0 ? 1 : part == PR_CAPTION_STALE ? 3 : 2;
-    pr_text_add(out, "<div class=\"scroll\"><table>\n<caption>");
+    pr_text_add(out, "<p class=\"small\">");
     TRY(add_caption(ctx, out, ev, part));
     if (ev->attack_count > 0)
         TRY(add_caption(ctx, out, ev, PR_CAPTION_THREAT));
     TRY(add_caption(ctx, out, ev, PR_CAPTION_DATA));
-    pr_text_add(out, "</caption>\n<thead>\n");
+    pr_text_add(out, "</p>\n<div class=\"scroll\"><table>\n<thead>\n");
     for (int line = 0; line < lines; line++)
         add_head_line(out, columns, count, line, lines);
     pr_text_add(out, "</thead>\n<tbody>\n");

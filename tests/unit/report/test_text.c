@@ -69,7 +69,8 @@ static const char golden_80[] = "Clean accuracy, and robust accuracy: still righ
 
 static const char golden_120[] =
     "Clean accuracy, and robust accuracy: still right under the attack (worst: under all of them)\n"
-    "Linf norm; eps 0.1 (25.5/255), 0.3 (76.5/255) in units of the pixel range [0,1]; adversaries clipped to it; loss ce\n"
+    "Linf norm; eps 0.1 (25.5/255), 0.3 (76.5/255) in units of the pixel range [0,1]; "
+    "adversaries clipped to it; loss ce\n"
     "digits, test: 10,000 images\n"
     "\n"
     "model                   clean     FGSM     FGSM  PGD-40*  PGD-40*   worst*   worst*\n"
