@@ -2,7 +2,7 @@
 . "$(dirname "$0")/lib.sh"
 
 succeeds "a model to abuse" "$PARRY" train --data digits --first 500 --epochs 1 -o good.onnx --quiet
-attack() { "$PARRY" attack "$1" --data digits --first 10; }
+attack() { "$PARRY" attack "$1" --data digits --first 10 --quiet; }
 
 fails "no such model" 1 "missing.onnx" attack missing.onnx
 head -c 3000 good.onnx >truncated.onnx
@@ -30,7 +30,7 @@ fails "unwritable report, before the work" 1 "no/such" "$PARRY" evaluate good.on
 fails "unwritable JSON, before the work" 1 "no/such" "$PARRY" evaluate good.onnx --data digits --json no/such/r.json
 fails "full disk" 1 "/dev/full" "$PARRY" train --data digits --first 500 --epochs 1 -o /dev/full --quiet
 cp good.onnx kept.onnx
-fails "a failed step leaves the old file" 1 "missing.onnx" "$PARRY" harden missing.onnx --data digits -o kept.onnx
+fails "a failed step leaves the old file" 1 "missing.onnx" "$PARRY" harden missing.onnx --data digits -o kept.onnx --quiet
 holds "the old file is whole" cmp good.onnx kept.onnx
 holds "no temporary files remain" sh -c '! ls | grep -q tmp'
 
