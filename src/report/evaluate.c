@@ -286,6 +286,18 @@ done:
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
+/* Files of one name in different folders are shown with their paths. */
+static void name_models(parry_evaluation *ev)
+{
+    for (int m = 0; m < ev->model_count; m++) {
+        const parry_model_info *info = ev->models[m].info;
+        ev->models[m].name = info->name;
+        for (int other = 0; other < ev->model_count; other++)
+            if (other != m && info->path && strcmp(info->name, ev->models[other].info->name) == 0)
+                ev->models[m].name = info->path;
+    }
+}
+
 static parry_status open_models(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int count)
 {
     TRY(pr_alloc(ctx, count, &ev->models));
@@ -326,6 +338,7 @@ static parry_status evaluate(parry_ctx *ctx, parry_evaluation *ev, const parry_m
     for (int a = 0; a < ev->attack_count; a++)
         ev->worst_count = PR_MIN(ev->worst_count, ev->attacks[a].count);
     TRY(open_models(ctx, ev, models, model_count));
+    name_models(ev);
     for (int m = 0; m < model_count; m++)
         TRY(parry_model_accuracy(ctx, models[m], ev->data, &ev->models[m].clean_acc, &ev->models[m].clean_loss));
     if (ev->attack_count == 0)

@@ -100,7 +100,7 @@ static void add_best(const parry_evaluation *ev, pr_text *out)
     if (best == 0)
         pr_text_add(out, " None of the others keeps more.");
     else
-        pr_text_add(out, " %s keeps the most: %s of %s.", ev->models[best].info->name,
+        pr_text_add(out, " %s keeps the most: %s of %s.", ev->models[best].name,
                     pr_percent_words(ev->models[best].worst_acc[0], robust),
                     pr_percent_words(ev->models[best].clean_acc, clean));
 }
@@ -125,7 +125,7 @@ static void add_flattered(const parry_evaluation *ev, pr_text *out)
     const pr_eval_cell *cell = pr_eval_cell_at(ev, model, attack, radius);
     pr_text_add(
         out, " Tested on stale adversaries, %s would seem to keep %s under %s at eps %s; attacked afresh it keeps %s.",
-        ev->models[model].info->name, pr_percent_words(cell->stale_acc, stale), ev->attacks[attack].label,
+        ev->models[model].name, pr_percent_words(cell->stale_acc, stale), ev->attacks[attack].label,
         pr_eps_words(ev->eps.value[radius], eps), pr_percent_words(cell->robust_acc, fresh));
 }
 
@@ -135,11 +135,11 @@ void pr_headline(const parry_evaluation *ev, pr_text *out)
     const pr_eval_model *model = &ev->models[0];
     if (ev->attack_count == 0) {
         pr_text_add(out, "%s classifies %s of the images right. No attack was run: this says nothing about robustness.",
-                    model->info->name, pr_percent_words(model->clean_acc, clean));
+                    model->name, pr_percent_words(model->clean_acc, clean));
         return;
     }
     pr_text_add(out, "At eps %s, %s keeps %s of its %s clean accuracy", pr_eps_words(ev->eps.value[0], eps),
-                model->info->name, pr_percent_words(model->worst_acc[0], robust),
+                model->name, pr_percent_words(model->worst_acc[0], robust),
                 pr_percent_words(model->clean_acc, clean));
     add_attacks(ev, out);
     pr_text_add(out, ".");
@@ -161,7 +161,7 @@ static void note_rise(const parry_evaluation *ev, int m, int a, int small, int l
     double gain = pr_eval_cell_at(ev, m, a, large)->robust_acc - pr_eval_cell_at(ev, m, a, small)->robust_acc;
     if (ev->eps.value[large] <= ev->eps.value[small] || gain < 0.01)
         return;
-    snprintf(text, sizeof text, words, ev->models[m].info->name, ev->attacks[a].label,
+    snprintf(text, sizeof text, words, ev->models[m].name, ev->attacks[a].label,
              pr_eps_words(ev->eps.value[large], high), pr_eps_words(ev->eps.value[small], low));
     note(arg, text);
 }

@@ -114,7 +114,7 @@ static parry_status add_further(parry_ctx *ctx, pr_text *out, const parry_evalua
     pr_text_add(out, "<section class=\"part\">\n<h2>Evaluated apart: ");
     for (int m = 0; m < ev->model_count; m++) {
         pr_text_add(out, "%s", m ? ", " : "");
-        pr_html_escape(out, ev->models[m].info->name);
+        pr_html_escape(out, ev->models[m].name);
     }
     pr_text_add(out, "</h2>\n");
     TRY(add_headline(ctx, out, ev));

@@ -100,7 +100,7 @@ parry_status pr_html_pictures(parry_ctx *ctx, pr_text *out, const parry_evaluati
                 pr_eps_words(ev->example_eps, number));
     for (int m = 0; m < ev->model_count; m++) {
         pr_text_add(out, "<h3 class=\"c%d\"><span class=\"key\"></span>", m % 6);
-        pr_html_escape(out, ev->models[m].info->name);
+        pr_html_escape(out, ev->models[m].name);
         pr_text_add(out, "</h3>\n<div class=\"cards\">\n");
         for (int64_t i = 0; i < ev->example_count; i++)
             TRY(add_example(ctx, out, ev, &at, m, i));

@@ -38,7 +38,7 @@ static void add_rows(pr_text *out, const parry_evaluation *ev, const pr_column *
     char number[PR_NUMBER_TEXT];
     for (int m = 0; m < ev->model_count; m++) {
         pr_text_add(out, "<tr><th scope=\"row\" class=\"c%d\"><span class=\"key\"></span>", m % 6);
-        pr_html_escape(out, ev->models[m].info->name);
+        pr_html_escape(out, ev->models[m].name);
         pr_text_add(out, "</th>");
         for (int i = 0; i < count; i++) {
             double value = pr_column_value(ev, &columns[i], m);
@@ -124,7 +124,7 @@ static void add_curve_values(pr_text *out, const parry_evaluation *ev)
     pr_text_add(out, "</tr></thead>\n<tbody>\n");
     for (int m = 0; m < ev->model_count; m++) {
         pr_text_add(out, "<tr><th scope=\"row\">");
-        pr_html_escape(out, ev->models[m].info->name);
+        pr_html_escape(out, ev->models[m].name);
         pr_text_add(out, "</th>");
         for (int k = 0; k < PR_CURVE_POINTS; k++)
             pr_text_add(out, "<td class=\"num\">%s</td>", pr_percent_words(ev->models[m].curve_acc[k], number));
@@ -141,7 +141,7 @@ void pr_html_curves(pr_text *out, const parry_evaluation *ev)
     if (ev->curve_count == 0)
         return;
     for (int m = 0; m < PR_MIN(ev->model_count, MODELS_MAX); m++)
-        series[m] = (pr_series){.name = ev->models[m].info->name,
+        series[m] = (pr_series){.name = ev->models[m].name,
                                 .x = ev->curve_eps,
                                 .y = ev->models[m].curve_acc,
                                 .count = PR_CURVE_POINTS,

@@ -34,6 +34,7 @@ typedef struct pr_eval_example {
 
 typedef struct pr_eval_model {
     const parry_model_info *info;
+    const char *name; /* as shown: the file's, or its path where two models would look the same */
     double clean_acc, clean_loss;
     pr_eval_cell *cells;       /* attack_count x eps.count */
     double *worst_acc;         /* eps.count */

@@ -102,7 +102,7 @@ static void add_block(const layout *at, const parry_evaluation *ev, const pr_col
     add_heads(at, columns, count);
     add_rule(at, columns, count);
     for (int m = 0; m < ev->model_count; m++) {
-        add_name(at, ev->models[m].info->name);
+        add_name(at, ev->models[m].name);
         for (int i = 0; i < count; i++)
             pr_text_add(at->out, "%*s", column_width(&columns[i]),
                         pr_percent_words(pr_column_value(ev, &columns[i], m), number));
@@ -205,7 +205,7 @@ parry_status parry_evaluation_table(parry_ctx *ctx, const parry_evaluation *ev, 
     layout at = {.width = PR_MIN(PR_MAX(width, WIDTH_MIN), WIDTH_MAX), .out = &text};
     int words = (int)strlen(ev->source ? "  adversaries" : "model");
     for (int m = 0; m < ev->model_count; m++)
-        at.name_width = PR_MAX(at.name_width, (int)strlen(ev->models[m].info->name));
+        at.name_width = PR_MAX(at.name_width, (int)strlen(ev->models[m].name));
     at.name_width = PR_MAX(PR_MIN(at.name_width, at.width / 3), words);
     parry_status status = add_tables(ctx, &at, ev);
     if (status != PARRY_OK) {

@@ -80,6 +80,7 @@ static void fixture_models(fixture *f)
     f->infos[1].history = fix_history;
     for (int m = 0; m < FIX_MODELS; m++) {
         f->models[m] = (pr_eval_model){.info = &f->infos[m],
+                                       .name = f->infos[m].name,
                                        .clean_acc = m ? 0.985 : 0.9892,
                                        .clean_loss = 0.05,
                                        .cells = f->cells[m],
