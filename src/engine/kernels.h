@@ -1,0 +1,64 @@
+/* The engine's own kernels, compiled once per instruction set. Activations are rows x channels (nhwc with all pixels as rows) where channels matter. */
+#ifndef PR_ENGINE_KERNELS_H
+#define PR_ENGINE_KERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A window sliding over an nhwc image; positions of taps: out * stride - pad + tap * dilation. */
+typedef struct pr_window {
+    int64_t n, c, in_h, in_w, out_h, out_w;
+    int kernel[2], stride[2], dilation[2], pad[4];
+    bool count_pad;
+} pr_window;
+
+typedef struct pr_engine_kernels {
+    /* elementwise over `count` floats; y may be one of the inputs */
+    void (*relu)(const float *x, float *y, int64_t count);
+    void (*relu_grad)(const float *y, const float *dy, float *dx, int64_t count);
+    void (*leaky_relu)(float alpha, const float *x, float *y, int64_t count);
+    void (*leaky_relu_grad)(float alpha, const float *x, const float *dy, float *dx, int64_t count);
+    void (*add)(const float *a, const float *b, float *y, int64_t count);
+    void (*sub)(const float *a, const float *b, float *y, int64_t count);
+    void (*mul)(const float *a, const float *b, float *y, int64_t count);
+    void (*div)(const float *a, const float *b, float *y, int64_t count);
+    void (*neg)(const float *x, float *y, int64_t count);
+
+    /* y = x * scale[c] + shift[c]; shift NULL: none. In place allowed. */
+    void (*affine)(const float *x, float *y, int64_t rows, int64_t c, const float *scale, const float *shift);
+    /* out[c] = sum over rows of x. */
+    void (*column_sums)(const float *x, int64_t rows, int64_t c, float *out);
+    /* Per channel mean and sum of squared differences from it. */
+    void (*moments)(const float *x, int64_t rows, int64_t c, double *mean, double *squares);
+    /* sum[c] = sum dy, product[c] = sum dy (x - mean[c]). */
+    void (*norm_grad_sums)(const float *dy, const float *x, int64_t rows, int64_t c, const float *mean, double *sum, double *product);
+    /* dx = dy a[c] + x b[c] + k[c], with `mask` only where x > 0 and else 0; column_sums NULL or the sums of dx. dx may be dy. */
+    void (*norm_grad)(const float *dy, const float *x, float *dx, int64_t rows, int64_t c, const float *a, const float *b, const float *k, bool mask,
+                      float *column_sums);
+
+    /* y = sum of `blocks` partial results, each `stride` floats after the other, + bias[c] (NULL: none), with `relu` floored at 0. */
+    void (*sum_blocks)(const float *partial, int blocks, int64_t stride, const float *bias, bool relu, int64_t rows, int64_t c, float *y);
+
+    /* Pooling; dx is zeroed by the kernel. */
+    void (*max_pool)(const pr_window *w, const float *x, float *y);
+    void (*max_pool_grad)(const pr_window *w, const float *x, const float *dy, float *dx);
+    void (*average_pool)(const pr_window *w, const float *x, float *y);
+    void (*average_pool_grad)(const pr_window *w, const float *dy, float *dx);
+
+    /* Gradient of a convolution of few input channels with respect to its input; see kernels.c. packed: pr_few_floats(out_c, taps). */
+    void (*few_grad)(const pr_window *w, int64_t out_c, const float *packed, const float *dy, float *dx, float *scratch);
+
+    /* Dropout masks of rows first .. first + rows of a node, as pr_dropout_mask makes them. */
+    void (*dropout_mask)(uint64_t seed, uint64_t sample, float ratio, int64_t first, int64_t rows, int64_t row, float *mask);
+} pr_engine_kernels;
+
+/* The best for this process (pr_isa_name). */
+const pr_engine_kernels *pr_engine_kernels_get(void);
+
+/* Taps (kernel_h x kernel_w x in_c) in few_grad's order are padded to whole vectors of 16. */
+static inline int64_t pr_few_lanes(int64_t taps)
+{
+    return (taps + 15) / 16 * 16;
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* From graph to program: what the rules of the operators are written with. Activations of rank 4 are kept nhwc where their producer has a kernel for
+ * it; a consumer that needs the logical order asks for it, and a reorder is put in between once. */
+#ifndef PR_ENGINE_LOWER_H
+#define PR_ENGINE_LOWER_H
+
+#include "engine/program.h"
+
+typedef enum pr_layout { PR_ROWS /* row-major, as the graph says */, PR_NHWC } pr_layout;
+
+typedef struct pr_lower {
+    parry_ctx *ctx;
+    const pr_dnnl *dnnl;
+    const pr_graph *graph;
+    const pr_weights *weights;
+    pr_store *store;
+    pr_program *program;
+    bool reference;                  /* plain C for everything */
+    int (*place)[2];                 /* by value: its buffer in each layout, -1: none */
+    int *uses;                       /* by value: how many nodes read it, the caller counted */
+    int *user;                       /* by value: the last node that reads it */
+    bool *done;                      /* by node: fused into an earlier one */
+    int *sums;                       /* by value: buffer with its column sums by shard, -1: none */
+    int *mask;                       /* by node: buffer with a dropout's mask, -1: none */
+    int *parameter;                  /* by value: the weight that this is the final gradient of, -1: none */
+    int *gradient;                   /* by weight: its gradient's buffer, in the master's layout; -1: not made yet */
+    int *partials;                   /* by weight: in how many parts the gradient lies there; 0: the program updates the weight itself */
+} pr_lower;
+
+typedef parry_status (*pr_rule)(pr_lower *l, const pr_node *node);
+
+/* Lowers nodes first .. end - 1. */
+PARRY_CHECKED parry_status pr_lower_init(parry_ctx *ctx, pr_lower *l, const pr_graph *graph, const pr_weights *weights, pr_store *store,
+                                         pr_program *program);
+void pr_lower_release(pr_lower *l);
+PARRY_CHECKED parry_status pr_lower_nodes(pr_lower *l, size_t first, size_t end);
+/* Keeps the value for the caller: it is one use more. */
+void pr_lower_keep(pr_lower *l, pr_value value);
+
+/* The buffer of a value in a layout, reordered or fetched from the store where need be. */
+PARRY_CHECKED parry_status pr_lower_read(pr_lower *l, pr_value value, pr_layout layout, int *buffer);
+/* A weight's copy in a layout (NULL: row-major). */
+PARRY_CHECKED parry_status pr_lower_weight(pr_lower *l, pr_value value, const pr_md *md, int *buffer);
+/* A new buffer for a value that a node writes. */
+PARRY_CHECKED parry_status pr_lower_write(pr_lower *l, pr_value value, pr_layout layout, int *buffer);
+/* The layout that a layout-blind kernel should work in: the one that `value` is there in. */
+pr_layout pr_lower_layout(const pr_lower *l, pr_value value);
+PARRY_CHECKED parry_status pr_lower_plain_c(pr_lower *l, const pr_node *node);
+
+static inline pr_dims pr_dims_of(const pr_lower *l, pr_value value)
+{
+    return l->graph->values[value].dims;
+}
+
+static inline bool pr_is_weight(const pr_lower *l, pr_value value)
+{
+    return value >= 0 && l->graph->values[value].kind == PR_VALUE_WEIGHT;
+}
+
+static inline bool pr_has_batch(pr_dims dims)
+{
+    return dims.rank > 0 && dims.dim[0] == PR_BATCH;
+}
+
+/* The node that alone reads `value`, if it is a `op`; NULL otherwise. */
+const pr_node *pr_lower_sole_user(const pr_lower *l, pr_value value, pr_op op);
+void pr_lower_fuse(pr_lower *l, const pr_node *node);
+/* Number of rows that variant `v` of a step's primitives is for. */
+int64_t pr_lower_rows(const pr_lower *l, int v);
+/* Whether the operator's kernels see `value` as rows of channels: rank 2, or rank 4 (then in nhwc). */
+bool pr_lower_channels(const pr_lower *l, pr_value value, int64_t *area, int64_t *channels);
+
+/* ---- rules, by file ------------------------------------------------------------------------------------------------------------------------------ */
+
+parry_status pr_rule_conv(pr_lower *l, const pr_node *node);
+parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node);
+parry_status pr_rule_conv_grad_w(pr_lower *l, const pr_node *node);
+parry_status pr_rule_gemm(pr_lower *l, const pr_node *node);
+parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node);
+parry_status pr_rule_gemm_grad_w(pr_lower *l, const pr_node *node);
+parry_status pr_rule_map(pr_lower *l, const pr_node *node);
+parry_status pr_rule_pool(pr_lower *l, const pr_node *node);
+parry_status pr_rule_affine(pr_lower *l, const pr_node *node);
+parry_status pr_rule_norm(pr_lower *l, const pr_node *node);
+parry_status pr_rule_norm_train(pr_lower *l, const pr_node *node);
+parry_status pr_rule_norm_train_grad(pr_lower *l, const pr_node *node);
+parry_status pr_rule_dropout(pr_lower *l, const pr_node *node);
+/* Sums of the columns of dy, by shard: the gradient of a bias. */
+PARRY_CHECKED parry_status pr_lower_column_sums(pr_lower *l, const pr_node *node, pr_value dy, int *buffer);
+
+#endif

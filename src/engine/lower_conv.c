@@ -1,0 +1,246 @@
+/* Rules of convolutions. oneDNN in nhwc, with bias, a map added to every image, and ReLU fused; a kernel of our own for the gradient with respect to
+ * an input of few channels. */
+#include <string.h>
+
+#include "engine/lower.h"
+
+enum { FEW_CHANNELS = 4, FEW_TAPS = 512 };
+
+/* The convolution of `node` between an image of dims x and a result of dims y. */
+static pr_conv_shape shape_of(const pr_node *node, pr_dims x, pr_dims y, int64_t kernel_h, int64_t kernel_w)
+{
+    pr_conv_shape s = {.in_c = x.dim[1], .in_h = x.dim[2], .in_w = x.dim[3], .out_c = y.dim[1], .out_h = y.dim[2], .out_w = y.dim[3]};
+    s.kernel_h = kernel_h;
+    s.kernel_w = kernel_w;
+    s.group = node->attrs.conv.group;
+    memcpy(s.stride, node->attrs.conv.stride, sizeof s.stride);
+    memcpy(s.dilation, node->attrs.conv.dilation, sizeof s.dilation);
+    memcpy(s.pad, node->attrs.conv.pad, sizeof s.pad);
+    return s;
+}
+
+static double flop_of(const pr_conv_shape *s)
+{
+    return 2.0 * (double)(s->out_c * s->out_h * s->out_w * s->kernel_h * s->kernel_w) * (double)(s->in_c / s->group);
+}
+
+/* Primitives for all variants. With a layout of the weights that oneDNN has no good kernel for, it may choose one. */
+static parry_status make_prims(pr_lower *l, pr_conv_kind kind, pr_conv_shape shape, pr_post post, const pr_md *weights, pr_prim *prim[PR_VARIANTS])
+{
+    shape.n = pr_lower_rows(l, 0);
+    TRY(pr_prim_conv(l->ctx, l->dnnl, kind, &shape, weights, post, &prim[0]));
+    if (weights && pr_prim_is_reference(prim[0])) {
+        pr_prim_free(prim[0]);
+        prim[0] = NULL;
+        TRY(pr_prim_conv(l->ctx, l->dnnl, kind, &shape, NULL, post, &prim[0]));
+    }
+    if (l->program->variants < 2)
+        return PARRY_OK;
+    shape.n = pr_lower_rows(l, 1);
+    return pr_prim_conv(l->ctx, l->dnnl, kind, &shape, pr_prim_md(prim[0], PR_ARG_WEIGHTS), post, &prim[1]);
+}
+
+/* ---- forward -------------------------------------------------------------------------------------------------------------------------------------- */
+
+static parry_status run_repeat(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const float *map = pr_at(step, frame, 0);
+    float *y = pr_at(step, frame, 1);
+    (void)ctx;
+    for (int64_t r = 0; r < frame->rows; r++)
+        memcpy(y + r * step->area, map, (size_t)step->area * sizeof(*y));
+    return PARRY_OK;
+}
+
+/* Fills the result with the map that is to be added to it, C x H x W for every image. */
+static parry_status add_repeat(pr_lower *l, const pr_node *node, pr_value map, int out)
+{
+    int copy;
+    pr_step *step;
+    pr_md *md;
+    pr_dims dims = pr_dims_of(l, map);
+    TRY(pr_md_create(l->ctx, 3, dims.dim, (int64_t[]){1, dims.dim[2] * dims.dim[0], dims.dim[0]}, &md));
+    parry_status status = pr_lower_weight(l, map, md, &copy);
+    pr_md_free(md);
+    TRY(status);
+    TRY(pr_program_step(l->ctx, l->program, "repeat map", node, PR_EACH_SHARD, &step));
+    step->run = run_repeat;
+    step->area = pr_dims_row(dims);
+    pr_step_operand(step, copy, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* The constant C x H x W map that the only reader of `y` adds to it, or -1. */
+static pr_value added_map(const pr_lower *l, pr_value y, const pr_node **add)
+{
+    *add = pr_lower_sole_user(l, y, PR_OP_ADD);
+    if (!*add)
+        return -1;
+    pr_value map = (*add)->in[(*add)->in[0] == y];
+    pr_dims m = pr_is_weight(l, map) ? pr_dims_of(l, map) : (pr_dims){0}, image = pr_dims_of(l, y);
+    return m.rank == 3 && memcmp(m.dim, image.dim + 1, 3 * sizeof(*m.dim)) == 0 ? map : -1;
+}
+
+parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
+{
+    int x, w, b = -1, out;
+    pr_step *step;
+    const pr_node *add, *relu;
+    pr_value y = node->out[0];
+    pr_dims kernel = pr_dims_of(l, node->in[1]);
+    if (!pr_is_weight(l, node->in[1]))
+        return pr_lower_plain_c(l, node);
+    bool bias = node->inputs > 2 && node->in[2] >= 0;
+    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &x));
+    if (bias)
+        TRY(pr_lower_read(l, node->in[2], PR_ROWS, &b));
+    pr_value map = added_map(l, y, &add);
+    if (map >= 0) {
+        pr_lower_fuse(l, add);
+        y = add->out[0];
+    }
+    if ((relu = pr_lower_sole_user(l, y, PR_OP_RELU))) {
+        pr_lower_fuse(l, relu);
+        y = relu->out[0];
+    }
+    TRY(pr_lower_write(l, y, PR_NHWC, &out));
+    if (map >= 0)
+        TRY(add_repeat(l, node, map, out));
+    pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->in[0]), pr_dims_of(l, node->out[0]), kernel.dim[2], kernel.dim[3]);
+    int master = pr_store_master(l->store, l->graph->values[node->in[1]].weight);
+    const pr_md *like = master >= 0 && !l->store->items[master].plain ? l->store->items[master].md : NULL;
+    TRY(pr_program_step(l->ctx, l->program, relu ? "Conv + Relu" : "Conv", node, PR_EACH_SHARD, &step));
+    step->flop = flop_of(&shape);
+    TRY(make_prims(l, PR_CONV_FORWARD, shape, (pr_post){.bias = bias, .sum = map >= 0, .relu = relu != NULL}, like, step->prim));
+    TRY(pr_lower_weight(l, node->in[1], pr_prim_md(step->prim[0], PR_ARG_WEIGHTS), &w));
+    pr_step_operand(step, x, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
+    if (bias)
+        pr_step_operand(step, b, PR_READS, PR_ARG_BIAS);
+    pr_step_operand(step, out, PR_WRITES | (map >= 0 ? PR_READS : 0), PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* ---- gradient with respect to the input ------------------------------------------------------------------------------------------------------------- */
+
+static parry_status run_few(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    pr_window window = step->window;
+    (void)ctx;
+    window.n = frame->rows;
+    pr_engine_kernels_get()->few_grad(&window, step->channels, pr_at(step, frame, 1), pr_at(step, frame, 0), pr_at(step, frame, 3),
+                                      pr_at(step, frame, 2));
+    return PARRY_OK;
+}
+
+/* Weights as rows of taps (kernel row, kernel column, channel), one for each output channel. */
+static parry_status few_weights(pr_lower *l, pr_value w, int64_t lanes, int *buffer)
+{
+    pr_md *md;
+    const int64_t *dim = l->graph->values[w].dims.dim;
+    TRY(pr_md_create(l->ctx, 4, dim, (int64_t[]){lanes, 1, dim[3] * dim[1], dim[1]}, &md));
+    parry_status status = pr_lower_weight(l, w, md, buffer);
+    pr_md_free(md);
+    return status;
+}
+
+static parry_status few_rule(pr_lower *l, const pr_node *node, const pr_conv_shape *s)
+{
+    int dy, w, scratch, dx;
+    pr_step *step;
+    int64_t lanes = pr_few_lanes(s->in_c * s->kernel_h * s->kernel_w);
+    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &dy));
+    TRY(few_weights(l, node->in[1], lanes, &w));
+    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, s->out_w * lanes, &scratch));
+    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &dx));
+    TRY(pr_program_step(l->ctx, l->program, "ConvGradX, few channels", node, PR_EACH_SHARD, &step));
+    step->run = run_few;
+    step->flop = flop_of(s);
+    step->channels = s->out_c;
+    step->window = (pr_window){.c = s->in_c, .in_h = s->in_h, .in_w = s->in_w, .out_h = s->out_h, .out_w = s->out_w,
+                               .kernel = {(int)s->kernel_h, (int)s->kernel_w}};
+    memcpy(step->window.stride, s->stride, sizeof s->stride);
+    memcpy(step->window.dilation, s->dilation, sizeof s->dilation);
+    memcpy(step->window.pad, s->pad, sizeof s->pad);
+    pr_step_operand(step, dy, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
+    pr_step_operand(step, scratch, PR_WRITES, PR_ARG_SRC);
+    pr_step_operand(step, dx, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node)
+{
+    int dy, w, dx;
+    pr_step *step;
+    if (!pr_is_weight(l, node->in[1]))
+        return pr_lower_plain_c(l, node);
+    pr_dims kernel = pr_dims_of(l, node->in[1]);
+    pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->out[0]), pr_dims_of(l, node->in[0]), kernel.dim[2], kernel.dim[3]);
+    if (shape.group == 1 && shape.in_c <= FEW_CHANNELS && shape.in_c * shape.kernel_h * shape.kernel_w <= FEW_TAPS)
+        return few_rule(l, node, &shape);
+    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &dy));
+    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &dx));
+    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
+    step->flop = flop_of(&shape);
+    TRY(make_prims(l, PR_CONV_GRAD_SRC, shape, (pr_post){0}, NULL, step->prim));
+    TRY(pr_lower_weight(l, node->in[1], pr_prim_md(step->prim[0], PR_ARG_WEIGHTS), &w));
+    pr_step_operand(step, dy, PR_READS, PR_ARG_DST);
+    pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
+    pr_step_operand(step, dx, PR_WRITES, PR_ARG_SRC);
+    return PARRY_OK;
+}
+
+/* ---- gradient with respect to the weights ------------------------------------------------------------------------------------------------------------ */
+
+/* Changes each shard's gradient from the layout of `md` to the master's. */
+static parry_status add_gradient_reorder(pr_lower *l, const pr_node *node, const pr_md *from, const pr_md *to, int buffer, int *out)
+{
+    pr_step *step;
+    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (pr_md_floats(to) + 15) / 16 * 16, out));
+    TRY(pr_program_step(l->ctx, l->program, "reorder gradient", node, PR_EACH_SHARD, &step));
+    for (int v = 0; v < l->program->variants; v++)
+        TRY(pr_prim_reorder(l->ctx, l->dnnl, from, to, &step->prim[v]));
+    pr_step_operand(step, buffer, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, *out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+static parry_status add_kernel_gradient(pr_lower *l, const pr_node *node, int parameter, const pr_copy *master)
+{
+    int x, dy, dw;
+    pr_step *step;
+    const int *kernel = node->attrs.conv.kernel;
+    pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->in[0]), pr_dims_of(l, node->in[1]), kernel[0], kernel[1]);
+    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &x));
+    TRY(pr_lower_read(l, node->in[1], PR_NHWC, &dy));
+    TRY(pr_program_step(l->ctx, l->program, "ConvGradW", node, PR_EACH_SHARD, &step));
+    step->flop = flop_of(&shape);
+    TRY(make_prims(l, PR_CONV_GRAD_WEIGHTS, shape, (pr_post){0}, master->md, step->prim));
+    const pr_md *md = pr_prim_md(step->prim[0], PR_ARG_WEIGHTS);
+    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (pr_md_floats(md) + 15) / 16 * 16, &dw));
+    pr_step_operand(step, x, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, dy, PR_READS, PR_ARG_DST);
+    pr_step_operand(step, dw, PR_WRITES, PR_ARG_WEIGHTS);
+    if (!pr_md_equal(md, master->md))
+        TRY(add_gradient_reorder(l, node, md, master->md, dw, &dw));
+    l->gradient[parameter] = dw;
+    l->partials[parameter] = l->program->shards;
+    return PARRY_OK;
+}
+
+parry_status pr_rule_conv_grad_w(pr_lower *l, const pr_node *node)
+{
+    int parameter = l->parameter[node->out[0]], bias = node->outputs > 1 ? l->parameter[node->out[1]] : -1;
+    bool direct = (parameter >= 0 || l->uses[node->out[0]] == 0) && (bias >= 0 || node->outputs < 2 || l->uses[node->out[1]] == 0);
+    int master = parameter < 0 ? -1 : pr_store_master(l->store, parameter);
+    if (!direct || (parameter >= 0 && (master < 0 || l->store->items[master].plain)))
+        return pr_lower_plain_c(l, node);
+    if (parameter >= 0)
+        TRY(add_kernel_gradient(l, node, parameter, &l->store->items[master]));
+    if (bias < 0)
+        return PARRY_OK;
+    l->partials[bias] = l->program->shards;
+    return pr_lower_column_sums(l, node, node->in[1], &l->gradient[bias]);
+}

@@ -1,0 +1,286 @@
+/* Rules of matrix products. Weights lie as [input][output]; inputs are in the order in which the activation lies in memory, so an image in nhwc is read
+ * as it is.
+ *
+ * In training a large matrix is not split by images, which would give every shard a gradient as large as the matrix, but by blocks of its rows: a
+ * thread multiplies the whole batch by its blocks and owns their gradient and their update. The partial results are added in order. */
+#include "engine/lower.h"
+
+enum { LARGE = 1 << 17, MOST_BLOCKS = 16, LEAST_BLOCKS = 4, PREFERRED_BLOCKS = 8 };
+
+/* What the rules know of a product: y[rows][n] = x[rows][k] w[k][n]. */
+struct product {
+    int64_t k, n;
+    int x, w;                        /* w: [input][output] */
+};
+
+static int64_t dim_of(const pr_lower *l, pr_value w, int d)
+{
+    return l->graph->values[w].dims.dim[d];
+}
+
+/* The copy of weights `w` for an x of these dims: strides `out` and `in` between outputs and between inputs. */
+static parry_status weights_in(pr_lower *l, pr_value w, pr_dims x, int64_t out, int64_t in, int *buffer)
+{
+    pr_md *md;
+    int64_t o = dim_of(l, w, 0), c = x.dim[1], h = x.dim[2], width = x.dim[3];
+    if (x.rank == 4)
+        TRY(pr_md_create(l->ctx, 4, (int64_t[]){o, c, h, width}, (int64_t[]){out, in, width * c * in, c * in}, &md));
+    else
+        TRY(pr_md_create(l->ctx, 2, (int64_t[]){o, dim_of(l, w, 1)}, (int64_t[]){out, in}, &md));
+    parry_status status = pr_lower_weight(l, w, md, buffer);
+    pr_md_free(md);
+    return status;
+}
+
+static parry_status product_of(pr_lower *l, pr_value x, pr_value w, struct product *p)
+{
+    *p = (struct product){.k = dim_of(l, w, 1), .n = dim_of(l, w, 0)};
+    TRY(pr_lower_read(l, x, pr_dims_of(l, x).rank == 4 ? PR_NHWC : PR_ROWS, &p->x));
+    return weights_in(l, w, pr_dims_of(l, x), 1, p->n, &p->w);
+}
+
+/* ---- by blocks --------------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Whether the weights are read by one product, its input gradient, and by nothing else, and their gradient goes to the optimiser alone. */
+static bool used_once(const pr_lower *l, pr_value w)
+{
+    int products = 0, gradients = 0;
+    for (size_t n = 0; n < l->graph->node_count; n++) {
+        const pr_node *node = &l->graph->nodes[n];
+        for (int i = 0; i < node->inputs; i++) {
+            if (node->in[i] == w && node->op != PR_OP_GEMM && node->op != PR_OP_GEMM_GRAD_X)
+                return false;
+            products += node->in[i] == w && node->op == PR_OP_GEMM;
+        }
+        gradients += node->op == PR_OP_GEMM_GRAD_W && l->parameter[node->out[0]] == l->graph->values[w].weight;
+    }
+    return products == 1 && gradients == 1;
+}
+
+/* How many blocks of rows the weights are cut into; 0: by images. */
+static int blocks_of(const pr_lower *l, pr_value w)
+{
+    int64_t k = dim_of(l, w, 1);
+    if (!l->program->training || k * dim_of(l, w, 0) < LARGE || !used_once(l, w))
+        return 0;
+    if (k % PREFERRED_BLOCKS == 0)
+        return PREFERRED_BLOCKS;
+    for (int blocks = MOST_BLOCKS; blocks >= LEAST_BLOCKS; blocks--) {
+        if (k % blocks == 0)
+            return blocks;
+    }
+    return 0;
+}
+
+static parry_status block_step(pr_lower *l, const char *what, const pr_node *node, pr_value w, int blocks, pr_step **step)
+{
+    TRY(pr_program_step(l->ctx, l->program, what, node, PR_EACH_BLOCK, step));
+    (*step)->blocks = blocks;
+    (*step)->group = l->graph->values[w].weight;
+    (*step)->flop = 2.0 * (double)(dim_of(l, w, 0) * dim_of(l, w, 1));
+    return PARRY_OK;
+}
+
+static void block_operand(pr_step *step, int buffer, int access, pr_arg role, int64_t stride)
+{
+    pr_step_operand(step, buffer, access, role);
+    step->operand[step->operands - 1].block_stride = stride;
+}
+
+static parry_status run_sum_blocks(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const float *bias = step->operands > 2 ? pr_at(step, frame, 1) : NULL;
+    int64_t whole = frame->program->rows * step->channels;
+    (void)ctx;
+    pr_engine_kernels_get()->sum_blocks(pr_at(step, frame, 0) + frame->first_row * step->channels, step->blocks, whole, bias, step->flag, frame->rows,
+                                        step->channels, pr_at(step, frame, step->operands - 1));
+    return PARRY_OK;
+}
+
+static parry_status gemm_by_blocks(pr_lower *l, const pr_node *node, const struct product *p, int blocks, int bias, bool relu, int out)
+{
+    int partial;
+    pr_step *step;
+    int64_t rows = l->program->rows, part = p->k / blocks;
+    TRY(pr_program_buffer(l->ctx, l->program, PR_SHARED, blocks * rows * p->n, &partial));
+    TRY(block_step(l, "Gemm by blocks", node, node->in[1], blocks, &step));
+    pr_matmul_shape shape = {rows, part, p->n, {p->k, 1}, {p->n, 1}, p->n};
+    TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[0]));
+    block_operand(step, p->x, PR_READS, PR_ARG_SRC, part);
+    block_operand(step, p->w, PR_READS, PR_ARG_WEIGHTS, part * p->n);
+    block_operand(step, partial, PR_WRITES, PR_ARG_DST, rows * p->n);
+    TRY(pr_program_step(l->ctx, l->program, relu ? "sum of blocks + Relu" : "sum of blocks", node, PR_EACH_SHARD, &step));
+    step->run = run_sum_blocks;
+    step->blocks = blocks;
+    step->channels = p->n;
+    step->flag = relu;
+    pr_step_operand(step, partial, PR_READS, PR_ARG_SRC);
+    if (bias >= 0)
+        pr_step_operand(step, bias, PR_READS, PR_ARG_BIAS);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* ---- rules --------------------------------------------------------------------------------------------------------------------------------------------- */
+
+parry_status pr_rule_gemm(pr_lower *l, const pr_node *node)
+{
+    int b = -1, out;
+    pr_step *step;
+    struct product p;
+    if (!pr_is_weight(l, node->in[1]))
+        return pr_lower_plain_c(l, node);
+    TRY(product_of(l, node->in[0], node->in[1], &p));
+    if (node->inputs > 2 && node->in[2] >= 0)
+        TRY(pr_lower_read(l, node->in[2], PR_ROWS, &b));
+    const pr_node *relu = pr_lower_sole_user(l, node->out[0], PR_OP_RELU);
+    if (relu)
+        pr_lower_fuse(l, relu);
+    TRY(pr_lower_write(l, relu ? relu->out[0] : node->out[0], PR_ROWS, &out));
+    int blocks = blocks_of(l, node->in[1]);
+    if (blocks)
+        return gemm_by_blocks(l, node, &p, blocks, b, relu != NULL, out);
+    TRY(pr_program_step(l->ctx, l->program, relu ? "Gemm + Relu" : "Gemm", node, PR_EACH_SHARD, &step));
+    step->flop = 2.0 * (double)(p.k * p.n);
+    for (int v = 0; v < l->program->variants; v++) {
+        pr_matmul_shape shape = {pr_lower_rows(l, v), p.k, p.n, {p.k, 1}, {p.n, 1}, p.n};
+        TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){.bias = b >= 0, .relu = relu != NULL}, &step->prim[v]));
+    }
+    pr_step_operand(step, p.x, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, p.w, PR_READS, PR_ARG_WEIGHTS);
+    if (b >= 0)
+        pr_step_operand(step, b, PR_READS, PR_ARG_BIAS);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* dx = dy w: a plan has its own copy of w as [output][input]; a trainer reads the master transposed, a second copy would have to follow every step. */
+parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node)
+{
+    int dy, w, dx;
+    pr_step *step;
+    pr_value weights = node->in[1];
+    if (!pr_is_weight(l, weights))
+        return pr_lower_plain_c(l, node);
+    int64_t k = dim_of(l, weights, 1), n = dim_of(l, weights, 0);
+    pr_dims x = pr_dims_of(l, node->out[0]);
+    bool training = l->program->training;
+    TRY(pr_lower_read(l, node->in[0], PR_ROWS, &dy));
+    TRY(weights_in(l, weights, x, training ? 1 : k, training ? n : 1, &w));
+    TRY(pr_lower_write(l, node->out[0], x.rank == 4 ? PR_NHWC : PR_ROWS, &dx));
+    int64_t row = training ? 1 : k, column = training ? n : 1;
+    int blocks = blocks_of(l, weights);
+    if (blocks) {
+        int64_t part = k / blocks;
+        pr_matmul_shape shape = {l->program->rows, n, part, {n, 1}, {row, column}, k};
+        TRY(block_step(l, "GemmGradX by blocks", node, weights, blocks, &step));
+        TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[0]));
+        block_operand(step, dy, PR_READS, PR_ARG_SRC, 0);
+        block_operand(step, w, PR_READS, PR_ARG_WEIGHTS, part * n);
+        block_operand(step, dx, PR_WRITES, PR_ARG_DST, part);
+        return PARRY_OK;
+    }
+    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
+    step->flop = 2.0 * (double)(k * n);
+    for (int v = 0; v < l->program->variants; v++) {
+        pr_matmul_shape shape = {pr_lower_rows(l, v), n, k, {n, 1}, {row, column}, k};
+        TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[v]));
+    }
+    pr_step_operand(step, dy, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
+    pr_step_operand(step, dx, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* ---- gradient with respect to the weights --------------------------------------------------------------------------------------------------------------- */
+
+static parry_status run_update(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    int64_t count = step->channels / step->blocks;
+    (void)ctx;
+    frame->call->update(frame->call, step->parameter, frame->index * count, count, pr_at(step, frame, 0) + frame->index * count);
+    return PARRY_OK;
+}
+
+/* A block's gradient is final when it is made, and its owner moves the weights while they are in its cache. */
+static parry_status gradient_by_blocks(pr_lower *l, const pr_node *node, pr_value weights, const struct product *p, int dy, int blocks)
+{
+    int dw;
+    pr_step *step;
+    int64_t rows = l->program->rows, part = p->k / blocks;
+    TRY(pr_program_buffer(l->ctx, l->program, PR_SHARED, p->k * p->n, &dw));
+    TRY(block_step(l, "GemmGradW by blocks", node, weights, blocks, &step));
+    pr_matmul_shape shape = {part, rows, p->n, {1, p->k}, {p->n, 1}, p->n};
+    TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[0]));
+    block_operand(step, p->x, PR_READS, PR_ARG_SRC, part);
+    block_operand(step, dy, PR_READS, PR_ARG_WEIGHTS, 0);
+    block_operand(step, dw, PR_WRITES, PR_ARG_DST, part * p->n);
+    TRY(block_step(l, "update by blocks", node, weights, blocks, &step));
+    step->run = run_update;
+    step->flop = 0;
+    step->channels = p->k * p->n;
+    step->parameter = l->graph->values[weights].weight;
+    pr_step_operand(step, dw, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, p->w, PR_WRITES, PR_ARG_DST);
+    l->partials[step->parameter] = 0;
+    return PARRY_OK;
+}
+
+static parry_status gradient_by_images(pr_lower *l, const pr_node *node, const struct product *p, int parameter, int dy)
+{
+    pr_step *step;
+    int *dw = &l->gradient[parameter];
+    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (p->k * p->n + 15) / 16 * 16, dw));
+    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
+    step->flop = 2.0 * (double)(p->k * p->n);
+    for (int v = 0; v < l->program->variants; v++) {
+        pr_matmul_shape shape = {p->k, pr_lower_rows(l, v), p->n, {1, p->k}, {p->n, 1}, p->n};
+        TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[v]));
+    }
+    pr_step_operand(step, p->x, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, dy, PR_READS, PR_ARG_WEIGHTS);
+    pr_step_operand(step, *dw, PR_WRITES, PR_ARG_DST);
+    l->partials[parameter] = l->program->shards;
+    return PARRY_OK;
+}
+
+/* The graph's value of a weight, or -1. */
+static pr_value value_of(const pr_lower *l, int32_t weight)
+{
+    for (size_t v = 0; v < l->graph->value_count; v++) {
+        if (l->graph->values[v].kind == PR_VALUE_WEIGHT && l->graph->values[v].weight == weight)
+            return (pr_value)v;
+    }
+    return -1;
+}
+
+static parry_status add_gradient(pr_lower *l, const pr_node *node, int parameter, int dy, bool *fits)
+{
+    struct product p;
+    pr_value weights = value_of(l, parameter);
+    TRY(product_of(l, node->in[0], weights, &p));
+    *fits = l->store->items[l->program->buffers[p.w].copy].master;
+    int blocks = *fits ? blocks_of(l, weights) : 0;
+    if (blocks)
+        return gradient_by_blocks(l, node, weights, &p, dy, blocks);
+    return *fits ? gradient_by_images(l, node, &p, parameter, dy) : PARRY_OK;
+}
+
+parry_status pr_rule_gemm_grad_w(pr_lower *l, const pr_node *node)
+{
+    int dy, parameter = l->parameter[node->out[0]], bias = node->outputs > 1 ? l->parameter[node->out[1]] : -1;
+    bool direct = (parameter >= 0 || l->uses[node->out[0]] == 0) && (bias >= 0 || node->outputs < 2 || l->uses[node->out[1]] == 0);
+    if (!direct)
+        return pr_lower_plain_c(l, node);
+    TRY(pr_lower_read(l, node->in[1], PR_ROWS, &dy));
+    if (parameter >= 0) {
+        bool fits;
+        TRY(add_gradient(l, node, parameter, dy, &fits));
+        if (!fits)
+            return pr_lower_plain_c(l, node);
+    }
+    if (bias < 0)
+        return PARRY_OK;
+    l->partials[bias] = l->program->shards;
+    return pr_lower_column_sums(l, node, node->in[1], &l->gradient[bias]);
+}

@@ -1,0 +1,188 @@
+/* Rules of elementwise operators, pooling, and what works channel by channel. */
+#include <math.h>
+
+#include "engine/lower.h"
+
+/* ---- elementwise ------------------------------------------------------------------------------------------------------------------------------ */
+
+static parry_status run_map(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const pr_engine_kernels *k = pr_engine_kernels_get();
+    const float *a = pr_at(step, frame, 0), *b = pr_at(step, frame, 1);
+    float *y = pr_at(step, frame, step->operands - 1);
+    int64_t count = frame->rows * step->area;
+    (void)ctx;
+    switch (step->node->op) {
+    case PR_OP_RELU: k->relu(a, y, count); break;
+    case PR_OP_LEAKY_RELU: k->leaky_relu(step->alpha, a, y, count); break;
+    case PR_OP_NEG: k->neg(a, y, count); break;
+    case PR_OP_ADD: k->add(a, b, y, count); break;
+    case PR_OP_SUB: k->sub(a, b, y, count); break;
+    case PR_OP_MUL: k->mul(a, b, y, count); break;
+    case PR_OP_DIV: k->div(a, b, y, count); break;
+    case PR_OP_RELU_GRAD: k->relu_grad(a, b, y, count); break;
+    default: k->leaky_relu_grad(step->alpha, a, b, y, count);
+    }
+    return PARRY_OK;
+}
+
+/* The operand that holds the gradient or the only input: what the result may overwrite. */
+static int overwritten(const pr_node *node)
+{
+    return node->op == PR_OP_RELU_GRAD || node->op == PR_OP_LEAKY_RELU_GRAD ? 1 : 0;
+}
+
+parry_status pr_rule_map(pr_lower *l, const pr_node *node)
+{
+    int in[2], out;
+    pr_step *step;
+    pr_dims dims = pr_dims_of(l, node->out[0]);
+    if (!pr_has_batch(dims))
+        return pr_lower_plain_c(l, node);
+    for (int i = 0; i < node->inputs; i++) {
+        if (!pr_dims_equal(pr_dims_of(l, node->in[i]), dims))
+            return pr_lower_plain_c(l, node);                        /* broadcasting */
+    }
+    pr_layout layout = pr_lower_layout(l, node->in[0]);
+    for (int i = 0; i < node->inputs; i++)
+        TRY(pr_lower_read(l, node->in[i], layout, &in[i]));
+    TRY(pr_lower_write(l, node->out[0], layout, &out));
+    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
+    step->run = run_map;
+    step->area = pr_dims_row(dims);
+    step->alpha = node->attrs.alpha.alpha;
+    step->in_place = overwritten(node);
+    for (int i = 0; i < node->inputs; i++)
+        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* ---- pooling -------------------------------------------------------------------------------------------------------------------------------------- */
+
+static parry_status run_pool(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const pr_engine_kernels *k = pr_engine_kernels_get();
+    const float *a = pr_at(step, frame, 0), *b = pr_at(step, frame, 1);
+    float *y = pr_at(step, frame, step->operands - 1);
+    pr_window window = step->window;
+    (void)ctx;
+    window.n = frame->rows;
+    switch (step->node->op) {
+    case PR_OP_MAX_POOL: k->max_pool(&window, a, y); break;
+    case PR_OP_MAX_POOL_GRAD: k->max_pool_grad(&window, a, b, y); break;
+    case PR_OP_AVERAGE_POOL:
+    case PR_OP_GLOBAL_AVERAGE_POOL: k->average_pool(&window, a, y); break;
+    default: k->average_pool_grad(&window, a, y);
+    }
+    return PARRY_OK;
+}
+
+/* The window of a pooling operator; `x` has the dims of its image, `y` of its result. */
+static pr_window window_of(const pr_node *node, pr_dims x, pr_dims y)
+{
+    pr_window w = {.c = x.dim[1], .in_h = x.dim[2], .in_w = x.dim[3], .out_h = y.dim[2], .out_w = y.dim[3]};
+    bool global = node->op == PR_OP_GLOBAL_AVERAGE_POOL || node->op == PR_OP_GLOBAL_AVERAGE_POOL_GRAD;
+    for (int i = 0; i < 2; i++) {
+        w.kernel[i] = global ? (int)x.dim[2 + i] : node->attrs.pool.kernel[i];
+        w.stride[i] = global ? 1 : node->attrs.pool.stride[i];
+        w.dilation[i] = global ? 1 : node->attrs.pool.dilation[i];
+        w.pad[i] = global ? 0 : node->attrs.pool.pad[i];
+        w.pad[2 + i] = global ? 0 : node->attrs.pool.pad[2 + i];
+    }
+    w.count_pad = !global && node->attrs.pool.count_pad;
+    return w;
+}
+
+parry_status pr_rule_pool(pr_lower *l, const pr_node *node)
+{
+    int in[2], out;
+    pr_step *step;
+    bool forward = node->op == PR_OP_MAX_POOL || node->op == PR_OP_AVERAGE_POOL || node->op == PR_OP_GLOBAL_AVERAGE_POOL;
+    pr_dims x = pr_dims_of(l, forward ? node->in[0] : node->out[0]), y = pr_dims_of(l, forward ? node->out[0] : node->in[node->inputs - 1]);
+    for (int i = 0; i < node->inputs; i++)
+        TRY(pr_lower_read(l, node->in[i], PR_NHWC, &in[i]));
+    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &out));
+    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
+    step->run = run_pool;
+    step->window = window_of(node, x, y);
+    for (int i = 0; i < node->inputs; i++)
+        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* ---- scale and shift by channel ---------------------------------------------------------------------------------------------------------------------- */
+
+static parry_status run_affine(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const float *shift = step->flag ? pr_at(step, frame, 2) : NULL;
+    (void)ctx;
+    pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, step->operands - 1), frame->rows * step->area, step->channels,
+                                    pr_at(step, frame, 1), shift);
+    return PARRY_OK;
+}
+
+parry_status pr_rule_affine(pr_lower *l, const pr_node *node)
+{
+    int in[3], out;
+    pr_step *step;
+    int64_t area, channels;
+    if (!pr_lower_channels(l, node->in[0], &area, &channels))
+        return pr_lower_plain_c(l, node);
+    for (int i = 0; i < node->inputs; i++)
+        TRY(pr_lower_read(l, node->in[i], i ? PR_ROWS : PR_NHWC, &in[i]));
+    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &out));
+    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
+    step->run = run_affine;
+    step->area = area;
+    step->channels = channels;
+    step->flag = node->op == PR_OP_CHANNEL_AFFINE;
+    step->in_place = 0;
+    for (int i = 0; i < node->inputs; i++)
+        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* Batch norm on running statistics, or its gradient: y = x a + s with a = scale / sqrt(var + eps), s = shift - mean a (0 for the gradient). Operands:
+ * x, scale, shift, mean, var or dy, scale, var; then room for a and s; then the result. */
+static parry_status run_norm(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const float *scale = pr_at(step, frame, 1), *var = pr_at(step, frame, step->operands - 3);
+    float *a = pr_at(step, frame, step->operands - 2), *s = a + step->channels;
+    (void)ctx;
+    for (int64_t c = 0; c < step->channels; c++) {
+        double factor = scale[c] / sqrt((double)var[c] + step->alpha);
+        a[c] = (float)factor;
+        s[c] = step->flag ? (float)(pr_at(step, frame, 2)[c] - pr_at(step, frame, 3)[c] * factor) : 0;
+    }
+    pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, step->operands - 1), frame->rows * step->area, step->channels, a,
+                                    step->flag ? s : NULL);
+    return PARRY_OK;
+}
+
+parry_status pr_rule_norm(pr_lower *l, const pr_node *node)
+{
+    int in[5], line, out;
+    pr_step *step;
+    int64_t area, channels;
+    if (!pr_lower_channels(l, node->in[0], &area, &channels))
+        return pr_lower_plain_c(l, node);
+    for (int i = 0; i < node->inputs; i++)
+        TRY(pr_lower_read(l, node->in[i], i ? PR_ROWS : PR_NHWC, &in[i]));
+    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, 2 * channels, &line));
+    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &out));
+    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
+    step->run = run_norm;
+    step->area = area;
+    step->channels = channels;
+    step->alpha = node->attrs.bn.eps;
+    step->flag = node->op == PR_OP_BATCH_NORM;
+    step->in_place = 0;
+    for (int i = 0; i < node->inputs; i++)
+        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, line, PR_WRITES, PR_ARG_SRC);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}

@@ -1,0 +1,263 @@
+/* Programs: adding steps, grouping them in phases, and laying buffers out in one arena. */
+#include <string.h>
+
+#include "engine/program.h"
+
+enum { ALIGN = 16, FOREVER = 1 << 30 };                              /* floats */
+
+void pr_program_clear(pr_program *program)
+{
+    for (size_t s = 0; s < program->step_count; s++) {
+        for (int v = 0; v < PR_VARIANTS; v++)
+            pr_prim_free(program->steps[s].prim[v]);
+    }
+    pr_free(program->steps);
+    pr_free(program->buffers);
+    program->steps = NULL;
+    program->buffers = NULL;
+    program->step_count = program->buffer_count = 0;
+}
+
+int64_t pr_program_shard_rows(const pr_program *program, int shard)
+{
+    return PR_MIN(program->shard_rows, program->rows - shard * program->shard_rows);
+}
+
+parry_status pr_program_buffer(parry_ctx *ctx, pr_program *program, pr_spread spread, int64_t count, int *out)
+{
+    TRY(pr_grow(ctx, program->buffer_count + 1, &program->buffer_capacity, &program->buffers));
+    *out = (int)program->buffer_count++;
+    program->buffers[*out] = (pr_buffer){.spread = spread, .count = count, .copy = -1};
+    return PARRY_OK;
+}
+
+parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *what, const pr_node *node, pr_domain domain, pr_step **out)
+{
+    TRY(pr_grow(ctx, program->step_count + 1, &program->step_capacity, &program->steps));
+    *out = &program->steps[program->step_count++];
+    **out = (pr_step){.what = what, .node = node, .domain = domain, .in_place = -1, .parameter = -1, .group = -1};
+    return PARRY_OK;
+}
+
+void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role)
+{
+    step->operand[step->operands++] = (pr_operand){.buffer = buffer, .access = access, .role = role};
+}
+
+/* ---- phases ----------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Whether a step may follow the one that wrote its operand without a barrier: the same thread runs both for the same part. */
+static bool same_part(const pr_program *program, const pr_step *writer, const pr_step *reader, const pr_operand *operand)
+{
+    pr_spread spread = program->buffers[operand->buffer].spread;
+    if (writer->domain != reader->domain || operand->access & PR_GATHERS)
+        return false;
+    if (writer->domain == PR_EACH_SHARD)
+        return spread != PR_SHARED;
+    return writer->domain == PR_ONCE || writer->group == reader->group;
+}
+
+/* A step that moves weights follows all that read them before. */
+static void follow_readers(const pr_program *program, size_t s, const pr_operand *operand)
+{
+    pr_step *step = &program->steps[s];
+    for (size_t r = 0; r < s; r++) {
+        const pr_step *other = &program->steps[r];
+        for (int o = 0; o < other->operands; o++) {
+            if (other->operand[o].buffer == operand->buffer)
+                step->phase = PR_MAX(step->phase, other->phase + !same_part(program, other, step, operand));
+        }
+    }
+}
+
+static void assign_phases(pr_program *program, int *writer)
+{
+    for (size_t b = 0; b < program->buffer_count; b++)
+        writer[b] = -1;
+    for (size_t s = 0; s < program->step_count; s++) {
+        pr_step *step = &program->steps[s];
+        for (int o = 0; o < step->operands; o++) {
+            int w = writer[step->operand[o].buffer];
+            if (w >= 0)
+                step->phase = PR_MAX(step->phase,
+                                     program->steps[w].phase + !same_part(program, &program->steps[w], step, &step->operand[o]));
+        }
+        for (int o = 0; o < step->operands; o++) {
+            if (step->operand[o].access & PR_WRITES && program->buffers[step->operand[o].buffer].spread == PR_FROM_STORE)
+                follow_readers(program, s, &step->operand[o]);
+        }
+        for (int o = 0; o < step->operands; o++) {
+            if (step->operand[o].access & PR_WRITES)
+                writer[step->operand[o].buffer] = (int)s;
+        }
+        program->phases = PR_MAX(program->phases, step->phase + 1);
+    }
+}
+
+/* ---- sharing in place ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool touches(const pr_step *step, int buffer)
+{
+    for (int o = 0; o < step->operands; o++) {
+        if (step->operand[o].buffer == buffer)
+            return true;
+    }
+    return false;
+}
+
+/* Whether nobody but step s needs `from` from here on. */
+static bool last_reader(const pr_program *program, size_t s, int from)
+{
+    const pr_step *step = &program->steps[s];
+    for (size_t r = 0; r < program->step_count; r++) {
+        const pr_step *other = &program->steps[r];
+        if (r == s || !touches(other, from))
+            continue;
+        bool earlier = r < s && (!program->training || other->phase < step->phase || other->domain == step->domain);
+        if (!earlier || (s >= program->backward && r < program->backward))
+            return false;
+    }
+    return true;
+}
+
+static void share_in_place(pr_program *program)
+{
+    for (size_t s = 0; s < program->step_count; s++) {
+        pr_step *step = &program->steps[s];
+        if (step->in_place < 0 || step->domain != PR_EACH_SHARD)
+            continue;
+        int from = step->operand[step->in_place].buffer, to = step->operand[step->operands - 1].buffer;
+        const pr_buffer *a = &program->buffers[from], *b = &program->buffers[to];
+        if (a->spread != PR_BY_ROW || b->spread != PR_BY_ROW || a->count != b->count || a->pinned || b->pinned || !last_reader(program, s, from))
+            continue;
+        for (size_t r = s; r < program->step_count; r++) {
+            for (int o = 0; o < program->steps[r].operands; o++) {
+                if (program->steps[r].operand[o].buffer == to)
+                    program->steps[r].operand[o].buffer = from;
+            }
+        }
+    }
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------------------------------------------------- */
+
+static int64_t floats_of(const pr_program *program, const pr_buffer *buffer)
+{
+    int64_t times = buffer->spread == PR_BY_ROW ? program->rows : buffer->spread == PR_BY_SHARD ? program->shards : 1;
+    return (buffer->count * times + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static void find_lifetimes(pr_program *program)
+{
+    for (size_t b = 0; b < program->buffer_count; b++)
+        program->buffers[b].first = -1;
+    for (size_t s = 0; s < program->step_count; s++) {
+        int now = program->training ? program->steps[s].phase : (int)s;
+        for (int o = 0; o < program->steps[s].operands; o++) {
+            pr_buffer *buffer = &program->buffers[program->steps[s].operand[o].buffer];
+            if (buffer->first < 0)
+                buffer->first = buffer->last = now;
+            buffer->first = PR_MIN(buffer->first, now);
+            buffer->last = PR_MAX(buffer->last, now);
+            /* backward passes may be repeated: what the forward pass left for them stays */
+            bool crosses = !program->training && s >= program->backward && buffer->first < (int)program->backward;
+            if (buffer->pinned || crosses)
+                buffer->last = FOREVER;
+        }
+    }
+}
+
+static bool in_arena(const pr_buffer *buffer)
+{
+    return buffer->first >= 0 && (buffer->spread == PR_BY_ROW || buffer->spread == PR_BY_SHARD || buffer->spread == PR_SHARED);
+}
+
+/* The lowest place where `buffer` meets none of the placed ones that live with it. */
+static int64_t lowest_place(const pr_program *program, const pr_buffer *buffer, const int *placed, size_t count)
+{
+    int64_t place = 0, size = floats_of(program, buffer);
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (size_t i = 0; i < count; i++) {
+            const pr_buffer *other = &program->buffers[placed[i]];
+            int64_t end = other->offset + floats_of(program, other);
+            if (other->last >= buffer->first && buffer->last >= other->first && place < end && other->offset < place + size) {
+                place = end;
+                moved = true;
+            }
+        }
+    }
+    return place;
+}
+
+/* Largest first. */
+static void lay_out(pr_program *program, int *order)
+{
+    size_t count = 0;
+    for (size_t b = 0; b < program->buffer_count; b++) {
+        const pr_buffer *buffer = &program->buffers[b];
+        size_t at = count;
+        if (!in_arena(buffer))
+            continue;
+        for (; at > 0 && floats_of(program, &program->buffers[order[at - 1]]) < floats_of(program, buffer); at--)
+            order[at] = order[at - 1];
+        order[at] = (int)b;
+        count++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        pr_buffer *buffer = &program->buffers[order[i]];
+        buffer->offset = lowest_place(program, buffer, order, i);
+        program->arena = PR_MAX(program->arena, buffer->offset + floats_of(program, buffer));
+    }
+}
+
+parry_status pr_program_finish(parry_ctx *ctx, pr_program *program)
+{
+    int *scratch;
+    TRY(pr_alloc(ctx, program->buffer_count, &scratch));
+    program->phases = 1;
+    if (program->training)
+        assign_phases(program, scratch);
+    share_in_place(program);
+    find_lifetimes(program);
+    lay_out(program, scratch);
+    pr_free(scratch);
+    for (size_t s = 0; s < program->step_count; s++) {
+        program->blocks = PR_MAX(program->blocks, program->steps[s].blocks);
+        for (int v = 0; v < PR_VARIANTS; v++) {
+            if (program->steps[s].prim[v])
+                program->scratch = PR_MAX(program->scratch, (pr_prim_scratch(program->steps[s].prim[v]) + ALIGN - 1) / ALIGN * ALIGN);
+        }
+    }
+    return PARRY_OK;
+}
+
+/* ---- text ------------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_reference(const pr_step *step)
+{
+    return step->prim[0] && (pr_prim_is_reference(step->prim[0]) || (step->prim[1] && pr_prim_is_reference(step->prim[1])));
+}
+
+void pr_program_text(const pr_program *program, pr_text *text)
+{
+    static const char *const domains[] = {"shard", "block", "once"};
+    for (size_t s = 0; s < program->step_count; s++) {
+        const pr_step *step = &program->steps[s];
+        if (program->training)
+            pr_text_add(text, "%3d %-5s ", step->phase, domains[step->domain]);
+        pr_text_add(text, "%-22s %-22s %s", step->what, step->prim[0] ? pr_prim_impl(step->prim[0]) : "", step->node ? step->node->name : "");
+        if (step->flop > 0)
+            pr_text_add(text, "  %.3g GFLOP", step->flop * (double)program->rows * 1e-9);
+        pr_text_add(text, "%s\n", is_reference(step) ? "  REFERENCE" : "");
+    }
+    pr_text_add(text, "arena %.1f MB, %lld rows\n", (double)program->arena * 4e-6, (long long)program->rows);
+}
+
+int pr_program_reference_steps(const pr_program *program)
+{
+    int count = 0;
+    for (size_t s = 0; s < program->step_count; s++)
+        count += is_reference(&program->steps[s]);
+    return count;
+}
