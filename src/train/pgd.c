@@ -40,6 +40,7 @@ static parry_status pgd_run(parry_ctx *ctx, parry_model *model, const pr_hardeni
 const pr_defence pr_defence_pgd = {
     .name = "pgd",
     .summary = "every image is replaced by a PGD adversary of the model as it is at that step (Madry et al.)",
-    .defaults = {[PR_PRESET_MADRY] = "epochs=20 lr=1e-3 eps=0.3", [PR_PRESET_SHORT] = "epochs=5 lr=1e-3 eps=0.3"},
+    .defaults = {[PR_PRESET_MADRY] = "epochs=20 lr=1e-3 eps=0.3",
+                 [PR_PRESET_SHORT] = "epochs=3 lr=2e-3 schedule=linear eps=0.3"},
     .run = pgd_run,
 };
