@@ -83,4 +83,7 @@ const char pr_html_style[] =
     "--p5:#3a9bd0}"
     "body{font-size:10.5pt}main{max-width:none;padding:0}figure,table,.card,.notes,dl{break-inside:avoid}h2,h3{break-"
     "after:avoid}"
-    ".scroll{overflow:visible}td.num,.card,.key{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n";
+    ".scroll{overflow:visible}table{font-size:8.5pt}th,td{padding:.2rem .35rem}"
+    "td.num,.hash{min-width:0}tbody "
+    "th{white-space:normal;overflow-wrap:anywhere;min-width:6rem}.charts{grid-template-columns:1fr 1fr}"
+    "td.num,.card,.key{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n";
