@@ -208,7 +208,7 @@ static void fuzz_corpus_is_harmless(void **state)
     char folder[4096], path[4096 + 300];
     parry_ctx *ctx = context();
     int files = 0;
-    snprintf(folder, sizeof folder, "%s/../../fuzz/corpus/onnx", getenv("PARRY_TEST_DATA"));
+    snprintf(folder, sizeof folder, "%s/onnx", getenv("PARRY_FUZZ_CORPUS"));
     DIR *dir = opendir(folder);
     assert_non_null(dir);
     for (struct dirent *entry; (entry = readdir(dir));) {
