@@ -1,6 +1,7 @@
 /* The report: one HTML file that loads nothing, put together from its sections. */
 #include <string.h>
 
+#include "base/opt.h"
 #include "report/report.h"
 
 /* What the report is about: the evaluations, and every model in them once, sources included. */
@@ -127,7 +128,9 @@ static parry_status add_further(parry_ctx *ctx, pr_text *out, const parry_evalua
 
 static void add_term(pr_text *out, const char *term, const char *text)
 {
-    pr_text_add(out, "<dt>%s</dt><dd>", term);
+    pr_text_add(out, "<dt>");
+    pr_html_escape(out, term);
+    pr_text_add(out, "</dt><dd>");
     pr_html_escape(out, text);
     pr_text_add(out, "</dd>\n");
 }
@@ -135,11 +138,10 @@ static void add_term(pr_text *out, const char *term, const char *text)
 static void add_files(pr_text *out, const subject *s)
 {
     char number[PR_NUMBER_TEXT];
-    pr_text_add(
-        out, "<h3>Models</h3>\n<div class=\"scroll\"><table class=\"small\">\n<thead><tr><th scope=\"col\">model</th>"
-             "<th scope=\"col\" class=\"num\">parameters</th><th scope=\"col\">producer</th><th scope=\"col\">SHA-256 "
-             "of the file</th>"
-             "</tr></thead>\n<tbody>\n");
+    pr_text_add(out,
+                "<h3>Models</h3>\n<div class=\"scroll\"><table class=\"small\">\n<thead><tr>"
+                "<th scope=\"col\">model</th><th scope=\"col\" class=\"num\">parameters</th>"
+                "<th scope=\"col\">producer</th><th scope=\"col\">SHA-256 of the file</th></tr></thead>\n<tbody>\n");
     for (int i = 0; i < s->model_count; i++) {
         const parry_model_info *info = s->models[i];
         pr_text_add(out, "<tr><th scope=\"row\">");
@@ -151,6 +153,42 @@ static void add_files(pr_text *out, const subject *s)
         pr_text_add(out, "</code></td></tr>\n");
     }
     pr_text_add(out, "</tbody></table></div>\n");
+}
+
+/* "pgd, steps=40, step=0.01; first 2,000 images". */
+static parry_status add_attack(parry_ctx *ctx, pr_text *out, const parry_evaluation *ev, const pr_eval_attack *attack)
+{
+    char number[PR_NUMBER_TEXT];
+    const parry_options *table = attack->info->options;
+    pr_text_add(out, "<dt>");
+    pr_html_escape(out, attack->label);
+    pr_text_add(out, "</dt><dd>");
+    pr_html_escape(out, attack->info->name);
+    for (size_t i = 0; table && attack->params && i < table->count; i++) {
+        char *text;
+        TRY(pr_option_text(ctx, &table->rows[i], attack->params, &text));
+        pr_text_add(out, ", %s=", table->rows[i].name);
+        pr_html_escape(out, text);
+        parry_string_free(text);
+    }
+    if (attack->count < ev->dataset->count)
+        pr_text_add(out, "; first %s images", pr_count_words(attack->count, number));
+    pr_text_add(out, "</dd>\n");
+    return PARRY_OK;
+}
+
+static parry_status add_attacks(parry_ctx *ctx, pr_text *out, const subject *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        const parry_evaluation *ev = s->evaluations[i];
+        if (ev->attack_count == 0)
+            continue;
+        pr_text_add(out, "<h3>Attacks%s</h3>\n<dl>\n", i ? " of the evaluation apart" : "");
+        for (int a = 0; a < ev->attack_count; a++)
+            TRY(add_attack(ctx, out, ev, &ev->attacks[a]));
+        pr_text_add(out, "</dl>\n");
+    }
+    return PARRY_OK;
 }
 
 static bool same_data(const parry_dataset_info *a, const parry_dataset_info *b)
@@ -178,7 +216,7 @@ static void add_data(pr_text *out, const subject *s)
     }
 }
 
-static void add_making(pr_text *out, const subject *s, const char *commands)
+static parry_status add_making(parry_ctx *ctx, pr_text *out, const subject *s, const char *commands)
 {
     const parry_evaluation *ev = s->evaluations[0];
     pr_text_add(out, "<section class=\"part\">\n<h2>How this was made</h2>\n");
@@ -192,9 +230,11 @@ static void add_making(pr_text *out, const subject *s, const char *commands)
     pr_text_add(out,
                 "<dt>seed</dt><dd>%llu</dd>\n<dt>threads</dt><dd>%d; the figures do not depend on it</dd>\n</dl>\n",
                 (unsigned long long)ev->seed, ev->threads);
+    TRY(add_attacks(ctx, out, s));
     add_files(out, s);
     add_data(out, s);
     pr_text_add(out, "</section>\n");
+    return PARRY_OK;
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
@@ -211,7 +251,7 @@ static parry_status add_page(parry_ctx *ctx, pr_text *out, const subject *s, con
     for (int i = 1; i < s->count; i++)
         TRY(add_further(ctx, out, s->evaluations[i]));
     TRY(pr_html_training(ctx, out, s->models, s->model_count));
-    add_making(out, s, commands);
+    TRY(add_making(ctx, out, s, commands));
     pr_text_add(out, "</main>\n</body>\n</html>\n");
     return PARRY_OK;
 }

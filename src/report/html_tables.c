@@ -102,10 +102,8 @@ parry_status pr_html_tables(parry_ctx *ctx, pr_text *out, const parry_evaluation
     pr_text_add(out, "<h2>Stale and fresh adversaries</h2>\n<p>Stale adversaries were made once, against <b>");
     pr_html_escape(out, ev->source->name);
     pr_text_add(out, "</b>. They flatter a model that was hardened on such images: whoever attacks it makes new ones "
-                     "against it, the fresh "
-                     "ones. High on stale and low on fresh means that the model has learned to recognise old images, "
-                     "not to resist. Only the "
-                     "fresh columns measure robustness.</p>\n");
+                     "against it, the fresh ones. High on stale and low on fresh means that the old images no longer "
+                     "fool the model, and new ones do. Only the fresh columns measure robustness.</p>\n");
     TRY(pr_columns_stale(ctx, ev, &columns, &count));
     status = add_table(ctx, out, ev, PR_CAPTION_STALE, columns, count);
     pr_free(columns);

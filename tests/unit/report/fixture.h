@@ -40,6 +40,7 @@ typedef struct fixture {
     int64_t index[FIX_EXAMPLES];
     int32_t labels[FIX_EXAMPLES];
     parry_attack_info fgsm, pgd;
+    struct fix_params params;
     pr_eval_attack attacks[FIX_ATTACKS];
 } fixture;
 
@@ -113,9 +114,11 @@ static void fixture_init(fixture *f)
                                    .width = FIX_SIDE,
                                    .classes = 10};
     f->fgsm = (parry_attack_info){.name = "fgsm"};
-    f->pgd = (parry_attack_info){.name = "pgd"};
+    f->pgd = (parry_attack_info){.name = "pgd", .options = &fix_options};
     f->attacks[0] = (pr_eval_attack){.info = &f->fgsm, .label = "FGSM", .count = 10000};
     f->attacks[1] = (pr_eval_attack){.info = &f->pgd, .label = "PGD-40", .count = 2000};
+    f->params.steps = 40;
+    f->attacks[1].params = &f->params;
     fixture_models(f);
     fixture_pictures(f);
     f->ev = (parry_evaluation){.seed = 7,

@@ -145,7 +145,8 @@ static void test_content(void **state)
                                          "96.05%",
                                          "flatter",
                                          "75.00%",
-                                         "422,026"};
+                                         "422,026",
+                                         "pgd, steps=40; first 2,000 images"};
     fixture f;
     fixture_init(&f);
     char *html = report(*state, (const parry_evaluation *[]){&f.ev}, 1, "Report", "parry train --seed 7");

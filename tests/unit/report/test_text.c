@@ -236,10 +236,7 @@ static void test_json(void **state)
     fixture f;
     char *text;
     json_t *root;
-    const struct fix_params params = {.steps = 40};
     fixture_init(&f);
-    f.pgd.options = &fix_options;
-    f.attacks[1].params = &params;
     assert_int_equal(parry_evaluation_json(*state, &f.ev, &text), PARRY_OK);
     assert_int_equal(pr_json_parse(*state, "evaluation", text, &root), PARRY_OK);
     check_fractions(root);
