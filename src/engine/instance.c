@@ -159,13 +159,13 @@ void pr_instance_call(pr_instance *instance, const pr_call *call)
         instance->frames[f].call = call;
 }
 
-parry_status pr_frame_run(parry_ctx *ctx, const pr_frame *frame, size_t first, size_t end, int phase)
+parry_status pr_frame_run(parry_ctx *ctx, const pr_frame *frame, size_t first, size_t end)
 {
-    for (size_t s = first; s < end; s++) {
+    for (size_t i = first; i < end; i++) {
+        int s = frame->program->order[i];
         const pr_step *step = &frame->program->steps[s];
-        if ((phase >= 0 && step->phase != phase) || !runs(frame, step))
-            continue;
-        TRY(step->run ? step->run(ctx, step, frame) : pr_binding_run(ctx, frame->bindings[s]));
+        if (runs(frame, step))
+            TRY(step->run ? step->run(ctx, step, frame) : pr_binding_run(ctx, frame->bindings[s]));
     }
     return PARRY_OK;
 }

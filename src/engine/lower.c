@@ -101,6 +101,8 @@ parry_status pr_lower_read(pr_lower *l, pr_value value, pr_layout layout, int *b
         l->place[value][PR_ROWS] = *buffer;
         return PARRY_OK;
     }
+    if (l->place[value][1 - layout] < 0)
+        return pr_fail(l->ctx, PARRY_UNSUPPORTED, "value '%s' is needed in a form that the engine does not keep", l->graph->values[value].name);
     return add_reorder(l, value, layout, buffer);
 }
 

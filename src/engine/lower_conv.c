@@ -207,7 +207,7 @@ static parry_status add_gradient_reorder(pr_lower *l, const pr_node *node, const
     return PARRY_OK;
 }
 
-static parry_status add_kernel_gradient(pr_lower *l, const pr_node *node, int parameter, const pr_copy *master)
+static parry_status add_kernel_gradient(pr_lower *l, const pr_node *node, int parameter, const pr_packed *master)
 {
     int x, dy, dw;
     pr_step *step;
@@ -233,7 +233,7 @@ static parry_status add_kernel_gradient(pr_lower *l, const pr_node *node, int pa
 parry_status pr_rule_conv_grad_w(pr_lower *l, const pr_node *node)
 {
     int parameter = l->parameter[node->out[0]], bias = node->outputs > 1 ? l->parameter[node->out[1]] : -1;
-    bool direct = (parameter >= 0 || l->uses[node->out[0]] == 0) && (bias >= 0 || node->outputs < 2 || l->uses[node->out[1]] == 0);
+    bool direct = l->uses[node->out[0]] == 0 && (node->outputs < 2 || l->uses[node->out[1]] == 0);
     int master = parameter < 0 ? -1 : pr_store_master(l->store, parameter);
     if (!direct || (parameter >= 0 && (master < 0 || l->store->items[master].plain)))
         return pr_lower_plain_c(l, node);

@@ -269,7 +269,7 @@ static parry_status add_gradient(pr_lower *l, const pr_node *node, int parameter
 parry_status pr_rule_gemm_grad_w(pr_lower *l, const pr_node *node)
 {
     int dy, parameter = l->parameter[node->out[0]], bias = node->outputs > 1 ? l->parameter[node->out[1]] : -1;
-    bool direct = (parameter >= 0 || l->uses[node->out[0]] == 0) && (bias >= 0 || node->outputs < 2 || l->uses[node->out[1]] == 0);
+    bool direct = l->uses[node->out[0]] == 0 && (node->outputs < 2 || l->uses[node->out[1]] == 0);
     if (!direct)
         return pr_lower_plain_c(l, node);
     TRY(pr_lower_read(l, node->in[1], PR_ROWS, &dy));

@@ -313,7 +313,7 @@ static parry_status run(parry_ctx *ctx, const pr_workspace *workspace, size_t fi
 {
     int threads = pr_omp_single();
     unsigned denormals = pr_denormals_flush();
-    parry_status status = pr_frame_run(ctx, &workspace->instance->frames[0], first, end, -1);
+    parry_status status = pr_frame_run(ctx, &workspace->instance->frames[0], first, end);
     pr_denormals_restore(denormals);
     pr_omp_restore(threads);
     return status;

@@ -13,6 +13,10 @@ void pr_program_clear(pr_program *program)
     }
     pr_free(program->steps);
     pr_free(program->buffers);
+    pr_free(program->order);
+    pr_free(program->phase_start);
+    program->order = NULL;
+    program->phase_start = NULL;
     program->steps = NULL;
     program->buffers = NULL;
     program->step_count = program->buffer_count = 0;
@@ -211,6 +215,22 @@ static void lay_out(pr_program *program, int *order)
     }
 }
 
+static parry_status sort_by_phase(parry_ctx *ctx, pr_program *program)
+{
+    size_t at = 0;
+    TRY(pr_alloc(ctx, program->step_count, &program->order));
+    TRY(pr_alloc(ctx, program->phases + 1, &program->phase_start));
+    for (int phase = 0; phase < program->phases; phase++) {
+        program->phase_start[phase] = at;
+        for (size_t s = 0; s < program->step_count; s++) {
+            if (program->steps[s].phase == phase)
+                program->order[at++] = (int)s;
+        }
+    }
+    program->phase_start[program->phases] = at;
+    return PARRY_OK;
+}
+
 parry_status pr_program_finish(parry_ctx *ctx, pr_program *program)
 {
     int *scratch;
@@ -229,7 +249,7 @@ parry_status pr_program_finish(parry_ctx *ctx, pr_program *program)
                 program->scratch = PR_MAX(program->scratch, (pr_prim_scratch(program->steps[s].prim[v]) + ALIGN - 1) / ALIGN * ALIGN);
         }
     }
-    return PARRY_OK;
+    return sort_by_phase(ctx, program);
 }
 
 /* ---- text ------------------------------------------------------------------------------------------------------------------------------------------- */

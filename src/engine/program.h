@@ -72,6 +72,8 @@ typedef struct pr_program {
     pr_step *steps;
     size_t step_count, step_capacity, backward;  /* first step of the backward pass */
     int phases;
+    int *order;                      /* steps by phase */
+    size_t *phase_start;             /* by phase: where it begins in `order`; and the end */
     int64_t arena, scratch;          /* floats */
 } pr_program;
 
@@ -131,8 +133,8 @@ void pr_instance_free(pr_instance *instance);
 /* Gives a PR_BOUND buffer its memory, in the frames of all shards. */
 PARRY_CHECKED parry_status pr_instance_bind(parry_ctx *ctx, pr_instance *instance, int buffer, const float *data);
 void pr_instance_call(pr_instance *instance, const pr_call *call);
-/* Runs steps first .. end - 1 that belong to the frame; phase -1: all phases. */
-PARRY_CHECKED parry_status pr_frame_run(parry_ctx *ctx, const pr_frame *frame, size_t first, size_t end, int phase);
+/* Runs those of the steps order[first .. end - 1] that belong to the frame. */
+PARRY_CHECKED parry_status pr_frame_run(parry_ctx *ctx, const pr_frame *frame, size_t first, size_t end);
 
 static inline float *pr_at(const pr_step *step, const pr_frame *frame, int operand)
 {

@@ -35,7 +35,7 @@ int pr_store_master(const pr_store *store, int32_t weight)
 static int find(const pr_store *store, int32_t weight, const pr_md *md)
 {
     for (size_t i = 0; i < store->count; i++) {
-        const pr_copy *copy = &store->items[i];
+        const pr_packed *copy = &store->items[i];
         if (copy->weight == weight && (md ? pr_md_equal(copy->md, md) : copy->plain))
             return (int)i;
     }
@@ -43,10 +43,10 @@ static int find(const pr_store *store, int32_t weight, const pr_md *md)
 }
 
 /* The change of layout that fills `copy`: between layouts of the same dims, a row-major side taking those of the other. */
-static parry_status make_reorder(parry_ctx *ctx, const pr_store *store, pr_copy *copy)
+static parry_status make_reorder(parry_ctx *ctx, const pr_store *store, pr_packed *copy)
 {
     parry_status status;
-    const pr_copy *source = copy->from < 0 ? NULL : &store->items[copy->from];
+    const pr_packed *source = copy->from < 0 ? NULL : &store->items[copy->from];
     pr_md *from = NULL, *to = NULL;
     float *data[PR_ARG_COUNT] = {[PR_ARG_DST] = copy->data};
 
@@ -61,10 +61,10 @@ done:
     return status;
 }
 
-static parry_status fill_new(parry_ctx *ctx, const pr_store *store, int32_t weight, const pr_md *md, int from, pr_copy *copy)
+static parry_status fill_new(parry_ctx *ctx, const pr_store *store, int32_t weight, const pr_md *md, int from, pr_packed *copy)
 {
     const pr_weight *info = &store->weights->items[weight];
-    *copy = (pr_copy){.weight = weight, .plain = !md, .from = from};
+    *copy = (pr_packed){.weight = weight, .plain = !md, .from = from};
     copy->master = store->training && from < 0 && pr_weight_trained(info);
     TRY(md ? pr_md_clone(ctx, md, &copy->md) : pr_md_create(ctx, 1, &info->count, NULL, &copy->md));
     copy->floats = pr_md_floats(copy->md);
@@ -88,7 +88,7 @@ parry_status pr_store_get(parry_ctx *ctx, pr_store *store, int32_t weight, const
 
 parry_status pr_store_fill(parry_ctx *ctx, pr_store *store, size_t index, const pr_weights *weights)
 {
-    pr_copy *copy = &store->items[index];
+    pr_packed *copy = &store->items[index];
     if (copy->from < 0)
         TRY(pr_binding_set(ctx, copy->binding, PR_ARG_SRC, weights->items[copy->weight].data));
     return pr_binding_run(ctx, copy->binding);

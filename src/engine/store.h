@@ -8,7 +8,7 @@
 #include "engine/onednn.h"
 #include "graph/weights.h"
 
-typedef struct pr_copy {
+typedef struct pr_packed {
     int32_t weight;
     bool plain, master;
     pr_md *md;
@@ -17,13 +17,13 @@ typedef struct pr_copy {
     int from;                        /* copy that this one derives from; -1: the plain weights */
     pr_prim *prim;
     pr_binding *binding;
-} pr_copy;
+} pr_packed;
 
 typedef struct pr_store {
     const pr_dnnl *dnnl;
     const pr_weights *weights;
     bool training;                   /* the first copy of a trained weight becomes its master */
-    pr_copy *items;
+    pr_packed *items;
     size_t count, capacity;
 } pr_store;
 
