@@ -212,6 +212,32 @@ static void test_unwritable(void **state)
     assert_non_null(strstr(parry_ctx_error(*state), "/nowhere/at/all"));
 }
 
+/* Each allocation fails in turn: an error, nothing leaks, and the file that was there stays. */
+static void test_out_of_memory(void **state)
+{
+    char path[] = "/tmp/parry-report-XXXXXX";
+    fixture f;
+    fixture_init(&f);
+    const parry_evaluation *one = &f.ev;
+    uint8_t *data;
+    size_t size;
+    parry_status status = PARRY_NO_MEMORY;
+    int failures = -1;
+    close(mkstemp(path));
+    assert_int_equal(parry_file_write(*state, path, "old", 3), PARRY_OK);
+    for (int n = 1; status == PARRY_NO_MEMORY; n++, failures++) {
+        assert_int_equal(pr_file_read(*state, path, 1 << 24, &data, &size), PARRY_OK);
+        assert_string_equal((char *)data, "old");
+        pr_free(data);
+        pr_alloc_fail_at(n);
+        status = parry_evaluation_write_html(*state, &one, 1, "Report", NULL, path);
+        pr_alloc_fail_at(0);
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(status, PARRY_OK);
+    assert_true(failures > 20);
+}
+
 /* ---- charts ----------------------------------------------------------------------------------------------------- */
 
 static int count_words(const char *text, const char *word)
@@ -281,9 +307,11 @@ static void test_chart_degenerate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_markup),       cmocka_unit_test(test_self_contained),   cmocka_unit_test(test_content),
-        cmocka_unit_test(test_little),       cmocka_unit_test(test_odd_histories),    cmocka_unit_test(test_unwritable),
-        cmocka_unit_test(test_chart_values), cmocka_unit_test(test_chart_degenerate),
+        cmocka_unit_test(test_markup),           cmocka_unit_test(test_self_contained),
+        cmocka_unit_test(test_content),          cmocka_unit_test(test_little),
+        cmocka_unit_test(test_odd_histories),    cmocka_unit_test(test_unwritable),
+        cmocka_unit_test(test_out_of_memory),    cmocka_unit_test(test_chart_values),
+        cmocka_unit_test(test_chart_degenerate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
