@@ -172,7 +172,7 @@ static parry_status rows_job(parry_ctx *ctx, void *arg, int64_t index, int worke
 static parry_status run_rows(parry_ctx *ctx, rows_call *call)
 {
     const request *r = call->request;
-    TRY(pr_workers_init(ctx, r->model, r->attack->impl->info.needs & PARRY_NEEDS_GRADIENT, &call->workers));
+    TRY(pr_workers_init(ctx, r->model, r->attack->impl->info.needs & PARRY_NEEDS_GRADIENT, r->n, &call->workers));
     TRY(pr_alloc(ctx, call->workers.count, &call->runs));
     for (int i = 0; i < call->workers.count; i++) {
         call->runs[i].threat = r->threat;
@@ -180,7 +180,7 @@ static parry_status run_rows(parry_ctx *ctx, rows_call *call)
         call->runs[i].seed = r->seed;
         call->runs[i].classes = pr_model_classes(r->model);
     }
-    call->chunk = pr_workers_chunk(&call->workers, r->n, CHUNK_IMAGES);
+    call->chunk = pr_workers_chunk(&call->workers, CHUNK_IMAGES);
     return pr_parallel_for(ctx, (r->n + call->chunk - 1) / call->chunk, rows_job, call);
 }
 

@@ -79,9 +79,9 @@ static parry_status images_job(parry_ctx *ctx, void *arg, int64_t index, int wor
 
 static parry_status run_images(parry_ctx *ctx, const parry_model *model, images_call *call)
 {
-    parry_status status = pr_workers_init(ctx, model, call->loss != NULL, &call->workers);
+    parry_status status = pr_workers_init(ctx, model, call->loss != NULL, call->n, &call->workers);
     if (status == PARRY_OK) {
-        call->chunk = pr_workers_chunk(&call->workers, call->n, JOB_IMAGES);
+        call->chunk = pr_workers_chunk(&call->workers, JOB_IMAGES);
         status = pr_parallel_for(ctx, (call->n + call->chunk - 1) / call->chunk, images_job, call);
     }
     pr_workers_release(&call->workers);
@@ -161,7 +161,7 @@ static parry_status accuracy_job(parry_ctx *ctx, void *arg, int64_t index, int w
 
 static parry_status run_accuracy(parry_ctx *ctx, accuracy_call *call, double *accuracy, double *loss)
 {
-    call->chunk = pr_workers_chunk(&call->workers, call->n, JOB_IMAGES);
+    call->chunk = pr_workers_chunk(&call->workers, JOB_IMAGES);
     const int64_t jobs = (call->n + call->chunk - 1) / call->chunk;
     TRY(pr_alloc(ctx, call->workers.count, &call->scratch));
     TRY(pr_alloc(ctx, jobs, &call->loss));
@@ -186,7 +186,7 @@ parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model, cons
     if (call.n == 0)
         return pr_fail(ctx, PARRY_INVALID, "%s holds no images", parry_dataset_describe(dataset)->name);
     TRY(pr_model_check_dataset(ctx, model, dataset));
-    parry_status status = pr_workers_init(ctx, model, false, &call.workers);
+    parry_status status = pr_workers_init(ctx, model, false, call.n, &call.workers);
     if (status == PARRY_OK)
         status = run_accuracy(ctx, &call, accuracy, loss);
     for (int i = 0; call.scratch && i < call.workers.count; i++)

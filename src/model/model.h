@@ -11,7 +11,7 @@ typedef struct pr_session pr_session;
 
 typedef struct pr_model_vtable {
     const char *kind;                /* "network" */
-    parry_status (*session_create)(parry_ctx *ctx, const parry_model *model, bool gradients, pr_session **out);
+    parry_status (*session_create)(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t images, pr_session **out);
     void (*session_free)(pr_session *session);
     parry_status (*logits)(parry_ctx *ctx, pr_session *session, const float *x, int64_t n, float *logits);
     /* See pr_session_vjp. */
@@ -21,9 +21,9 @@ typedef struct pr_model_vtable {
     void (*free)(parry_model *model);
 } pr_model_vtable;
 
-/* `gradients`: whether vjp will be called. Sessions of one model may run on different threads at once. Create them outside inner loops. After the model's weights moved
+/* `gradients`: whether vjp will be called. `images`: how many images one call will bring, roughly. Sessions of one model may run on different threads at once. Create them outside inner loops. After the model's weights moved
  * call pr_model_refresh once, outside parallel regions. */
-PARRY_CHECKED parry_status pr_session_create(parry_ctx *ctx, const parry_model *model, bool gradients, pr_session **out);
+PARRY_CHECKED parry_status pr_session_create(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t images, pr_session **out);
 void pr_session_free(pr_session *session);
 /* Single-threaded, any n; in micro-batches inside. x: n x C x H x W images in [0,1] units. */
 PARRY_CHECKED parry_status pr_session_logits(parry_ctx *ctx, pr_session *session, const float *x, int64_t n, float *logits);
@@ -38,17 +38,18 @@ PARRY_CHECKED parry_status pr_session_loss_grad(parry_ctx *ctx, pr_session *sess
 int64_t pr_session_forward_queries(const pr_session *session);
 int64_t pr_session_gradient_queries(const pr_session *session);
 
-/* Sessions of one model for the workers of a parallel loop, each made when its worker first asks. */
+/* Sessions of one model for the workers of a parallel loop over n images, each made when its worker first asks. */
 typedef struct pr_workers {
     const parry_model *model;
     bool gradients;
+    int64_t n;
     int count;                       /* the context's threads */
     pr_session **sessions;
 } pr_workers;
-PARRY_CHECKED parry_status pr_workers_init(parry_ctx *ctx, const parry_model *model, bool gradients, pr_workers *out);
+PARRY_CHECKED parry_status pr_workers_init(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t n, pr_workers *out);
 PARRY_CHECKED parry_status pr_workers_session(parry_ctx *ctx, pr_workers *workers, int worker, pr_session **out);
-/* Images per job for a job of n images: whole micro-batches, about n / 16 but at most `most` images. The number of threads plays no part. */
-int64_t pr_workers_chunk(const pr_workers *workers, int64_t n, int64_t most);
+/* Images per job: whole micro-batches, about n / 16 but at most `most` images. */
+int64_t pr_workers_chunk(const pr_workers *workers, int64_t most);
 /* Also after a failed init. */
 void pr_workers_release(pr_workers *workers);
 

@@ -7,19 +7,29 @@
 
 #include "model/network.h"
 
+/* A plan computes a fixed number of images at once: the engine's choice for the network, or half, a quarter ... of it.
+ * Which one makes no difference to the bits. */
+enum { SIZES = 4, SMALLEST = 4, PURPOSES = 2 };
+
+typedef struct plan_slot {
+    pr_plan *plan;
+    int users; /* sessions at work on it */
+} plan_slot;
+
 typedef struct network_session {
     pr_session base;
     bool gradients, moving;
-    const pr_plan *plan[2]; /* by purpose */
-    pr_workspace *workspace[2];
-    float *logits, *dlogits;      /* micro_batch x classes */
+    int64_t images;            /* the size class it was made for */
+    plan_slot *slot[PURPOSES]; /* by purpose; NULL until first needed */
+    pr_workspace *workspace[PURPOSES];
+    float *logits, *dlogits;      /* micro_batch x classes, for gradients */
     struct network_session *next; /* among the idle */
 } network_session;
 
 struct pr_network_cache {
     pthread_mutex_t lock;
     bool moving;
-    pr_plan *plan[2][2]; /* by purpose and by whether the weights move */
+    plan_slot slots[PURPOSES][2][SIZES]; /* by purpose, by whether the weights move, by halvings of the micro-batch */
     network_session *idle;
 };
 
@@ -30,25 +40,28 @@ static const pr_network *network_of(const parry_model *model)
 
 /* ---- plans ------------------------------------------------------------------------------------------------ */
 
-/* The one place that chooses how many images are computed at once. 0 leaves it to the engine: its size for this network
- * is the fastest for large jobs. A job that is too small to give every thread a micro-batch of that size would want a
- * smaller one; results must then stay the same to the bit. */
-static int micro_batch_for(const pr_network *network)
+static parry_status plan_fill(parry_ctx *ctx, const pr_network *network, pr_purpose purpose, bool moving,
+                              int micro_batch, plan_slot *slot)
 {
-    (void)network;
-    return 0;
+    pr_plan_options options = {.backend = PR_BACKEND_AUTO, .micro_batch = micro_batch, .moving = moving};
+    if (slot->plan)
+        return PARRY_OK;
+    return pr_plan_create(ctx, network->graph, network->file.weights, purpose, &options, &slot->plan);
 }
 
-static parry_status plan_locked(parry_ctx *ctx, const pr_network *network, pr_purpose purpose, bool moving,
-                                const pr_plan **out)
+/* The one place that chooses how many images are computed at once: the engine's size for this network is the fastest
+ * for large jobs; a session that sees fewer images than that gets the smallest plan that holds them, so that nothing is
+ * computed for padding and the other workers get their share. */
+static parry_status plan_for(parry_ctx *ctx, const pr_network *network, pr_purpose purpose, bool moving, int64_t images,
+                             plan_slot **out)
 {
-    pr_plan **slot = &network->cache->plan[purpose][moving];
-    if (!*slot) {
-        pr_plan_options options = {
-            .backend = PR_BACKEND_AUTO, .micro_batch = micro_batch_for(network), .moving = moving};
-        TRY(pr_plan_create(ctx, network->graph, network->file.weights, purpose, &options, slot));
-    }
-    *out = *slot;
+    plan_slot *slots = network->cache->slots[purpose][moving];
+    TRY(plan_fill(ctx, network, purpose, moving, 0, &slots[0]));
+    int size = pr_plan_micro_batch(slots[0].plan), halvings = 0;
+    for (; halvings + 1 < SIZES && size % 2 == 0 && size / 2 >= PR_MAX(images, SMALLEST); halvings++)
+        size /= 2;
+    TRY(plan_fill(ctx, network, purpose, moving, size, &slots[halvings]));
+    *out = &slots[halvings];
     return PARRY_OK;
 }
 
@@ -58,18 +71,51 @@ static void session_destroy(network_session *session)
 {
     if (!session)
         return;
-    for (int purpose = 0; purpose < 2; purpose++)
+    for (int purpose = 0; purpose < PURPOSES; purpose++)
         pr_workspace_free(session->workspace[purpose]);
     pr_free(session->logits);
     pr_free(session->dlogits);
     pr_free(session);
 }
 
+static parry_status open_locked(parry_ctx *ctx, network_session *session, pr_purpose purpose)
+{
+    plan_slot *slot;
+    TRY(plan_for(ctx, network_of(session->base.model), purpose, session->moving, session->images, &slot));
+    TRY(pr_plan_refresh(ctx, slot->plan));
+    TRY(pr_workspace_create(ctx, slot->plan, &session->workspace[purpose]));
+    session->slot[purpose] = slot;
+    slot->users++;
+    return PARRY_OK;
+}
+
+/* Makes the session ready for a purpose; a session for gradients is asked for mere logits by some attacks only. */
+static parry_status session_open(parry_ctx *ctx, network_session *session, pr_purpose purpose)
+{
+    if (session->slot[purpose])
+        return PARRY_OK;
+    pr_network_cache *cache = network_of(session->base.model)->cache;
+    pthread_mutex_lock(&cache->lock);
+    parry_status status = open_locked(ctx, session, purpose);
+    pthread_mutex_unlock(&cache->lock);
+    return status;
+}
+
+static parry_status session_build(parry_ctx *ctx, network_session *session)
+{
+    const int classes = session->base.model->info.classes;
+    const pr_purpose purpose = session->gradients ? PR_INPUT_GRADIENT : PR_INFERENCE;
+    TRY(open_locked(ctx, session, purpose));
+    session->base.micro_batch = pr_plan_micro_batch(session->slot[purpose]->plan);
+    TRY(pr_alloc(ctx, session->base.micro_batch * classes, &session->logits));
+    return pr_alloc(ctx, session->base.micro_batch * classes, &session->dlogits);
+}
+
 /* An idle session for the same use, taken off the list, or NULL. */
-static network_session *take_idle(pr_network_cache *cache, bool gradients)
+static network_session *take_idle(pr_network_cache *cache, bool gradients, int64_t images)
 {
     for (network_session **at = &cache->idle; *at; at = &(*at)->next)
-        if ((*at)->gradients == gradients && (*at)->moving == cache->moving) {
+        if ((*at)->gradients == gradients && (*at)->moving == cache->moving && (*at)->images == images) {
             network_session *session = *at;
             *at = session->next;
             return session;
@@ -77,44 +123,52 @@ static network_session *take_idle(pr_network_cache *cache, bool gradients)
     return NULL;
 }
 
-static parry_status session_build(parry_ctx *ctx, const pr_network *network, network_session *session)
+/* The weights may have moved while it was idle. */
+static parry_status wake_locked(parry_ctx *ctx, network_session *session)
 {
-    const int classes = network->base.info.classes;
-    for (int purpose = PR_INFERENCE; purpose <= (session->gradients ? PR_INPUT_GRADIENT : PR_INFERENCE); purpose++) {
-        TRY(plan_locked(ctx, network, (pr_purpose)purpose, session->moving, &session->plan[purpose]));
-        TRY(pr_workspace_create(ctx, session->plan[purpose], &session->workspace[purpose]));
-        session->base.micro_batch = PR_MAX(session->base.micro_batch, pr_plan_micro_batch(session->plan[purpose]));
-    }
-    TRY(pr_alloc(ctx, session->base.micro_batch * classes, &session->logits));
-    return pr_alloc(ctx, session->base.micro_batch * classes, &session->dlogits);
+    for (int purpose = 0; purpose < PURPOSES; purpose++)
+        if (session->slot[purpose])
+            TRY(pr_plan_refresh(ctx, session->slot[purpose]->plan));
+    for (int purpose = 0; purpose < PURPOSES; purpose++)
+        if (session->slot[purpose])
+            session->slot[purpose]->users++;
+    return PARRY_OK;
 }
 
-static parry_status session_create_locked(parry_ctx *ctx, const pr_network *network, bool gradients,
+static parry_status session_create_locked(parry_ctx *ctx, const pr_network *network, bool gradients, int64_t images,
                                           network_session **out)
 {
-    network_session *session = take_idle(network->cache, gradients);
-    if (!session) {
+    network_session *session = take_idle(network->cache, gradients, images);
+    parry_status status;
+    if (session) {
+        status = wake_locked(ctx, session);
+    } else {
         TRY(pr_alloc(ctx, 1, &session));
         session->base.model = &network->base;
         session->gradients = gradients;
         session->moving = network->cache->moving;
-        parry_status status = session_build(ctx, network, session);
-        if (status != PARRY_OK) {
-            session_destroy(session);
-            return status;
-        }
+        session->images = images;
+        status = session_build(ctx, session);
+    }
+    if (status != PARRY_OK) {
+        session_destroy(session);
+        return status;
     }
     session->base.forward_queries = session->base.gradient_queries = 0;
     *out = session;
     return PARRY_OK;
 }
 
-static parry_status session_create(parry_ctx *ctx, const parry_model *model, bool gradients, pr_session **out)
+static parry_status session_create(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t images,
+                                   pr_session **out)
 {
     pr_network_cache *cache = network_of(model)->cache;
     network_session *session = NULL;
+    int64_t size_class = SMALLEST;
+    while (size_class < images && size_class < INT16_MAX)
+        size_class *= 2;
     pthread_mutex_lock(&cache->lock);
-    parry_status status = session_create_locked(ctx, network_of(model), gradients, &session);
+    parry_status status = session_create_locked(ctx, network_of(model), gradients, size_class, &session);
     pthread_mutex_unlock(&cache->lock);
     *out = (pr_session *)session;
     return status;
@@ -125,6 +179,9 @@ static void session_free(pr_session *base)
     network_session *session = (network_session *)base;
     pr_network_cache *cache = network_of(base->model)->cache;
     pthread_mutex_lock(&cache->lock);
+    for (int purpose = 0; purpose < PURPOSES; purpose++)
+        if (session->slot[purpose])
+            session->slot[purpose]->users--;
     bool keep = session->moving == cache->moving;
     if (keep) {
         session->next = cache->idle;
@@ -138,7 +195,8 @@ static void session_free(pr_session *base)
 static parry_status logits(parry_ctx *ctx, pr_session *base, const float *x, int64_t n, float *out)
 {
     network_session *session = (network_session *)base;
-    const pr_plan *plan = session->plan[PR_INFERENCE];
+    TRY(session_open(ctx, session, PR_INFERENCE));
+    const pr_plan *plan = session->slot[PR_INFERENCE]->plan;
     const int64_t row = pr_model_row(base->model), classes = base->model->info.classes,
                   step = pr_plan_micro_batch(plan);
     for (int64_t first = 0; first < n; first += step)
@@ -153,7 +211,7 @@ static parry_status vjp(parry_ctx *ctx, pr_session *base, const float *x, int64_
                         void *arg, float *logits_out, float *const *grads)
 {
     network_session *session = (network_session *)base;
-    const pr_plan *plan = session->plan[PR_INPUT_GRADIENT];
+    const pr_plan *plan = session->slot[PR_INPUT_GRADIENT]->plan;
     pr_workspace *workspace = session->workspace[PR_INPUT_GRADIENT];
     const int64_t row = pr_model_row(base->model), classes = base->model->info.classes,
                   step = pr_plan_micro_batch(plan);
@@ -186,9 +244,8 @@ static void cache_free(pr_network_cache *cache)
     if (!cache)
         return;
     drop_idle(cache);
-    for (int purpose = 0; purpose < 2; purpose++)
-        for (int moving = 0; moving < 2; moving++)
-            pr_plan_free(cache->plan[purpose][moving]);
+    for (plan_slot *slot = &cache->slots[0][0][0]; slot < &cache->slots[PURPOSES][0][0]; slot++)
+        pr_plan_free(slot->plan);
     pthread_mutex_destroy(&cache->lock);
     pr_free(cache);
 }
@@ -304,11 +361,12 @@ parry_status pr_model_refresh(parry_ctx *ctx, const parry_model *model)
 {
     const pr_network *network;
     TRY(pr_network_of(ctx, model, &network));
-    for (int purpose = 0; purpose < 2; purpose++) {
-        pr_plan *plan = network->cache->plan[purpose][network->cache->moving];
-        if (plan)
-            TRY(pr_plan_refresh(ctx, plan));
-    }
+    for (int purpose = 0; purpose < PURPOSES; purpose++)
+        for (int size = 0; size < SIZES; size++) {
+            plan_slot *slot = &network->cache->slots[purpose][network->cache->moving][size];
+            if (slot->users > 0) /* the others are brought up to date for their next session */
+                TRY(pr_plan_refresh(ctx, slot->plan));
+        }
     return PARRY_OK;
 }
 

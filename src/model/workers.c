@@ -3,25 +3,27 @@
 
 enum { JOBS = 16 };
 
-parry_status pr_workers_init(parry_ctx *ctx, const parry_model *model, bool gradients, pr_workers *out)
+parry_status pr_workers_init(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t n, pr_workers *out)
 {
-    *out = (pr_workers){.model = model, .gradients = gradients, .count = parry_ctx_threads(ctx)};
+    *out = (pr_workers){.model = model, .gradients = gradients, .n = n, .count = parry_ctx_threads(ctx)};
     TRY(pr_alloc(ctx, out->count, &out->sessions));
-    return pr_session_create(ctx, model, gradients, &out->sessions[0]); /* it knows the micro-batch */
+    pr_session *first; /* it knows the micro-batch */
+    return pr_workers_session(ctx, out, 0, &first);
 }
 
 parry_status pr_workers_session(parry_ctx *ctx, pr_workers *workers, int worker, pr_session **out)
 {
+    const int64_t share = (workers->n + workers->count - 1) / workers->count;
     if (!workers->sessions[worker])
-        TRY(pr_session_create(ctx, workers->model, workers->gradients, &workers->sessions[worker]));
+        TRY(pr_session_create(ctx, workers->model, workers->gradients, share, &workers->sessions[worker]));
     *out = workers->sessions[worker];
     return PARRY_OK;
 }
 
-int64_t pr_workers_chunk(const pr_workers *workers, int64_t n, int64_t most)
+int64_t pr_workers_chunk(const pr_workers *workers, int64_t most)
 {
     const int64_t micro = workers->sessions[0]->micro_batch;
-    const int64_t wanted = PR_MIN((n + JOBS - 1) / JOBS, most);
+    const int64_t wanted = PR_MIN((workers->n + JOBS - 1) / JOBS, most);
     return PR_MAX(1, (wanted + micro - 1) / micro) * micro;
 }
 
