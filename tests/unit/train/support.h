@@ -61,8 +61,9 @@ static inline parry_ctx *make_ctx(uint64_t seed, int threads, caller *c)
             fail_msg("%s: %s: %s", #call, parry_status_name(ok_status_), parry_ctx_error(ctx));                        \
     } while (0)
 
-/* Class k has its bright third of the columns, which no perturbation below 0.15 hides, and faint pixels everywhere that
- * tell the classes apart as well: a standard network leans on those too, and they are erased within eps 0.1. */
+/* In the upper half class k has its bright third of the columns, under heavy noise, which no perturbation of 0.1 hides.
+ * In the lower half faint pixels tell the classes apart almost without noise: a standard network leans on those, and a
+ * perturbation of 0.1 turns them into those of another class. */
 static inline parry_dataset *make_data(parry_ctx *ctx, int64_t n, uint64_t seed)
 {
     float *images = calloc((size_t)n, SIDE * SIDE * sizeof *images);
@@ -72,9 +73,9 @@ static inline parry_dataset *make_data(parry_ctx *ctx, int64_t n, uint64_t seed)
         pr_rng rng = pr_rng_init(seed, PR_STREAM_TEST, (uint64_t)i);
         int label = (int)(i % CLASSES);
         for (int p = 0; p < SIDE * SIDE; p++) {
-            bool bright = p % SIDE / 3 == label;
-            float faint = p % CLASSES == label ? 0.08f : -0.08f;
-            float value = 0.35f + (bright ? 0.3f : 0.0f) + faint + pr_rng_uniform(&rng, -0.25f, 0.25f);
+            bool upper = p < SIDE * SIDE / 2, bright = p % SIDE / 3 == label;
+            float noise = pr_rng_uniform(&rng, -1, 1), faint = p % CLASSES == label ? 0.09f : -0.09f;
+            float value = upper ? 0.3f + (bright ? 0.4f : 0.0f) + 0.3f * noise : 0.5f + faint + 0.03f * noise;
             images[i * SIDE * SIDE + p] = value < 0 ? 0 : value > 1 ? 1 : value;
         }
         labels[i] = label;

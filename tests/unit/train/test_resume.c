@@ -190,9 +190,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         {"train resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"train", 1}},
-        {"finetune resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"finetune", 2}},
-        {"mixed resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"mixed", 5}},
-        {"pgd resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"pgd", 11}},
+        {"finetune resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"finetune", 1}},
+        {"mixed resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"mixed", 4}},
+        {"pgd resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"pgd", 9}},
         cmocka_unit_test(damaged_files_are_refused),
         cmocka_unit_test(other_training_is_refused),
         cmocka_unit_test(finished_training_resumes_to_itself),

@@ -21,7 +21,7 @@ static void learns_to_the_last_image(void **state)
         OK(ctx, parry_train(ctx, model, data, test, &settings));
         OK(ctx, parry_model_accuracy(ctx, model, test, &accuracy, &loss));
         assert_float_equal(accuracy, 1, 0);
-        assert_true(curve_value(ctx, model, last, "train_loss") < 0.3 * curve_value(ctx, model, 0, "train_loss"));
+        assert_true(curve_value(ctx, model, last, "train_loss") < 0.5 * curve_value(ctx, model, 0, "train_loss"));
         assert_float_equal(curve_value(ctx, model, last, "test_acc"), accuracy, 0);
         assert_float_equal(curve_value(ctx, model, last, "test_loss"), loss, 1e-5 + 1e-5 * loss);
         parry_model_free(model);
