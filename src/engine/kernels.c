@@ -343,6 +343,7 @@ static void average_pool_grad(const pr_window *w, const float *dy, float *dx)
  * to the pixels under the taps. */
 
 typedef float taps16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float taps4 __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* columns[p][16] = sum_o dy[p][o] packed[o][16] for `count` = POSITIONS pixels. */
 static void few_columns(const float *dy, int64_t out_c, const float *packed, int64_t lanes, float *columns)
@@ -370,41 +371,69 @@ static void few_column(const float *dy, int64_t out_c, const float *packed, int6
     *(taps16 *)columns = sum;
 }
 
-/* Adds the columns of output row y of image n. */
-static void few_scatter(const pr_window *w, const float *columns, int64_t lanes, int64_t n, int64_t y, float *dx)
+/* The frame that columns are added to: the image with all that its windows reach, so that no tap needs a check. */
+struct canvas {
+    int64_t run, rows, width, size;  /* taps of a kernel row, padded; rows; floats of a row */
+};
+
+static struct canvas canvas_of(const pr_window *w)
 {
-    const int64_t run = (int64_t)w->kernel[1] * w->c;
-    for (int r = 0; r < w->kernel[0]; r++) {
-        int64_t i = tap_at(w, 0, y, r);
-        if (i < 0)
-            continue;
-        float *row = dx + (n * w->in_h + i) * w->in_w * w->c;
-        for (int64_t x = 0; x < w->out_w; x++) {
-            const float *column = columns + x * lanes + r * run;
-            for (int s = 0; s < w->kernel[1]; s++) {
-                int64_t j = tap_at(w, 1, x, s);
-                for (int64_t k = 0; j >= 0 && k < w->c; k++)
-                    row[j * w->c + k] += column[s * w->c + k];
+    struct canvas c = {.run = pr_few_run(w->kernel[1] * w->c)};
+    c.rows = MAX((w->out_h - 1) * w->stride[0] + (int64_t)(w->kernel[0] - 1) * w->dilation[0] + 1, w->pad[0] + w->in_h);
+    c.width = MAX((w->out_w - 1) * w->stride[1] * w->c + c.run, (w->pad[1] + w->in_w) * w->c);
+    c.size = c.rows * c.width;
+    return c;
+}
+
+/* Adds the columns of output row y. A kernel row's taps are neighbours on the canvas: whole vectors are added. Neighbouring pixels' runs overlap, and a
+ * load waits for a store that it overlaps with: each pass takes pixels that are far enough apart. */
+static void few_scatter(const pr_window *w, const struct canvas *c, const float *columns, int64_t lanes, int64_t y, float *canvas)
+{
+    const int64_t step = (int64_t)w->stride[1] * w->c, passes = (c->run + step - 1) / step;
+    float *top = canvas + y * w->stride[0] * c->width;
+    for (int64_t pass = 0; pass < passes; pass++)
+        for (int64_t x = pass; x < w->out_w; x += passes) {
+            const float *column = columns + x * lanes;
+            for (int r = 0; r < w->kernel[0]; r++) {
+                float *to = top + r * w->dilation[0] * c->width + x * step;
+                for (int64_t k = 0; k < c->run; k += 4)
+                    *(taps4 *)(to + k) += *(const taps4 *)(column + r * c->run + k);
             }
         }
+}
+
+static void few_row(const pr_window *w, int64_t out_c, const float *packed, const float *dy, int64_t lanes, float *columns)
+{
+    for (int64_t lane = 0; lane < lanes; lane += 16) {
+        int64_t x = 0;
+        for (; x + POSITIONS <= w->out_w; x += POSITIONS)
+            few_columns(dy + x * out_c, out_c, packed + lane, lanes, columns + x * lanes + lane);
+        for (; x < w->out_w; x++)
+            few_column(dy + x * out_c, out_c, packed + lane, lanes, columns + x * lanes + lane);
     }
 }
 
-static void few_grad(const pr_window *w, int64_t out_c, const float *packed, const float *dy, float *dx, float *scratch)
+static int64_t few_scratch(const pr_window *w, int64_t out_c)
 {
-    const int64_t taps = (int64_t)w->kernel[0] * w->kernel[1] * w->c, lanes = pr_few_lanes(taps);
-    memset(dx, 0, (size_t)(w->n * w->in_h * w->in_w * w->c) * sizeof(float));
-    for (int64_t n = 0; n < w->n; n++)
-        for (int64_t y = 0; y < w->out_h; y++, dy += w->out_w * out_c) {
-            for (int64_t lane = 0; lane < lanes; lane += 16) {
-                int64_t x = 0;
-                for (; x + POSITIONS <= w->out_w; x += POSITIONS)
-                    few_columns(dy + x * out_c, out_c, packed + lane, lanes, scratch + x * lanes + lane);
-                for (; x < w->out_w; x++)
-                    few_column(dy + x * out_c, out_c, packed + lane, lanes, scratch + x * lanes + lane);
-            }
-            few_scatter(w, scratch, lanes, n, y, dx);
+    return w->out_w * (pr_few_lanes(w->kernel[0], w->kernel[1] * w->c) + out_c) + canvas_of(w).size;
+}
+
+static void few_grad(const pr_window *w, int64_t out_c, const float *packed, const float *dy, const float *mask, float *dx, float *scratch)
+{
+    const struct canvas c = canvas_of(w);
+    const int64_t lanes = pr_few_lanes(w->kernel[0], w->kernel[1] * w->c), row = w->out_w * out_c;
+    float *columns = scratch, *masked = columns + w->out_w * lanes, *canvas = masked + row;
+    for (int64_t n = 0; n < w->n; n++) {
+        memset(canvas, 0, (size_t)c.size * sizeof(float));
+        for (int64_t y = 0; y < w->out_h; y++, dy += row) {
+            if (mask)
+                relu_grad(mask + (n * w->out_h + y) * row, dy, masked, row);
+            few_row(w, out_c, packed, mask ? masked : dy, lanes, columns);
+            few_scatter(w, &c, columns, lanes, y, canvas);
         }
+        for (int64_t i = 0; i < w->in_h; i++, dx += w->in_w * w->c)
+            memcpy(dx, canvas + (i + w->pad[0]) * c.width + w->pad[1] * w->c, (size_t)(w->in_w * w->c) * sizeof(float));
+    }
 }
 
 /* ---- dropout -------------------------------------------------------------------------------------------------------------------- */
@@ -478,5 +507,6 @@ const pr_engine_kernels TABLE_NAME(PR_ENGINE_ISA) = {
     .average_pool = average_pool,
     .average_pool_grad = average_pool_grad,
     .few_grad = few_grad,
+    .few_scratch = few_scratch,
     .dropout_mask = dropout_mask,
 };

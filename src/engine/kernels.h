@@ -45,8 +45,10 @@ typedef struct pr_engine_kernels {
     void (*average_pool)(const pr_window *w, const float *x, float *y);
     void (*average_pool_grad)(const pr_window *w, const float *dy, float *dx);
 
-    /* Gradient of a convolution of few input channels with respect to its input; see kernels.c. packed: pr_few_floats(out_c, taps). */
-    void (*few_grad)(const pr_window *w, int64_t out_c, const float *packed, const float *dy, float *dx, float *scratch);
+    /* Gradient of a convolution of few input channels (dilation 1 along rows) with respect to its input, dy counting only where mask (NULL: everywhere)
+     * is positive; see kernels.c. packed: for each output channel pr_few_lanes() taps. scratch: few_scratch() floats. */
+    void (*few_grad)(const pr_window *w, int64_t out_c, const float *packed, const float *dy, const float *mask, float *dx, float *scratch);
+    int64_t (*few_scratch)(const pr_window *w, int64_t out_c);
 
     /* Dropout masks of rows first .. first + rows of a node, as pr_dropout_mask makes them. */
     void (*dropout_mask)(uint64_t seed, uint64_t sample, float ratio, int64_t first, int64_t rows, int64_t row, float *mask);
@@ -55,10 +57,15 @@ typedef struct pr_engine_kernels {
 /* The best for this process (pr_isa_name). */
 const pr_engine_kernels *pr_engine_kernels_get(void);
 
-/* Taps (kernel_h x kernel_w x in_c) in few_grad's order are padded to whole vectors of 16. */
-static inline int64_t pr_few_lanes(int64_t taps)
+/* few_grad's order of taps: kernel rows, in each its columns x channels padded to a multiple of 4; all padded to a multiple of 16. */
+static inline int64_t pr_few_run(int64_t taps)
 {
-    return (taps + 15) / 16 * 16;
+    return (taps + 3) / 4 * 4;
+}
+
+static inline int64_t pr_few_lanes(int64_t kernel_rows, int64_t taps)
+{
+    return (kernel_rows * pr_few_run(taps) + 15) / 16 * 16;
 }
 
 #endif

@@ -73,6 +73,8 @@ bool pr_lower_channels(const pr_lower *l, pr_value value, int64_t *area, int64_t
 
 parry_status pr_rule_conv(pr_lower *l, const pr_node *node);
 parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node);
+/* Whether a ReluGrad may leave its work to the kernel that alone reads its result. */
+bool pr_masks_gradient(const pr_lower *l, const pr_node *relu_grad);
 parry_status pr_rule_conv_grad_w(pr_lower *l, const pr_node *node);
 parry_status pr_rule_gemm(pr_lower *l, const pr_node *node);
 parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node);

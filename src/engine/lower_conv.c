@@ -124,48 +124,84 @@ parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
 
 /* ---- gradient with respect to the input ------------------------------------------------------------------------------------------------------------- */
 
+/* Operands: dy, weights, scratch, with `flag` the ReLU's result that masks dy, dx. */
 static parry_status run_few(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     pr_window window = step->window;
     (void)ctx;
     window.n = frame->rows;
-    pr_engine_kernels_get()->few_grad(&window, step->channels, pr_at(step, frame, 1), pr_at(step, frame, 0), pr_at(step, frame, 3),
-                                      pr_at(step, frame, 2));
+    pr_engine_kernels_get()->few_grad(&window, step->channels, pr_at(step, frame, 1), pr_at(step, frame, 0), step->flag ? pr_at(step, frame, 3) : NULL,
+                                      pr_at(step, frame, step->operands - 1), pr_at(step, frame, 2));
     return PARRY_OK;
 }
 
-/* Weights as rows of taps (kernel row, kernel column, channel), one for each output channel. */
-static parry_status few_weights(pr_lower *l, pr_value w, int64_t lanes, int *buffer)
+/* Weights as rows of taps, one for each output channel. */
+static parry_status few_weights(pr_lower *l, pr_value w, int *buffer)
 {
     pr_md *md;
     const int64_t *dim = l->graph->values[w].dims.dim;
-    TRY(pr_md_create(l->ctx, 4, dim, (int64_t[]){lanes, 1, dim[3] * dim[1], dim[1]}, &md));
+    int64_t run = dim[3] * dim[1];
+    TRY(pr_md_create(l->ctx, 4, dim, (int64_t[]){pr_few_lanes(dim[2], run), 1, pr_few_run(run), dim[1]}, &md));
     parry_status status = pr_lower_weight(l, w, md, buffer);
     pr_md_free(md);
     return status;
 }
 
+static pr_conv_shape grad_x_shape(const pr_lower *l, const pr_node *node)
+{
+    pr_dims kernel = pr_dims_of(l, node->in[1]);
+    return shape_of(node, pr_dims_of(l, node->out[0]), pr_dims_of(l, node->in[0]), kernel.dim[2], kernel.dim[3]);
+}
+
+static bool few_channels(const pr_conv_shape *s)
+{
+    return s->group == 1 && s->dilation[1] == 1 && s->in_c <= FEW_CHANNELS && s->in_c * s->kernel_h * s->kernel_w <= FEW_TAPS;
+}
+
+bool pr_masks_gradient(const pr_lower *l, const pr_node *relu_grad)
+{
+    const pr_node *conv = pr_lower_sole_user(l, relu_grad->out[0], PR_OP_CONV_GRAD_X);
+    if (!conv || !pr_is_weight(l, conv->in[1]))
+        return false;
+    pr_conv_shape shape = grad_x_shape(l, conv);
+    return few_channels(&shape);
+}
+
+/* The ReluGrad before a gradient of few channels that left its work to it, or NULL. */
+static const pr_node *deferred_mask(const pr_lower *l, pr_value dy)
+{
+    const pr_value_info *value = &l->graph->values[dy];
+    const pr_node *node = value->kind == PR_VALUE_NODE ? &l->graph->nodes[value->producer] : NULL;
+    return node && node->op == PR_OP_RELU_GRAD && l->place[dy][PR_NHWC] < 0 && l->place[dy][PR_ROWS] < 0 ? node : NULL;
+}
+
 static parry_status few_rule(pr_lower *l, const pr_node *node, const pr_conv_shape *s)
 {
-    int dy, w, scratch, dx;
+    int dy, w, scratch, mask = -1, dx;
     pr_step *step;
-    int64_t lanes = pr_few_lanes(s->in_c * s->kernel_h * s->kernel_w);
-    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &dy));
-    TRY(few_weights(l, node->in[1], lanes, &w));
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, s->out_w * lanes, &scratch));
+    pr_window window = {.c = s->in_c, .in_h = s->in_h, .in_w = s->in_w, .out_h = s->out_h, .out_w = s->out_w,
+                        .kernel = {(int)s->kernel_h, (int)s->kernel_w}};
+    memcpy(window.stride, s->stride, sizeof s->stride);
+    memcpy(window.dilation, s->dilation, sizeof s->dilation);
+    memcpy(window.pad, s->pad, sizeof s->pad);
+    const pr_node *relu = deferred_mask(l, node->in[0]);
+    TRY(pr_lower_read(l, relu ? relu->in[1] : node->in[0], PR_NHWC, &dy));
+    if (relu)
+        TRY(pr_lower_read(l, relu->in[0], PR_NHWC, &mask));
+    TRY(few_weights(l, node->in[1], &w));
+    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, pr_engine_kernels_get()->few_scratch(&window, s->out_c), &scratch));
     TRY(pr_lower_write(l, node->out[0], PR_NHWC, &dx));
-    TRY(pr_program_step(l->ctx, l->program, "ConvGradX, few channels", node, PR_EACH_SHARD, &step));
+    TRY(pr_program_step(l->ctx, l->program, relu ? "ReluGrad + ConvGradX, few" : "ConvGradX, few", node, PR_EACH_SHARD, &step));
     step->run = run_few;
     step->flop = flop_of(s);
     step->channels = s->out_c;
-    step->window = (pr_window){.c = s->in_c, .in_h = s->in_h, .in_w = s->in_w, .out_h = s->out_h, .out_w = s->out_w,
-                               .kernel = {(int)s->kernel_h, (int)s->kernel_w}};
-    memcpy(step->window.stride, s->stride, sizeof s->stride);
-    memcpy(step->window.dilation, s->dilation, sizeof s->dilation);
-    memcpy(step->window.pad, s->pad, sizeof s->pad);
+    step->flag = relu != NULL;
+    step->window = window;
     pr_step_operand(step, dy, PR_READS, PR_ARG_SRC);
     pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
     pr_step_operand(step, scratch, PR_WRITES, PR_ARG_SRC);
+    if (relu)
+        pr_step_operand(step, mask, PR_READS, PR_ARG_SRC);
     pr_step_operand(step, dx, PR_WRITES, PR_ARG_DST);
     return PARRY_OK;
 }
@@ -176,9 +212,8 @@ parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node)
     pr_step *step;
     if (!pr_is_weight(l, node->in[1]))
         return pr_lower_plain_c(l, node);
-    pr_dims kernel = pr_dims_of(l, node->in[1]);
-    pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->out[0]), pr_dims_of(l, node->in[0]), kernel.dim[2], kernel.dim[3]);
-    if (shape.group == 1 && shape.in_c <= FEW_CHANNELS && shape.in_c * shape.kernel_h * shape.kernel_w <= FEW_TAPS)
+    pr_conv_shape shape = grad_x_shape(l, node);
+    if (few_channels(&shape))
         return few_rule(l, node, &shape);
     TRY(pr_lower_read(l, node->in[0], PR_NHWC, &dy));
     TRY(pr_lower_write(l, node->out[0], PR_NHWC, &dx));

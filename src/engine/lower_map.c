@@ -43,6 +43,8 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node)
         if (!pr_dims_equal(pr_dims_of(l, node->in[i]), dims))
             return pr_lower_plain_c(l, node);                        /* broadcasting */
     }
+    if (node->op == PR_OP_RELU_GRAD && pr_masks_gradient(l, node))
+        return PARRY_OK;
     pr_layout layout = pr_lower_layout(l, node->in[0]);
     for (int i = 0; i < node->inputs; i++)
         TRY(pr_lower_read(l, node->in[i], layout, &in[i]));

@@ -215,20 +215,32 @@ static inline void perceptron(zoo *z)
     zoo_gemm(z, 3);
 }
 
+/* A matrix large enough to be cut into blocks. */
+static inline void wide(zoo *z)
+{
+    zoo_conv(z, 16, 1, 1, 1, 1, zoo_none);
+    zoo_op(z, PR_OP_RELU);
+    zoo_flatten(z);
+    zoo_gemm(z, 128);
+    zoo_op(z, PR_OP_RELU);
+    zoo_norm(z);
+    zoo_gemm(z, 4);
+}
+
 static const struct zoo_case {
     const char *name;
     void (*build)(zoo *z);
     int64_t image[3];
-    bool trains;
 } zoo_cases[] = {
-    {"simplecnn 28", simplecnn, {1, 28, 28}, true},
-    {"simplecnn 8", simplecnn, {1, 8, 8}, true},
-    {"simplecnn 15 colour", simplecnn, {3, 15, 15}, true},
-    {"convolutions", convolutions, {3, 11, 9}, true},
-    {"residual", residual, {3, 8, 8}, true},
-    {"pools", pools, {2, 13, 12}, true},
-    {"movement", movement, {3, 6, 5}, true},
-    {"perceptron", perceptron, {1, 7, 9}, true},
+    {"simplecnn 28", simplecnn, {1, 28, 28}},
+    {"simplecnn 8", simplecnn, {1, 8, 8}},
+    {"simplecnn 15 colour", simplecnn, {3, 15, 15}},
+    {"convolutions", convolutions, {3, 11, 9}},
+    {"residual", residual, {3, 8, 8}},
+    {"pools", pools, {2, 13, 12}},
+    {"movement", movement, {3, 6, 5}},
+    {"perceptron", perceptron, {1, 7, 9}},
+    {"wide", wide, {2, 8, 8}},
 };
 
 static inline zoo zoo_open(parry_ctx *ctx, const struct zoo_case *c)
