@@ -11,10 +11,10 @@
 
 enum {
     WIDTH = 480,
-    HEIGHT = 310,
+    HEIGHT = 314,
     LEFT = 58,
     RIGHT = 14,
-    TOP = 34,
+    TOP = 38,
     BOTTOM = 48,
     LEGEND_LINE = 20,
     LEGEND_KEY = 26,
@@ -158,7 +158,7 @@ static void add_rules(pr_text *out, const pr_chart *chart, const axis *x)
         pr_text_add(out, "<line class=\"rule\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", at, at, TOP,
                     HEIGHT - BOTTOM);
         pr_text_add(out, "<text class=\"tick%s\" x=\"%.1f\" y=\"%d\">", left ? " end" : "", at + (left ? -5 : 5),
-                    TOP + 11 + 13 * (i % 2));
+                    TOP - 5);
         pr_html_escape(out, chart->rules[i].text);
         pr_text_add(out, "</text>\n");
     }
