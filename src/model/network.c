@@ -244,8 +244,10 @@ static void cache_free(pr_network_cache *cache)
     if (!cache)
         return;
     drop_idle(cache);
-    for (plan_slot *slot = &cache->slots[0][0][0]; slot < &cache->slots[PURPOSES][0][0]; slot++)
-        pr_plan_free(slot->plan);
+    for (int purpose = 0; purpose < PURPOSES; purpose++)
+        for (int moving = 0; moving < 2; moving++)
+            for (int size = 0; size < SIZES; size++)
+                pr_plan_free(cache->slots[purpose][moving][size].plan);
     pthread_mutex_destroy(&cache->lock);
     pr_free(cache);
 }
