@@ -19,13 +19,12 @@ static parry_status fgsm_run(parry_ctx *ctx, pr_run *run, const void *params, co
 }
 
 const pr_attack_impl pr_attack_fgsm = {
-    .info =
-        {
-            .name = "fgsm",
-            .summary = "one step along the gradient, onto the surface of the ball",
-            .cite = "arXiv:1412.6572",
-            .needs = PARRY_NEEDS_GRADIENT,
-            .norms = PARRY_NORM_BIT(PARRY_LINF) | PARRY_NORM_BIT(PARRY_L2),
-        },
+    .info = {
+        .name = "fgsm",
+        .summary = "one step along the gradient, onto the surface of the ball",
+        .cite = "arXiv:1412.6572",
+        .needs = PARRY_NEEDS_GRADIENT,
+        .norms = PARRY_NORM_BIT(PARRY_LINF) | PARRY_NORM_BIT(PARRY_L2),
+    },
     .run = fgsm_run,
 };

@@ -1,4 +1,5 @@
-/* What an attack is written against. An attack sees rows of pixels, labels, losses and gradients; never graphs or engines. */
+/* What an attack is written against. An attack sees rows of pixels, labels, losses and gradients; never graphs or
+ * engines. */
 #ifndef PR_ATTACK_IMPL_H
 #define PR_ATTACK_IMPL_H
 
@@ -10,7 +11,7 @@
 
 /* A batch of images under attack. index[i] is image i's number in its dataset: it keys its random draws. */
 typedef struct pr_batch {
-    pr_tensor x;                     /* n x (C*H*W) */
+    pr_tensor x; /* n x (C*H*W) */
     const int32_t *labels;
     const int64_t *index;
 } pr_batch;
@@ -20,8 +21,8 @@ typedef struct pr_run pr_run;
 
 typedef struct pr_attack_impl {
     parry_attack_info info;
-    bool keeps_best;                 /* never returns less than the clean image: what was misclassified stays so, and the loss does not sink (but to be fooled at a
-                                        smaller loss is more than not to be fooled) */
+    bool keeps_best; /* never returns less than the clean image: what was misclassified stays so, and the loss does not
+                        sink (but to be fooled at a smaller loss is more than not to be fooled) */
     /* Writes adv (n x row). adv's content is undefined on entry. params: the attack's option struct or NULL. */
     parry_status (*run)(parry_ctx *ctx, pr_run *run, const void *params, const pr_batch *in, pr_tensor *adv);
     /* Writes name and strength, "PGD-40", for tables; NULL: upper-case name. */
@@ -34,14 +35,16 @@ typedef struct pr_attack_impl {
 const pr_attack_impl *pr_attack_impl_at(size_t index);
 
 const parry_threat *pr_run_threat(const pr_run *run);
-/* Scratch that lives until the run ends, like `like` in shape (contents undefined). Taken from the run's arena: call before inner loops. */
+/* Scratch that lives until the run ends, like `like` in shape (contents undefined). Taken from the run's arena: call
+ * before inner loops. */
 PARRY_CHECKED parry_status pr_scratch_like(parry_ctx *ctx, pr_run *run, pr_tensor like, pr_tensor *out);
 PARRY_CHECKED parry_status pr_scratch_bytes(parry_ctx *ctx, pr_run *run, size_t size, void **out);
 /* The threat's loss and its gradient at x, per image; loss (n) and logits (n x K) may be NULL. */
-PARRY_CHECKED parry_status pr_loss_grad(parry_ctx *ctx, pr_run *run, const pr_tensor *x, const int32_t *labels, float *loss, float *logits,
-                                        pr_tensor *grad);
-/* The threat's loss and the logits, either may be NULL. */
-PARRY_CHECKED parry_status pr_loss_only(parry_ctx *ctx, pr_run *run, const pr_tensor *x, const int32_t *labels, float *loss, float *logits);
+PARRY_CHECKED parry_status pr_loss_grad(parry_ctx *ctx, pr_run *run, const pr_tensor *x, const int32_t *labels,
+                                        float *loss, float *logits, pr_tensor *grad);
+/* The threat's loss, which may be NULL, and the logits. */
+PARRY_CHECKED parry_status pr_loss_only(parry_ctx *ctx, pr_run *run, const pr_tensor *x, const int32_t *labels,
+                                        float *loss, float *logits);
 /* Whole-batch forms of space.h. */
 void pr_ascend(const parry_threat *threat, double step, const pr_tensor *grad, pr_tensor *adv);
 void pr_project(const parry_threat *threat, const pr_tensor *center, pr_tensor *adv);
@@ -49,18 +52,20 @@ void pr_project(const parry_threat *threat, const pr_tensor *center, pr_tensor *
 pr_rng pr_run_rng(const pr_run *run, int64_t index, uint32_t draw);
 int pr_run_classes(const pr_run *run);
 
-/* ---- running (attack/run.c), used by the public functions, training and evaluation ---------------------------------------------- */
+/* ---- running (attack/run.c), used by the public functions, training and evaluation ---------------------------- */
 
-/* Attacks n rows in parallel. adv: n x row; logits (n x K, at adv) may be NULL; counts are added when not NULL. With `first_index`, image i has dataset index
- * first_index + i; with `index` not NULL, index[i]. */
-PARRY_CHECKED parry_status pr_attack_rows(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat, const parry_model *model,
-                                          const float *x, const int32_t *labels, const int64_t *index, int64_t first_index, int64_t n, uint64_t seed,
-                                          float *adv, float *logits, int64_t *forward_queries, int64_t *gradient_queries, const char *task);
+/* Attacks n rows in parallel. adv: n x row; logits (n x K, at adv) may be NULL; counts are added when not NULL. With
+ * `first_index`, image i has dataset index first_index + i; with `index` not NULL, index[i]. */
+PARRY_CHECKED parry_status pr_attack_rows(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat,
+                                          const parry_model *model, const float *x, const int32_t *labels,
+                                          const int64_t *index, int64_t first_index, int64_t n, uint64_t seed,
+                                          float *adv, float *logits, int64_t *forward_queries,
+                                          int64_t *gradient_queries, const char *task);
 
-/* ---- streams (attack/stream.c): for trainers that resume ------------------------------------------------------------------------- */
+/* ---- streams (attack/stream.c): for trainers that resume ------------------------------------------------------- */
 
-/* Moves to batch `batch` of pass `pass`. What parry_stream_next writes from there on depends on the seed, these two numbers and the model alone; random starts
- * of an image differ from pass to pass. */
+/* Moves to batch `batch` of pass `pass`. What parry_stream_next writes from there on depends on the seed, these two
+ * numbers and the model alone; random starts of an image differ from pass to pass. */
 PARRY_CHECKED parry_status pr_stream_seek(parry_ctx *ctx, parry_stream *stream, int64_t pass, int64_t batch);
 
 #endif

@@ -17,7 +17,8 @@ typedef struct pgd {
     bool random_start, stop_when_fooled;
 } pgd;
 
-PR_OPTIONS(pr_pgd_options, pgd, OPT_INT(pgd, steps, "steps", "40", 1, 1e9, "gradient steps of each restart"),
+PR_OPTIONS(pr_pgd_options, pgd,
+           OPT_INT(pgd, steps, "steps", "40", 1, 1e9, "gradient steps of each restart"),
            OPT_FLOAT(pgd, step, "step", "0.01", 0, HUGE_VAL,
                      "length of a step, in units of the pixel range; 0: 2.5 eps / steps"),
            OPT_INT(pgd, restarts, "restarts", "1", 1, 1e6, "independent walks for each image"),
@@ -195,15 +196,14 @@ static void pgd_review(parry_ctx *ctx, const void *params, const parry_threat *t
 }
 
 const pr_attack_impl pr_attack_pgd = {
-    .info =
-        {
-            .name = "pgd",
-            .summary = "projected gradient ascent with random starts, worst point kept",
-            .cite = "arXiv:1706.06083",
-            .needs = PARRY_NEEDS_GRADIENT,
-            .norms = PARRY_NORM_BIT(PARRY_LINF) | PARRY_NORM_BIT(PARRY_L2),
-            .options = &pr_pgd_options,
-        },
+    .info = {
+        .name = "pgd",
+        .summary = "projected gradient ascent with random starts, worst point kept",
+        .cite = "arXiv:1706.06083",
+        .needs = PARRY_NEEDS_GRADIENT,
+        .norms = PARRY_NORM_BIT(PARRY_LINF) | PARRY_NORM_BIT(PARRY_L2),
+        .options = &pr_pgd_options,
+    },
     .keeps_best = true,
     .run = pgd_run,
     .label = pgd_label,

@@ -61,11 +61,54 @@ static void test_every_attack_describes_itself(void **state)
     parry_ctx_free(ctx);
 }
 
+static char *read_source(parry_ctx *ctx, const char *name)
+{
+    char path[1024];
+    uint8_t *text;
+    size_t size;
+    snprintf(path, sizeof path, "%s/../../%s", getenv("PARRY_TEST_DATA"), name);
+    assert_int_equal(pr_file_read(ctx, path, 1 << 20, &text, &size), PARRY_OK);
+    return (char *)text;
+}
+
+/* Every piece of C in the page that teaches how to add an attack stands in the sources word for word. */
+static void test_the_lesson_shows_the_code_as_it_is(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"src/attack/fgsm.c", "src/attack/pgd.c", "src/attack/registry.def"};
+    if (!getenv("PARRY_TEST_DATA"))
+        skip();
+    parry_ctx *ctx = make_ctx(1, 0);
+    char *page = read_source(ctx, "docs/adding-an-attack.md"), *sources[PR_COUNT(names)], *block = page;
+    int blocks = 0;
+    for (size_t i = 0; i < PR_COUNT(names); i++)
+        sources[i] = read_source(ctx, names[i]);
+    while ((block = strstr(block, "```c\n"))) {
+        block += strlen("```c\n");
+        char *end = strstr(block, "```");
+        bool found = false;
+        assert_non_null(end);
+        *end = '\0';
+        for (size_t i = 0; i < PR_COUNT(names); i++)
+            found |= strstr(sources[i], block) != NULL;
+        if (!found)
+            fail_msg("docs/adding-an-attack.md shows code that no source has:\n%s", block);
+        block = end + 1;
+        blocks++;
+    }
+    assert_in_range(blocks, 4, 20);
+    for (size_t i = 0; i < PR_COUNT(names); i++)
+        pr_free(sources[i]);
+    pr_free(page);
+    parry_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_attack_is_complete),
         cmocka_unit_test(test_every_attack_describes_itself),
+        cmocka_unit_test(test_the_lesson_shows_the_code_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
