@@ -39,6 +39,10 @@ typedef struct pr_engine_kernels {
     /* y = sum of `blocks` partial results, each `stride` floats after the other, + bias[c] (NULL: none), with `relu` floored at 0. */
     void (*sum_blocks)(const float *partial, int blocks, int64_t stride, const float *bias, bool relu, int64_t rows, int64_t c, float *y);
 
+    /* y[rows][n] = x[rows][k] w + bias (NULL: none), with `relu` floored at 0. w in panels of `width` columns (at most 32, dividing n): for each panel k rows
+     * of pr_panel_stride(width) floats. A row's bits do not depend on the other rows. */
+    void (*gemm)(const float *x, int64_t rows, int64_t k, int64_t n, const float *panels, int64_t width, const float *bias, bool relu, float *y);
+
     /* Pooling; dx is zeroed by the kernel. */
     void (*max_pool)(const pr_window *w, const float *x, float *y);
     void (*max_pool_grad)(const pr_window *w, const float *x, const float *dy, float *dx);
@@ -56,6 +60,11 @@ typedef struct pr_engine_kernels {
 
 /* The best for this process (pr_isa_name). */
 const pr_engine_kernels *pr_engine_kernels_get(void);
+
+static inline int64_t pr_panel_stride(int64_t width)
+{
+    return width <= 16 ? 16 : 32;
+}
 
 /* few_grad's order of taps: kernel rows, in each its columns x channels padded to a multiple of 4; all padded to a multiple of 16. */
 static inline int64_t pr_few_run(int64_t taps)

@@ -39,6 +39,71 @@ static parry_status product_of(pr_lower *l, pr_value x, pr_value w, struct produ
     return weights_in(l, w, pr_dims_of(l, x), 1, p->n, &p->w);
 }
 
+/* ---- in plans -------------------------------------------------------------------------------------------------------------------------------------------
+ * Our own kernel, whose results do not depend on where in a micro-batch an image stands. */
+
+/* The widest panel that divides `columns`. */
+static int64_t panel_width(int64_t columns)
+{
+    int64_t width = PR_MIN(columns, 32);
+    while (columns % width)
+        width--;
+    return width;
+}
+
+static parry_status run_gemm(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const float *bias = step->operands > 3 ? pr_at(step, frame, 2) : NULL;
+    (void)ctx;
+    pr_engine_kernels_get()->gemm(pr_at(step, frame, 0), frame->rows, step->area, step->channels, pr_at(step, frame, 1), step->width, bias, step->flag,
+                                  pr_at(step, frame, step->operands - 1));
+    return PARRY_OK;
+}
+
+/* y[rows][n] = x[rows][k] w, where md describes w in panels of `width` columns. */
+static parry_status plan_product(pr_lower *l, const char *what, const pr_node *node, int x, pr_value w, pr_md *md, int64_t k, int64_t n, int64_t width,
+                                 int bias, bool relu, int y)
+{
+    int panels;
+    pr_step *step;
+    parry_status status = pr_lower_weight(l, w, md, &panels);
+    pr_md_free(md);
+    TRY(status);
+    TRY(pr_program_step(l->ctx, l->program, what, node, PR_EACH_SHARD, &step));
+    step->run = run_gemm;
+    step->area = k;
+    step->channels = n;
+    step->width = width;
+    step->flag = relu;
+    step->flop = 2.0 * (double)(k * n);
+    pr_step_operand(step, x, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, panels, PR_READS, PR_ARG_WEIGHTS);
+    if (bias >= 0)
+        pr_step_operand(step, bias, PR_READS, PR_ARG_BIAS);
+    pr_step_operand(step, y, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+/* Panels of outputs: for each the inputs in the order in which they lie in memory. */
+static parry_status forward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n, int64_t width, pr_md **md)
+{
+    int64_t stride = pr_panel_stride(width), c = x.dim[1], h = x.dim[2], w = x.dim[3];
+    if (x.rank == 4)
+        return pr_md_create(l->ctx, 5, (int64_t[]){n / width, width, c, h, w}, (int64_t[]){k * stride, 1, stride, w * c * stride, c * stride}, md);
+    return pr_md_create(l->ctx, 3, (int64_t[]){n / width, width, k}, (int64_t[]){k * stride, 1, stride}, md);
+}
+
+/* Panels of inputs: of neighbouring channels of an image, or of neighbours in a row. */
+static parry_status backward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n, int64_t *width, pr_md **md)
+{
+    bool image = x.rank == 4 && x.dim[1] > 1;
+    *width = panel_width(image ? x.dim[1] : k);
+    int64_t stride = pr_panel_stride(*width), panel = n * stride, c = x.dim[1] / *width, h = x.dim[2], w = x.dim[3];
+    if (image)
+        return pr_md_create(l->ctx, 5, (int64_t[]){n, c, *width, h, w}, (int64_t[]){stride, panel, 1, w * c * panel, c * panel}, md);
+    return pr_md_create(l->ctx, 3, (int64_t[]){n, k / *width, *width}, (int64_t[]){stride, panel, 1}, md);
+}
+
 /* ---- by blocks --------------------------------------------------------------------------------------------------------------------------------------- */
 
 /* Whether the weights are read by one product, its input gradient, and by nothing else, and their gradient goes to the optimiser alone. */
@@ -123,6 +188,30 @@ static parry_status gemm_by_blocks(pr_lower *l, const pr_node *node, const struc
 
 /* ---- rules --------------------------------------------------------------------------------------------------------------------------------------------- */
 
+static parry_status plan_gemm(pr_lower *l, const pr_node *node, int bias, const pr_node *relu)
+{
+    int x, y;
+    pr_md *md;
+    pr_dims dims = pr_dims_of(l, node->in[0]);
+    int64_t k = dim_of(l, node->in[1], 1), n = dim_of(l, node->in[1], 0), width = panel_width(n);
+    TRY(pr_lower_read(l, node->in[0], dims.rank == 4 ? PR_NHWC : PR_ROWS, &x));
+    TRY(pr_lower_write(l, relu ? relu->out[0] : node->out[0], PR_ROWS, &y));
+    TRY(forward_panels(l, dims, k, n, width, &md));
+    return plan_product(l, relu ? "Gemm + Relu" : "Gemm", node, x, node->in[1], md, k, n, width, bias, relu != NULL, y);
+}
+
+static parry_status plan_gemm_grad_x(pr_lower *l, const pr_node *node)
+{
+    int dy, dx;
+    pr_md *md;
+    pr_dims x = pr_dims_of(l, node->out[0]);
+    int64_t k = dim_of(l, node->in[1], 1), n = dim_of(l, node->in[1], 0), width;
+    TRY(pr_lower_read(l, node->in[0], PR_ROWS, &dy));
+    TRY(pr_lower_write(l, node->out[0], x.rank == 4 ? PR_NHWC : PR_ROWS, &dx));
+    TRY(backward_panels(l, x, k, n, &width, &md));
+    return plan_product(l, pr_op_name(node->op), node, dy, node->in[1], md, n, k, width, -1, false, dx);
+}
+
 parry_status pr_rule_gemm(pr_lower *l, const pr_node *node)
 {
     int b = -1, out;
@@ -130,12 +219,14 @@ parry_status pr_rule_gemm(pr_lower *l, const pr_node *node)
     struct product p;
     if (!pr_is_weight(l, node->in[1]))
         return pr_lower_plain_c(l, node);
-    TRY(product_of(l, node->in[0], node->in[1], &p));
     if (node->inputs > 2 && node->in[2] >= 0)
         TRY(pr_lower_read(l, node->in[2], PR_ROWS, &b));
     const pr_node *relu = pr_lower_sole_user(l, node->out[0], PR_OP_RELU);
     if (relu)
         pr_lower_fuse(l, relu);
+    if (!l->program->training)
+        return plan_gemm(l, node, b, relu);
+    TRY(product_of(l, node->in[0], node->in[1], &p));
     TRY(pr_lower_write(l, relu ? relu->out[0] : node->out[0], PR_ROWS, &out));
     int blocks = blocks_of(l, node->in[1]);
     if (blocks)
@@ -154,7 +245,7 @@ parry_status pr_rule_gemm(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* dx = dy w: a plan has its own copy of w as [output][input]; a trainer reads the master transposed, a second copy would have to follow every step. */
+/* dx = dy w: a trainer reads the master transposed, a second copy would have to follow every step. */
 parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node)
 {
     int dy, w, dx;
@@ -162,17 +253,17 @@ parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node)
     pr_value weights = node->in[1];
     if (!pr_is_weight(l, weights))
         return pr_lower_plain_c(l, node);
+    if (!l->program->training)
+        return plan_gemm_grad_x(l, node);
     int64_t k = dim_of(l, weights, 1), n = dim_of(l, weights, 0);
     pr_dims x = pr_dims_of(l, node->out[0]);
-    bool training = l->program->training;
     TRY(pr_lower_read(l, node->in[0], PR_ROWS, &dy));
-    TRY(weights_in(l, weights, x, training ? 1 : k, training ? n : 1, &w));
+    TRY(weights_in(l, weights, x, 1, n, &w));
     TRY(pr_lower_write(l, node->out[0], x.rank == 4 ? PR_NHWC : PR_ROWS, &dx));
-    int64_t row = training ? 1 : k, column = training ? n : 1;
     int blocks = blocks_of(l, weights);
     if (blocks) {
         int64_t part = k / blocks;
-        pr_matmul_shape shape = {l->program->rows, n, part, {n, 1}, {row, column}, k};
+        pr_matmul_shape shape = {l->program->rows, n, part, {n, 1}, {1, n}, k};
         TRY(block_step(l, "GemmGradX by blocks", node, weights, blocks, &step));
         TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[0]));
         block_operand(step, dy, PR_READS, PR_ARG_SRC, 0);
@@ -183,7 +274,7 @@ parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node)
     TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
     step->flop = 2.0 * (double)(k * n);
     for (int v = 0; v < l->program->variants; v++) {
-        pr_matmul_shape shape = {pr_lower_rows(l, v), n, k, {n, 1}, {row, column}, k};
+        pr_matmul_shape shape = {pr_lower_rows(l, v), n, k, {n, 1}, {1, n}, k};
         TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[v]));
     }
     pr_step_operand(step, dy, PR_READS, PR_ARG_SRC);

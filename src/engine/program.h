@@ -54,7 +54,7 @@ struct pr_step {
     pr_operand operand[PR_OPERANDS];
     int in_place;                    /* operand that the last one may share memory with, -1: none */
     /* what own kernels need */
-    int64_t area, channels;          /* rows of channels per row of the batch */
+    int64_t area, channels, width;   /* rows of channels per row of the batch; of a matrix product: k, n, width of panels */
     float alpha;
     bool flag;
     pr_window window;
