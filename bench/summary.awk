@@ -1,0 +1,54 @@
+# Reads the JSON lines of the benchmarks and prints medians over rounds, shares of the measured peak, and ratios to the best of each peer.
+
+function text(key,    at) {
+    at = index($0, "\"" key "\": \"")
+    return at ? substr($0, at + length(key) + 5, index(substr($0, at + length(key) + 5), "\"") - 1) : ""
+}
+function number(key,    at) {
+    at = index($0, "\"" key "\": ")
+    return at ? substr($0, at + length(key) + 4) + 0 : 0
+}
+function median(list,    n, i, j, v, t) {
+    n = split(list, v, " ")
+    for (i = 2; i <= n; i++)
+        for (j = i; j > 1 && v[j] + 0 < v[j - 1] + 0; j--) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
+    return v[int((n + 1) / 2)]
+}
+
+BEGIN { mflop["inference"] = 2.72; mflop["input-gradient"] = 5.45; mflop["train"] = 8.06 }
+
+{ bench = text("bench") }
+bench == "peak" { peak = number("gflops_best") > peak ? number("gflops_best") : peak; isa = text("isa") }
+bench == "engine" {
+    key = text("workload") " " number("batch")
+    if (!(key in ours)) order[++cases] = key
+    ours[key] = ours[key] " " number("images_per_s")
+}
+bench == "peers" {
+    key = text("workload") " " number("batch") " " text("peer")
+    if (number("images_per_s") > best[key]) best[key] = number("images_per_s")
+}
+bench == "command" { step[++steps] = text("step"); seconds[text("step")] = number("seconds"); memory[text("step")] = number("peak_mb") }
+bench == "tutorial" { keras[text("step")] = number("seconds") }
+
+END {
+    printf "\npeak %.0f GF/s (%s)\n\n%-22s %10s %7s %10s %6s %12s %6s\n", peak, isa, "images/s", "parry", "of peak", "PyTorch", "ratio", "ONNX Runtime", "ratio"
+    for (i = 1; i <= cases; i++) {
+        key = order[i]
+        split(key, part, " ")
+        rate = median(ours[key])
+        printf "%-22s %10.0f %6.0f%%", key, rate, 100 * rate * mflop[part[1]] / (peak * 1000)
+        torch = best[key " pytorch"]; ort = best[key " onnxruntime"]
+        if (torch) printf " %10.0f %6.2f", torch, rate / torch
+        if (ort) printf " %12.0f %6.2f", ort, rate / ort
+        print ""
+    }
+    print ""
+    keras["fgsm"] = keras["fgsm-single"]
+    for (i = 1; i <= steps; i++) {
+        s = step[i]
+        printf "%-22s %10.3f s %8.1f MB", s, seconds[s], memory[s]
+        if (keras[s]) printf "   Keras %8.2f s, ratio %.1f", keras[s], keras[s] / seconds[s]
+        print ""
+    }
+}
