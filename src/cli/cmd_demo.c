@@ -197,7 +197,8 @@ parry_status cmd_demo(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK) {
         say("   Stale adversaries were made against the network before its defence; fresh ones know the defence.");
         line l = start_line(&d, "evaluate");
-        add_words(&l, cnn, tutorial, "--attack", "fgsm,pgd:first=2000", "--eps", "0.1", "--loss", "mse", "--no-clip", "--source", cnn, NULL);
+        add_words(&l, cnn, tutorial, "--attack", "fgsm,pgd:first=2000", "--eps", "0.1", "--loss", "mse", "--no-clip", "--source", cnn, "--curve",
+                  "0", "--examples", "0", NULL);
         status = evaluate_step(ctx, &d, &l, &first);
     }
     if (status == PARRY_OK) {

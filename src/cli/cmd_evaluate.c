@@ -69,11 +69,16 @@ static parry_status write_outputs(parry_ctx *ctx, const cli_args *args, const pa
 parry_status cmd_evaluate(parry_ctx *ctx, const cli_args *args)
 {
     const evaluate_options *options = args_values(args, &evaluate_command_table);
+    parry_evaluate_settings settings = *(const parry_evaluate_settings *)args_values(args, parry_evaluate_options());
     evaluation_files files = {0};
     parry_status status = probe_output(ctx, options->report);
+    if (!options->report) {          /* curves and pictures cost time and are seen in the report; JSON has curves if asked for */
+        settings.curve = args_given(args, parry_evaluate_options(), "curve") ? settings.curve : 0;
+        settings.examples = 0;
+    }
     if (status == PARRY_OK)
         status = evaluation_open(ctx, args->words, args->word_count, options->source, args_values(args, &data_table),
-                                 args_values(args, parry_threat_options()), args_values(args, parry_evaluate_options()), &files);
+                                 args_values(args, parry_threat_options()), &settings, &files);
     if (status == PARRY_OK)
         status = write_outputs(ctx, args, files.evaluation);
     evaluation_close(&files);

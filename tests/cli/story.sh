@@ -1,7 +1,7 @@
 # The story on built-in digits, small: train, attack, harden, evaluate; the same bytes for any number of threads; a checkpoint after Ctrl-C.
 . "$(dirname "$0")/lib.sh"
 
-small="--data digits --first 8000"
+small="--data digits --first 16000"
 succeeds "train" "$PARRY" train --arch simplecnn $small --epochs 3 --seed 3 --threads 2 -o cnn.onnx --json train.json
 prints "train" "clean accuracy"
 between "training works" "$(json_number train.json clean_acc)" 0.8 1
