@@ -1,5 +1,5 @@
-/* Speed of training, input gradients and inference on SimpleCNN, through the layers that a user pays for: training steps as the training loop takes them,
- * gradients and logits through model sessions on the context's threads.
+/* Speed of training, input gradients and inference on SimpleCNN, through the layers that a user pays for: training
+ * steps as the training loop takes them, gradients and logits through model sessions on the context's threads.
  *
  *     bench_engine [threads] [seconds per case] [batch ...]
  *
@@ -57,12 +57,13 @@ static void measure(const char *workload, int batch, void (*work)(void *arg), vo
         times[runs] = end - start;
     }
     qsort(times, (size_t)runs, sizeof times[0], by_value);
-    printf("{\"bench\": \"engine\", \"workload\": \"%s\", \"batch\": %d, \"threads\": %d, \"images_per_s\": %.0f, \"best\": %.0f}\n", workload, batch,
-           threads, batch / times[runs / 2], batch / times[runs / 20]);
+    printf("{\"bench\": \"engine\", \"workload\": \"%s\", \"batch\": %d, \"threads\": %d, \"images_per_s\": %.0f, "
+           "\"best\": %.0f}\n",
+           workload, batch, threads, batch / times[runs / 2], batch / times[runs / 20]);
     fflush(stdout);
 }
 
-/* ---- the cases ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the cases ------------------------------------------------------------------------------------------------- */
 
 typedef struct job {
     int batch;
@@ -81,7 +82,8 @@ static void train(void *arg)
     double scalars[PR_SCALARS_MAX], loss;
     int64_t correct;
     adam->scalars(1e-3, 0, ++j->step, scalars);
-    check(pr_trainer_step(ctx, j->trainer, j->images, j->labels, j->batch, pr_loss_at(0)->rows, NULL, 1, j->step, scalars, 0, &loss, &correct));
+    check(pr_trainer_step(ctx, j->trainer, j->images, j->labels, j->batch, pr_loss_at(0)->rows, NULL, 1, j->step,
+                          scalars, 0, &loss, &correct));
 }
 
 static void cotangent(void *arg, int which, int64_t first, int64_t n, const float *logits, float *dlogits)
@@ -90,7 +92,8 @@ static void cotangent(void *arg, int which, int64_t first, int64_t n, const floa
     const job *j = arg;
     (void)which;
     for (int64_t r = 0; r < n; r += 64)
-        pr_loss_at(0)->rows(NULL, n - r < 64 ? n - r : 64, CLASSES, logits + r * CLASSES, j->labels + first + r, loss, dlogits + r * CLASSES);
+        pr_loss_at(0)->rows(NULL, n - r < 64 ? n - r : 64, CLASSES, logits + r * CLASSES, j->labels + first + r, loss,
+                            dlogits + r * CLASSES);
 }
 
 static parry_status gradient_chunk(parry_ctx *c, void *arg, int64_t index, int worker)
@@ -100,7 +103,8 @@ static parry_status gradient_chunk(parry_ctx *c, void *arg, int64_t index, int w
     int64_t first = index * j->chunk, n = j->batch - first < j->chunk ? j->batch - first : j->chunk;
     float *grads[] = {j->results + first * PIXELS};
     parry_status status = pr_workers_session(c, &j->workers, worker, &session);
-    return status != PARRY_OK ? status : pr_session_vjp(c, session, j->images + first * PIXELS, n, 1, cotangent, j, NULL, grads);
+    return status != PARRY_OK ? status
+                              : pr_session_vjp(c, session, j->images + first * PIXELS, n, 1, cotangent, j, NULL, grads);
 }
 
 static parry_status logits_chunk(parry_ctx *c, void *arg, int64_t index, int worker)
@@ -109,7 +113,9 @@ static parry_status logits_chunk(parry_ctx *c, void *arg, int64_t index, int wor
     pr_session *session;
     int64_t first = index * j->chunk, n = j->batch - first < j->chunk ? j->batch - first : j->chunk;
     parry_status status = pr_workers_session(c, &j->workers, worker, &session);
-    return status != PARRY_OK ? status : pr_session_logits(c, session, j->images + first * PIXELS, n, j->results + first * CLASSES);
+    return status != PARRY_OK
+               ? status
+               : pr_session_logits(c, session, j->images + first * PIXELS, n, j->results + first * CLASSES);
 }
 
 static void gradients(void *arg)

@@ -60,7 +60,7 @@ int main(int argc, char **argv)
         memory = usage.ru_maxrss > memory ? usage.ru_maxrss : memory;
     }
     qsort(seconds, (size_t)runs, sizeof seconds[0], by_value);
-    printf("{\"bench\": \"command\", \"step\": \"%s\", \"seconds\": %.4f, \"peak_mb\": %.1f}\n", argv[1], seconds[runs / 2],
-           (double)memory / 1024);
+    printf("{\"bench\": \"command\", \"step\": \"%s\", \"seconds\": %.4f, \"peak_mb\": %.1f}\n", argv[1],
+           seconds[runs / 2], (double)memory / 1024);
     return 0;
 }

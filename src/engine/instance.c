@@ -19,7 +19,7 @@ static parry_status allocate(parry_ctx *ctx, pr_instance *instance, int64_t floa
     instance->arena = (float *)start;
 #if defined(__linux__)
     if (extra)
-        (void)madvise(instance->arena, bytes, MADV_HUGEPAGE);        /* advice: may be refused */
+        (void)madvise(instance->arena, bytes, MADV_HUGEPAGE); /* advice: may be refused */
 #endif
     memset(instance->arena, 0, bytes);
     return PARRY_OK;
@@ -51,18 +51,21 @@ static bool runs(const pr_frame *frame, const pr_step *step)
     return step->domain == frame->domain && (step->domain != PR_EACH_BLOCK || frame->index < step->blocks);
 }
 
-static parry_status bind_step(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_step *step, pr_frame *frame, float *scratch, pr_binding **out)
+static parry_status bind_step(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_step *step, pr_frame *frame, float *scratch,
+                              pr_binding **out)
 {
     float *data[PR_ARG_COUNT] = {0};
     for (int o = 0; o < step->operands; o++) {
         float *at = frame->data[step->operand[o].buffer];
         if (at)
-            data[step->operand[o].role] = at + (frame->domain == PR_EACH_BLOCK ? frame->index * step->operand[o].block_stride : 0);
+            data[step->operand[o].role] =
+                at + (frame->domain == PR_EACH_BLOCK ? frame->index * step->operand[o].block_stride : 0);
     }
     return pr_binding_create(ctx, dnnl, step->prim[frame->variant], data, scratch, out);
 }
 
-static parry_status frame_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_instance *instance, int number, pr_frame *frame)
+static parry_status frame_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_instance *instance, int number,
+                               pr_frame *frame)
 {
     const pr_program *program = instance->program;
     TRY(pr_alloc(ctx, program->buffer_count, &frame->data));
@@ -73,7 +76,8 @@ static parry_status frame_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_ins
     }
     for (size_t s = 0; s < program->step_count; s++) {
         if (runs(frame, &program->steps[s]) && !program->steps[s].run)
-            TRY(bind_step(ctx, dnnl, &program->steps[s], frame, instance->scratch + number * program->scratch, &frame->bindings[s]));
+            TRY(bind_step(ctx, dnnl, &program->steps[s], frame, instance->scratch + number * program->scratch,
+                          &frame->bindings[s]));
     }
     return PARRY_OK;
 }
@@ -103,7 +107,8 @@ static parry_status fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_store *st
     return PARRY_OK;
 }
 
-parry_status pr_instance_create(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_program *program, const pr_store *store, pr_instance **out)
+parry_status pr_instance_create(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_program *program, const pr_store *store,
+                                pr_instance **out)
 {
     TRY(pr_alloc(ctx, 1, out));
     (*out)->program = program;

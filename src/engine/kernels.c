@@ -1,5 +1,5 @@
-/* The engine's own kernels, compiled once per instruction set: PR_ENGINE_ISA names it. Sums over many rows run in float over blocks of BLOCK rows and
- * in double over blocks; their order depends on the shape alone. */
+/* The engine's own kernels, compiled once per instruction set: PR_ENGINE_ISA names it. Sums over many rows run in float
+ * over blocks of BLOCK rows and in double over blocks; their order depends on the shape alone. */
 #include <float.h>
 #include <string.h>
 #if defined(__AVX512F__)
@@ -27,7 +27,7 @@ typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(float)), aligned(
 #define STORE(p, v) (*(vec *)(p) = (v))
 #define SELECT(condition, v) ((vec)((condition) & (ivec)(v)))
 
-/* ---- elementwise -------------------------------------------------------------------------------------------------------- */
+/* ---- elementwise ----------------------------------------------------------------------------------------------- */
 
 #define MAP(name, arguments, expression)                                                                               \
     static void name arguments                                                                                         \
@@ -39,14 +39,15 @@ typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(float)), aligned(
 MAP(relu, (const float *x, float *y, int64_t count), y[i] = x[i] < 0 ? 0 : x[i])
 MAP(relu_grad, (const float *y, const float *dy, float *dx, int64_t count), dx[i] = y[i] > 0 ? dy[i] : 0)
 MAP(leaky_relu, (float alpha, const float *x, float *y, int64_t count), y[i] = x[i] < 0 ? alpha * x[i] : x[i])
-MAP(leaky_relu_grad, (float alpha, const float *x, const float *dy, float *dx, int64_t count), dx[i] = x[i] > 0 ? dy[i] : alpha * dy[i])
+MAP(leaky_relu_grad, (float alpha, const float *x, const float *dy, float *dx, int64_t count),
+    dx[i] = x[i] > 0 ? dy[i] : alpha * dy[i])
 MAP(add, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] + b[i])
 MAP(sub, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] - b[i])
 MAP(mul, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] * b[i])
 MAP(divide, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] / b[i])
 MAP(neg, (const float *x, float *y, int64_t count), y[i] = -x[i])
 
-/* ---- channels ------------------------------------------------------------------------------------------------------------- */
+/* ---- channels -------------------------------------------------------------------------------------------------- */
 
 static void affine(const float *x, float *y, int64_t rows, int64_t c, const float *scale, const float *shift)
 {
@@ -131,7 +132,8 @@ static void moments(const float *x, int64_t rows, int64_t c, double *mean, doubl
     }
 }
 
-static void norm_grad_sums(const float *dy, const float *x, int64_t rows, int64_t c, const float *mean, double *sum, double *product)
+static void norm_grad_sums(const float *dy, const float *x, int64_t rows, int64_t c, const float *mean, double *sum,
+                           double *product)
 {
     memset(sum, 0, (size_t)c * sizeof(*sum));
     memset(product, 0, (size_t)c * sizeof(*product));
@@ -167,7 +169,8 @@ static void norm_grad_sums(const float *dy, const float *x, int64_t rows, int64_
     }
 }
 
-static inline __attribute__((always_inline)) void norm_grad_with(const float *dy, const float *x, float *dx, int64_t rows, int64_t c, const float *a,
+static inline __attribute__((always_inline)) void norm_grad_with(const float *dy, const float *x, float *dx,
+                                                                 int64_t rows, int64_t c, const float *a,
                                                                  const float *b, const float *k, bool mask, float *sums)
 {
     const vec zero = {0};
@@ -194,8 +197,8 @@ static inline __attribute__((always_inline)) void norm_grad_with(const float *dy
     }
 }
 
-static void norm_grad(const float *dy, const float *x, float *dx, int64_t rows, int64_t c, const float *a, const float *b, const float *k, bool mask,
-                      float *sums)
+static void norm_grad(const float *dy, const float *x, float *dx, int64_t rows, int64_t c, const float *a,
+                      const float *b, const float *k, bool mask, float *sums)
 {
     if (mask)
         norm_grad_with(dy, x, dx, rows, c, a, b, k, true, sums);
@@ -203,7 +206,8 @@ static void norm_grad(const float *dy, const float *x, float *dx, int64_t rows, 
         norm_grad_with(dy, x, dx, rows, c, a, b, k, false, sums);
 }
 
-static void sum_blocks(const float *partial, int blocks, int64_t stride, const float *bias, bool relu_after, int64_t rows, int64_t c, float *y)
+static void sum_blocks(const float *partial, int blocks, int64_t stride, const float *bias, bool relu_after,
+                       int64_t rows, int64_t c, float *y)
 {
     const vec zero = {0};
     for (int64_t r = 0; r < rows; r++, partial += c, y += c) {
@@ -223,7 +227,7 @@ static void sum_blocks(const float *partial, int blocks, int64_t stride, const f
     }
 }
 
-/* ---- windows ---------------------------------------------------------------------------------------------------------------- */
+/* ---- windows --------------------------------------------------------------------------------------------------- */
 
 /* Position of tap `tap` of output position `out` along `axis`, -1 outside. */
 static int64_t tap_at(const pr_window *w, int axis, int64_t out, int64_t tap)
@@ -246,7 +250,7 @@ static int64_t pixel_at(const pr_window *w, int64_t n, int64_t y, int64_t x, int
         for (int64_t n = 0; n < (w)->n; n++)                                                                           \
             for (int64_t y = 0; y < (w)->out_h; y++)                                                                   \
                 for (int64_t x = 0; x < (w)->out_w; x++, at += (w)->c)                                                 \
-                    __VA_ARGS__;                                                                                              \
+                    __VA_ARGS__;                                                                                       \
     } while (0)
 
 static void max_pool(const pr_window *w, const float *in, float *out)
@@ -269,8 +273,8 @@ static void max_pool(const pr_window *w, const float *in, float *out)
 }
 
 /* For channels first .. first + count of one output pixel: finds each maximum's tap again and adds dy there. */
-static void max_pool_grad_tile(const pr_window *w, const float *in, const float *dy, float *dx, int64_t n, int64_t y, int64_t x, int64_t first,
-                               int64_t count)
+static void max_pool_grad_tile(const pr_window *w, const float *in, const float *dy, float *dx, int64_t n, int64_t y,
+                               int64_t x, int64_t first, int64_t count)
 {
     float best[TILE];
     int32_t where[TILE];
@@ -304,7 +308,8 @@ static void max_pool_grad(const pr_window *w, const float *in, const float *dy, 
 /* How many taps along `axis` lie in the image, or in the padded image. */
 static int64_t taps_inside(const pr_window *w, int axis, int64_t out, bool padded)
 {
-    int64_t size = axis ? w->in_w : w->in_h, low = padded ? -w->pad[axis] : 0, high = padded ? size + w->pad[axis + 2] : size, count = 0;
+    int64_t size = axis ? w->in_w : w->in_h, low = padded ? -w->pad[axis] : 0,
+            high = padded ? size + w->pad[axis + 2] : size, count = 0;
     for (int tap = 0; tap < w->kernel[axis]; tap++) {
         int64_t at = out * w->stride[axis] - w->pad[axis] + (int64_t)tap * w->dilation[axis];
         count += at >= low && at < high;
@@ -348,10 +353,10 @@ static void average_pool_grad(const pr_window *w, const float *dy, float *dx)
     });
 }
 
-/* ---- gradient of a first layer -------------------------------------------------------------------------------------------------
- * With one or three input channels oneDNN leaves most of each vector empty. Here the lanes are taps (kernel position x input channel): for each output
- * pixel, column[tap] = sum over output channels of dy * w[tap], a matrix product that keeps POSITIONS pixels in registers; the columns are then added
- * to the pixels under the taps. */
+/* ---- gradient of a first layer ------------------------------------------------------------------------------------
+ * With one or three input channels oneDNN leaves most of each vector empty. Here the lanes are taps (kernel position x
+ * input channel): for each output pixel, column[tap] = sum over output channels of dy * w[tap], a matrix product that
+ * keeps POSITIONS pixels in registers; the columns are then added to the pixels under the taps. */
 
 typedef float taps16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float taps4 __attribute__((vector_size(16), aligned(4), may_alias));
@@ -384,7 +389,7 @@ static void few_column(const float *dy, int64_t out_c, const float *packed, int6
 
 /* The frame that columns are added to: the image with all that its windows reach, so that no tap needs a check. */
 struct canvas {
-    int64_t run, rows, width, size;  /* taps of a kernel row, padded; rows; floats of a row */
+    int64_t run, rows, width, size; /* taps of a kernel row, padded; rows; floats of a row */
 };
 
 static struct canvas canvas_of(const pr_window *w)
@@ -396,9 +401,11 @@ static struct canvas canvas_of(const pr_window *w)
     return c;
 }
 
-/* Adds the columns of output row y. A kernel row's taps are neighbours on the canvas: whole vectors are added. Neighbouring pixels' runs overlap, and a
- * load waits for a store that it overlaps with: each pass takes pixels that are far enough apart. */
-static void few_scatter(const pr_window *w, const struct canvas *c, const float *columns, int64_t lanes, int64_t y, float *canvas)
+/* Adds the columns of output row y. A kernel row's taps are neighbours on the canvas: whole vectors are added.
+ * Neighbouring pixels' runs overlap, and a load waits for a store that it overlaps with: each pass takes pixels that
+ * are far enough apart. */
+static void few_scatter(const pr_window *w, const struct canvas *c, const float *columns, int64_t lanes, int64_t y,
+                        float *canvas)
 {
     const int64_t step = (int64_t)w->stride[1] * w->c, passes = (c->run + step - 1) / step;
     float *top = canvas + y * w->stride[0] * c->width;
@@ -413,7 +420,8 @@ static void few_scatter(const pr_window *w, const struct canvas *c, const float 
         }
 }
 
-static void few_row(const pr_window *w, int64_t out_c, const float *packed, const float *dy, int64_t lanes, float *columns)
+static void few_row(const pr_window *w, int64_t out_c, const float *packed, const float *dy, int64_t lanes,
+                    float *columns)
 {
     for (int64_t lane = 0; lane < lanes; lane += 16) {
         int64_t x = 0;
@@ -429,7 +437,8 @@ static int64_t few_scratch(const pr_window *w, int64_t out_c)
     return w->out_w * (pr_few_lanes(w->kernel[0], w->kernel[1] * w->c) + out_c) + canvas_of(w).size;
 }
 
-static void few_grad(const pr_window *w, int64_t out_c, const float *packed, const float *dy, const float *mask, float *dx, float *scratch)
+static void few_grad(const pr_window *w, int64_t out_c, const float *packed, const float *dy, const float *mask,
+                     float *dx, float *scratch)
 {
     const struct canvas c = canvas_of(w);
     const int64_t lanes = pr_few_lanes(w->kernel[0], w->kernel[1] * w->c), row = w->out_w * out_c;
@@ -447,9 +456,10 @@ static void few_grad(const pr_window *w, int64_t out_c, const float *packed, con
     }
 }
 
-/* ---- matrix product -----------------------------------------------------------------------------------------------------------------
- * A tile of rows x one panel is kept in registers over all of k; every number of y is one chain of multiply-adds in the order of k, wherever its row
- * stands. (oneDNN's sgemm for AVX2 has no such order.) The panel is read in the order in which it lies in memory. */
+/* ---- matrix product -----------------------------------------------------------------------------------------------
+ * A tile of rows x one panel is kept in registers over all of k; every number of y is one chain of multiply-adds in the
+ * order of k, wherever its row stands. (oneDNN's sgemm for AVX2 has no such order.) The panel is read in the order in
+ * which it lies in memory. */
 
 #if defined(__AVX512F__)
 enum { TILE_ROWS = 8 };
@@ -459,8 +469,8 @@ enum { TILE_ROWS = 3 };
 enum { TILE_ROWS = 1 };
 #endif
 
-/* Rows 0 .. ROWS - 1 of y, VECTORS vectors wide; `first`: what sums begin with. The panel is asked for AHEAD of its use: it comes from beyond the
- * second-level cache where the weights are large. */
+/* Rows 0 .. ROWS - 1 of y, VECTORS vectors wide; `first`: what sums begin with. The panel is asked for AHEAD of its
+ * use: it comes from beyond the second-level cache where the weights are large. */
 enum { AHEAD = 24 };
 #define GEMM_TILE(ROWS, VECTORS)                                                                                       \
     do {                                                                                                               \
@@ -469,9 +479,9 @@ enum { AHEAD = 24 };
         for (int r = 0; r < (ROWS); r++)                                                                               \
             for (int v = 0; v < (VECTORS); v++)                                                                        \
                 sum[r][v] = LOAD(first + v * LANES);                                                                   \
-        for (int64_t i = 0; i < k; i++, panel += (VECTORS) * LANES) {                                                  \
-            for (int line = 0; line < (VECTORS) * LANES; line += 16)                                                   \
-                __builtin_prefetch(panel + AHEAD * (VECTORS) * LANES + line);                                          \
+        for (int64_t i = 0; i < k; i++, panel += (VECTORS)*LANES) {                                                    \
+            for (int line = 0; line < (VECTORS)*LANES; line += 16)                                                     \
+                __builtin_prefetch(panel + AHEAD * (VECTORS)*LANES + line);                                            \
             for (int r = 0; r < (ROWS); r++)                                                                           \
                 for (int v = 0; v < (VECTORS); v++)                                                                    \
                     sum[r][v] += x[r * k + i] * LOAD(panel + v * LANES);                                               \
@@ -481,32 +491,40 @@ enum { AHEAD = 24 };
                 STORE(y + r * stride + v * LANES, relu_after ? SELECT(~(sum[r][v] < zero), sum[r][v]) : sum[r][v]);    \
     } while (0)
 
-typedef void gemm_tile(const float *x, int64_t k, const float *panel, const float *first, bool relu_after, float *y, int64_t stride);
+typedef void gemm_tile(const float *x, int64_t k, const float *panel, const float *first, bool relu_after, float *y,
+                       int64_t stride);
 
-static void gemm_rows_wide(const float *x, int64_t k, const float *panel, const float *first, bool relu_after, float *y, int64_t stride)
+static void gemm_rows_wide(const float *x, int64_t k, const float *panel, const float *first, bool relu_after, float *y,
+                           int64_t stride)
 {
     GEMM_TILE(TILE_ROWS, 32 / LANES);
 }
 
-static void gemm_row_wide(const float *x, int64_t k, const float *panel, const float *first, bool relu_after, float *y, int64_t stride)
+static void gemm_row_wide(const float *x, int64_t k, const float *panel, const float *first, bool relu_after, float *y,
+                          int64_t stride)
 {
     GEMM_TILE(1, 32 / LANES);
 }
 
-static void gemm_rows_narrow(const float *x, int64_t k, const float *panel, const float *first, bool relu_after, float *y, int64_t stride)
+static void gemm_rows_narrow(const float *x, int64_t k, const float *panel, const float *first, bool relu_after,
+                             float *y, int64_t stride)
 {
     GEMM_TILE(TILE_ROWS, 16 / LANES);
 }
 
-static void gemm_row_narrow(const float *x, int64_t k, const float *panel, const float *first, bool relu_after, float *y, int64_t stride)
+static void gemm_row_narrow(const float *x, int64_t k, const float *panel, const float *first, bool relu_after,
+                            float *y, int64_t stride)
 {
     GEMM_TILE(1, 16 / LANES);
 }
 
-static void gemm(const float *x, int64_t rows, int64_t k, int64_t n, const float *panels, int64_t width, const float *bias, bool relu_after, float *y)
+static void gemm(const float *x, int64_t rows, int64_t k, int64_t n, const float *panels, int64_t width,
+                 const float *bias, bool relu_after, float *y)
 {
     const int64_t stride = pr_panel_stride(width);
-    gemm_tile *const all = stride == 32 ? gemm_rows_wide : gemm_rows_narrow, *const one = stride == 32 ? gemm_row_wide : gemm_row_narrow;
+    gemm_tile *const all = stride == 32 ? gemm_rows_wide : gemm_rows_narrow, *const one = stride == 32
+                                                                                              ? gemm_row_wide
+                                                                                              : gemm_row_narrow;
     float first[32], out[TILE_ROWS * 32];
     for (int64_t column = 0; column < n; column += width, panels += k * stride) {
         memset(first, 0, sizeof first);
@@ -526,9 +544,9 @@ static void gemm(const float *x, int64_t rows, int64_t k, int64_t n, const float
     }
 }
 
-/* ---- dropout -------------------------------------------------------------------------------------------------------------------- */
+/* ---- dropout --------------------------------------------------------------------------------------------------- */
 
-enum { DRAWS = LANES };              /* Philox blocks drawn together, a lane each */
+enum { DRAWS = LANES }; /* Philox blocks drawn together, a lane each */
 typedef uint32_t uvec __attribute__((vector_size(DRAWS * sizeof(uint32_t))));
 typedef uint64_t wide __attribute__((vector_size(DRAWS * sizeof(uint64_t))));
 
@@ -574,7 +592,8 @@ static void philox(uint64_t seed, uint64_t sample, uint32_t first, uvec words[4]
     words[3] = c3;
 }
 
-static void dropout_mask(uint64_t seed, uint64_t sample, float ratio, int64_t first, int64_t rows, int64_t row, float *mask)
+static void dropout_mask(uint64_t seed, uint64_t sample, float ratio, int64_t first, int64_t rows, int64_t row,
+                         float *mask)
 {
     const int64_t blocks = (row + 3) / 4;
     const float kept = 1 / (1 - ratio);
@@ -588,7 +607,7 @@ static void dropout_mask(uint64_t seed, uint64_t sample, float ratio, int64_t fi
         }
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------------- */
 
 #define TABLE_NAME_OF(isa) pr_engine_kernels_##isa
 #define TABLE_NAME(isa) TABLE_NAME_OF(isa)

@@ -1,4 +1,5 @@
-/* The engine's own kernels, compiled once per instruction set. Activations are rows x channels (nhwc with all pixels as rows) where channels matter. */
+/* The engine's own kernels, compiled once per instruction set. Activations are rows x channels (nhwc with all pixels as
+ * rows) where channels matter. */
 #ifndef PR_ENGINE_KERNELS_H
 #define PR_ENGINE_KERNELS_H
 
@@ -31,17 +32,23 @@ typedef struct pr_engine_kernels {
     /* Per channel mean and sum of squared differences from it. */
     void (*moments)(const float *x, int64_t rows, int64_t c, double *mean, double *squares);
     /* sum[c] = sum dy, product[c] = sum dy (x - mean[c]). */
-    void (*norm_grad_sums)(const float *dy, const float *x, int64_t rows, int64_t c, const float *mean, double *sum, double *product);
-    /* dx = dy a[c] + x b[c] + k[c], with `mask` only where x > 0 and else 0; column_sums NULL or the sums of dx. dx may be dy. */
-    void (*norm_grad)(const float *dy, const float *x, float *dx, int64_t rows, int64_t c, const float *a, const float *b, const float *k, bool mask,
-                      float *column_sums);
+    void (*norm_grad_sums)(const float *dy, const float *x, int64_t rows, int64_t c, const float *mean, double *sum,
+                           double *product);
+    /* dx = dy a[c] + x b[c] + k[c], with `mask` only where x > 0 and else 0; column_sums NULL or the sums of dx. dx may
+     * be dy. */
+    void (*norm_grad)(const float *dy, const float *x, float *dx, int64_t rows, int64_t c, const float *a,
+                      const float *b, const float *k, bool mask, float *column_sums);
 
-    /* y = sum of `blocks` partial results, each `stride` floats after the other, + bias[c] (NULL: none), with `relu` floored at 0. */
-    void (*sum_blocks)(const float *partial, int blocks, int64_t stride, const float *bias, bool relu, int64_t rows, int64_t c, float *y);
+    /* y = sum of `blocks` partial results, each `stride` floats after the other, + bias[c] (NULL: none), with `relu`
+     * floored at 0. */
+    void (*sum_blocks)(const float *partial, int blocks, int64_t stride, const float *bias, bool relu, int64_t rows,
+                       int64_t c, float *y);
 
-    /* y[rows][n] = x[rows][k] w + bias (NULL: none), with `relu` floored at 0. w in panels of `width` columns (at most 32, dividing n): for each panel k rows
-     * of pr_panel_stride(width) floats. A row's bits do not depend on the other rows. */
-    void (*gemm)(const float *x, int64_t rows, int64_t k, int64_t n, const float *panels, int64_t width, const float *bias, bool relu, float *y);
+    /* y[rows][n] = x[rows][k] w + bias (NULL: none), with `relu` floored at 0. w in panels of `width` columns (at most
+     * 32, dividing n): for each panel k rows of pr_panel_stride(width) floats. A row's bits do not depend on the other
+     * rows. */
+    void (*gemm)(const float *x, int64_t rows, int64_t k, int64_t n, const float *panels, int64_t width,
+                 const float *bias, bool relu, float *y);
 
     /* Pooling; dx is zeroed by the kernel. */
     void (*max_pool)(const pr_window *w, const float *x, float *y);
@@ -49,13 +56,16 @@ typedef struct pr_engine_kernels {
     void (*average_pool)(const pr_window *w, const float *x, float *y);
     void (*average_pool_grad)(const pr_window *w, const float *dy, float *dx);
 
-    /* Gradient of a convolution of few input channels (dilation 1 along rows) with respect to its input, dy counting only where mask (NULL: everywhere)
-     * is positive; see kernels.c. packed: for each output channel pr_few_lanes() taps. scratch: few_scratch() floats. */
-    void (*few_grad)(const pr_window *w, int64_t out_c, const float *packed, const float *dy, const float *mask, float *dx, float *scratch);
+    /* Gradient of a convolution of few input channels (dilation 1 along rows) with respect to its input, dy counting
+     * only where mask (NULL: everywhere) is positive; see kernels.c. packed: for each output channel pr_few_lanes()
+     * taps. scratch: few_scratch() floats. */
+    void (*few_grad)(const pr_window *w, int64_t out_c, const float *packed, const float *dy, const float *mask,
+                     float *dx, float *scratch);
     int64_t (*few_scratch)(const pr_window *w, int64_t out_c);
 
     /* Dropout masks of rows first .. first + rows of a node, as pr_dropout_mask makes them. */
-    void (*dropout_mask)(uint64_t seed, uint64_t sample, float ratio, int64_t first, int64_t rows, int64_t row, float *mask);
+    void (*dropout_mask)(uint64_t seed, uint64_t sample, float ratio, int64_t first, int64_t rows, int64_t row,
+                         float *mask);
 } pr_engine_kernels;
 
 /* The best for this process (pr_isa_name). */
@@ -66,7 +76,8 @@ static inline int64_t pr_panel_stride(int64_t width)
     return width <= 16 ? 16 : 32;
 }
 
-/* few_grad's order of taps: kernel rows, in each its columns x channels padded to a multiple of 4; all padded to a multiple of 16. */
+/* few_grad's order of taps: kernel rows, in each its columns x channels padded to a multiple of 4; all padded to a
+ * multiple of 16. */
 static inline int64_t pr_few_run(int64_t taps)
 {
     return (taps + 3) / 4 * 4;

@@ -3,7 +3,7 @@
 
 #include "engine/lower.h"
 
-/* ---- what rules are written with ------------------------------------------------------------------------------------------------------------- */
+/* ---- what rules are written with ------------------------------------------------------------------------------- */
 
 /* Whether both layouts are the same bytes. */
 static bool one_order(pr_dims dims)
@@ -61,7 +61,8 @@ static parry_status activation_md(pr_lower *l, pr_dims dims, int64_t rows, pr_la
 {
     int64_t c = dims.dim[1], h = dims.dim[2], w = dims.dim[3];
     dims.dim[0] = rows;
-    return pr_md_create(l->ctx, dims.rank, dims.dim, layout == PR_NHWC ? (int64_t[]){c * h * w, 1, w * c, c} : NULL, out);
+    return pr_md_create(l->ctx, dims.rank, dims.dim, layout == PR_NHWC ? (int64_t[]){c * h * w, 1, w * c, c} : NULL,
+                        out);
 }
 
 static parry_status reorder_prim(pr_lower *l, pr_dims dims, int64_t rows, pr_layout layout, pr_prim **out)
@@ -83,7 +84,8 @@ static parry_status add_reorder(pr_lower *l, pr_value value, pr_layout layout, i
     pr_step *step;
     int from = l->place[value][1 - layout];
     TRY(pr_lower_write(l, value, layout, buffer));
-    TRY(pr_program_step(l->ctx, l->program, layout == PR_NHWC ? "reorder to nhwc" : "reorder to nchw", NULL, PR_EACH_SHARD, &step));
+    TRY(pr_program_step(l->ctx, l->program, layout == PR_NHWC ? "reorder to nhwc" : "reorder to nchw", NULL,
+                        PR_EACH_SHARD, &step));
     pr_step_operand(step, from, PR_READS, PR_ARG_SRC);
     pr_step_operand(step, *buffer, PR_WRITES, PR_ARG_DST);
     for (int v = 0; v < l->program->variants; v++)
@@ -102,7 +104,8 @@ parry_status pr_lower_read(pr_lower *l, pr_value value, pr_layout layout, int *b
         return PARRY_OK;
     }
     if (l->place[value][1 - layout] < 0)
-        return pr_fail(l->ctx, PARRY_UNSUPPORTED, "value '%s' is needed in a form that the engine does not keep", l->graph->values[value].name);
+        return pr_fail(l->ctx, PARRY_UNSUPPORTED, "value '%s' is needed in a form that the engine does not keep",
+                       l->graph->values[value].name);
     return add_reorder(l, value, layout, buffer);
 }
 
@@ -129,7 +132,7 @@ bool pr_lower_channels(const pr_lower *l, pr_value value, int64_t *area, int64_t
     return true;
 }
 
-/* ---- plain C ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- plain C --------------------------------------------------------------------------------------------------- */
 
 static parry_status run_plain_c(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
@@ -142,14 +145,15 @@ static parry_status run_plain_c(parry_ctx *ctx, const pr_step *step, const pr_fr
     }
     for (int o = 0; o < step->node->outputs; o++)
         out[o] = pr_at(step, frame, at++);
-    return pr_ref_node(ctx, frame->program->graph, step->node, frame->rows, in, out, frame->call->seed, frame->call->step);
+    return pr_ref_node(ctx, frame->program->graph, step->node, frame->rows, in, out, frame->call->seed,
+                       frame->call->step);
 }
 
 /* Whether rows of the result depend on the same rows of the operands alone. */
 static bool row_wise(const pr_lower *l, const pr_node *node)
 {
-    if (node->op == PR_OP_BATCH_NORM_TRAIN || node->op == PR_OP_BATCH_NORM_TRAIN_GRAD || node->op == PR_OP_DROPOUT_TRAIN ||
-        node->op == PR_OP_DROPOUT_TRAIN_GRAD)
+    if (node->op == PR_OP_BATCH_NORM_TRAIN || node->op == PR_OP_BATCH_NORM_TRAIN_GRAD ||
+        node->op == PR_OP_DROPOUT_TRAIN || node->op == PR_OP_DROPOUT_TRAIN_GRAD)
         return false;
     for (int o = 0; o < node->outputs; o++) {
         if (!pr_has_batch(pr_dims_of(l, node->out[o])))
@@ -180,7 +184,7 @@ parry_status pr_lower_plain_c(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- movement: the same numbers under another name --------------------------------------------------------------------------------------------------- */
+/* ---- movement: the same numbers under another name ------------------------------------------------------------- */
 
 static parry_status alias_rule(pr_lower *l, const pr_node *node)
 {
@@ -196,7 +200,7 @@ static parry_status alias_rule(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------------- */
 
 static const pr_rule rules[PR_OP_COUNT] = {
     [PR_OP_CONV] = pr_rule_conv,
@@ -257,10 +261,12 @@ static void count_uses(pr_lower *l)
     }
 }
 
-parry_status pr_lower_init(parry_ctx *ctx, pr_lower *l, const pr_graph *graph, const pr_weights *weights, pr_store *store, pr_program *program)
+parry_status pr_lower_init(parry_ctx *ctx, pr_lower *l, const pr_graph *graph, const pr_weights *weights,
+                           pr_store *store, pr_program *program)
 {
     size_t values = graph->value_count;
-    *l = (pr_lower){.ctx = ctx, .dnnl = store->dnnl, .graph = graph, .weights = weights, .store = store, .program = program};
+    *l = (pr_lower){
+        .ctx = ctx, .dnnl = store->dnnl, .graph = graph, .weights = weights, .store = store, .program = program};
     TRY(pr_alloc(ctx, values, &l->place));
     TRY(pr_alloc(ctx, values, &l->uses));
     TRY(pr_alloc(ctx, values, &l->user));

@@ -1,5 +1,6 @@
-/* From graph to program: what the rules of the operators are written with. Activations of rank 4 are kept nhwc where their producer has a kernel for
- * it; a consumer that needs the logical order asks for it, and a reorder is put in between once. */
+/* From graph to program: what the rules of the operators are written with. Activations of rank 4 are kept nhwc where
+ * their producer has a kernel for it; a consumer that needs the logical order asks for it, and a reorder is put in
+ * between once. */
 #ifndef PR_ENGINE_LOWER_H
 #define PR_ENGINE_LOWER_H
 
@@ -14,23 +15,23 @@ typedef struct pr_lower {
     const pr_weights *weights;
     pr_store *store;
     pr_program *program;
-    bool reference;                  /* plain C for everything */
-    int (*place)[2];                 /* by value: its buffer in each layout, -1: none */
-    int *uses;                       /* by value: how many nodes read it, the caller counted */
-    int *user;                       /* by value: the last node that reads it */
-    bool *done;                      /* by node: fused into an earlier one */
-    int *sums;                       /* by value: buffer with its column sums by shard, -1: none */
-    int *mask;                       /* by node: buffer with a dropout's mask, -1: none */
-    int *parameter;                  /* by value: the weight that this is the final gradient of, -1: none */
-    int *gradient;                   /* by weight: its gradient's buffer, in the master's layout; -1: not made yet */
-    int *partials;                   /* by weight: in how many parts the gradient lies there; 0: the program updates the weight itself */
+    bool reference;  /* plain C for everything */
+    int (*place)[2]; /* by value: its buffer in each layout, -1: none */
+    int *uses;       /* by value: how many nodes read it, the caller counted */
+    int *user;       /* by value: the last node that reads it */
+    bool *done;      /* by node: fused into an earlier one */
+    int *sums;       /* by value: buffer with its column sums by shard, -1: none */
+    int *mask;       /* by node: buffer with a dropout's mask, -1: none */
+    int *parameter;  /* by value: the weight that this is the final gradient of, -1: none */
+    int *gradient;   /* by weight: its gradient's buffer, in the master's layout; -1: not made yet */
+    int *partials; /* by weight: in how many parts the gradient lies there; 0: the program updates the weight itself */
 } pr_lower;
 
 typedef parry_status (*pr_rule)(pr_lower *l, const pr_node *node);
 
 /* Lowers nodes first .. end - 1. */
-PARRY_CHECKED parry_status pr_lower_init(parry_ctx *ctx, pr_lower *l, const pr_graph *graph, const pr_weights *weights, pr_store *store,
-                                         pr_program *program);
+PARRY_CHECKED parry_status pr_lower_init(parry_ctx *ctx, pr_lower *l, const pr_graph *graph, const pr_weights *weights,
+                                         pr_store *store, pr_program *program);
 void pr_lower_release(pr_lower *l);
 PARRY_CHECKED parry_status pr_lower_nodes(pr_lower *l, size_t first, size_t end);
 /* Keeps the value for the caller: it is one use more. */
@@ -69,7 +70,7 @@ int64_t pr_lower_rows(const pr_lower *l, int v);
 /* Whether the operator's kernels see `value` as rows of channels: rank 2, or rank 4 (then in nhwc). */
 bool pr_lower_channels(const pr_lower *l, pr_value value, int64_t *area, int64_t *channels);
 
-/* ---- rules, by file ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- rules, by file -------------------------------------------------------------------------------------------- */
 
 parry_status pr_rule_conv(pr_lower *l, const pr_node *node);
 parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node);

@@ -1,5 +1,5 @@
-/* Rules of convolutions. oneDNN in nhwc, with bias, a map added to every image, and ReLU fused; a kernel of our own for the gradient with respect to
- * an input of few channels. */
+/* Rules of convolutions. oneDNN in nhwc, with bias, a map added to every image, and ReLU fused; a kernel of our own for
+ * the gradient with respect to an input of few channels. */
 #include <string.h>
 
 #include "engine/lower.h"
@@ -9,7 +9,8 @@ enum { FEW_CHANNELS = 4, FEW_TAPS = 512 };
 /* The convolution of `node` between an image of dims x and a result of dims y. */
 static pr_conv_shape shape_of(const pr_node *node, pr_dims x, pr_dims y, int64_t kernel_h, int64_t kernel_w)
 {
-    pr_conv_shape s = {.in_c = x.dim[1], .in_h = x.dim[2], .in_w = x.dim[3], .out_c = y.dim[1], .out_h = y.dim[2], .out_w = y.dim[3]};
+    pr_conv_shape s = {
+        .in_c = x.dim[1], .in_h = x.dim[2], .in_w = x.dim[3], .out_c = y.dim[1], .out_h = y.dim[2], .out_w = y.dim[3]};
     s.kernel_h = kernel_h;
     s.kernel_w = kernel_w;
     s.group = node->attrs.conv.group;
@@ -25,7 +26,8 @@ static double flop_of(const pr_conv_shape *s)
 }
 
 /* Primitives for all variants. With a layout of the weights that oneDNN has no good kernel for, it may choose one. */
-static parry_status make_prims(pr_lower *l, pr_conv_kind kind, pr_conv_shape shape, pr_post post, const pr_md *weights, pr_prim *prim[PR_VARIANTS])
+static parry_status make_prims(pr_lower *l, pr_conv_kind kind, pr_conv_shape shape, pr_post post, const pr_md *weights,
+                               pr_prim *prim[PR_VARIANTS])
 {
     shape.n = pr_lower_rows(l, 0);
     TRY(pr_prim_conv(l->ctx, l->dnnl, kind, &shape, weights, post, &prim[0]));
@@ -40,7 +42,7 @@ static parry_status make_prims(pr_lower *l, pr_conv_kind kind, pr_conv_shape sha
     return pr_prim_conv(l->ctx, l->dnnl, kind, &shape, pr_prim_md(prim[0], PR_ARG_WEIGHTS), post, &prim[1]);
 }
 
-/* ---- forward -------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------------------------- */
 
 static parry_status run_repeat(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
@@ -107,12 +109,14 @@ parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
     TRY(pr_lower_write(l, y, PR_NHWC, &out));
     if (map >= 0)
         TRY(add_repeat(l, node, map, out));
-    pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->in[0]), pr_dims_of(l, node->out[0]), kernel.dim[2], kernel.dim[3]);
+    pr_conv_shape shape =
+        shape_of(node, pr_dims_of(l, node->in[0]), pr_dims_of(l, node->out[0]), kernel.dim[2], kernel.dim[3]);
     int master = pr_store_master(l->store, l->graph->values[node->in[1]].weight);
     const pr_md *like = master >= 0 && !l->store->items[master].plain ? l->store->items[master].md : NULL;
     TRY(pr_program_step(l->ctx, l->program, relu ? "Conv + Relu" : "Conv", node, PR_EACH_SHARD, &step));
     step->flop = flop_of(&shape);
-    TRY(make_prims(l, PR_CONV_FORWARD, shape, (pr_post){.bias = bias, .sum = map >= 0, .relu = relu != NULL}, like, step->prim));
+    TRY(make_prims(l, PR_CONV_FORWARD, shape, (pr_post){.bias = bias, .sum = map >= 0, .relu = relu != NULL}, like,
+                   step->prim));
     TRY(pr_lower_weight(l, node->in[1], pr_prim_md(step->prim[0], PR_ARG_WEIGHTS), &w));
     pr_step_operand(step, x, PR_READS, PR_ARG_SRC);
     pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
@@ -122,7 +126,7 @@ parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- gradient with respect to the input ------------------------------------------------------------------------------------------------------------- */
+/* ---- gradient with respect to the input ------------------------------------------------------------------------ */
 
 /* Operands: dy, weights, scratch, with `flag` the ReLU's result that masks dy, dx. */
 static parry_status run_few(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
@@ -130,8 +134,9 @@ static parry_status run_few(parry_ctx *ctx, const pr_step *step, const pr_frame 
     pr_window window = step->window;
     (void)ctx;
     window.n = frame->rows;
-    pr_engine_kernels_get()->few_grad(&window, step->channels, pr_at(step, frame, 1), pr_at(step, frame, 0), step->flag ? pr_at(step, frame, 3) : NULL,
-                                      pr_at(step, frame, step->operands - 1), pr_at(step, frame, 2));
+    pr_engine_kernels_get()->few_grad(&window, step->channels, pr_at(step, frame, 1), pr_at(step, frame, 0),
+                                      step->flag ? pr_at(step, frame, 3) : NULL, pr_at(step, frame, step->operands - 1),
+                                      pr_at(step, frame, 2));
     return PARRY_OK;
 }
 
@@ -155,7 +160,8 @@ static pr_conv_shape grad_x_shape(const pr_lower *l, const pr_node *node)
 
 static bool few_channels(const pr_conv_shape *s)
 {
-    return s->group == 1 && s->dilation[1] == 1 && s->in_c <= FEW_CHANNELS && s->in_c * s->kernel_h * s->kernel_w <= FEW_TAPS;
+    return s->group == 1 && s->dilation[1] == 1 && s->in_c <= FEW_CHANNELS &&
+           s->in_c * s->kernel_h * s->kernel_w <= FEW_TAPS;
 }
 
 bool pr_masks_gradient(const pr_lower *l, const pr_node *relu_grad)
@@ -179,7 +185,11 @@ static parry_status few_rule(pr_lower *l, const pr_node *node, const pr_conv_sha
 {
     int dy, w, scratch, mask = -1, dx;
     pr_step *step;
-    pr_window window = {.c = s->in_c, .in_h = s->in_h, .in_w = s->in_w, .out_h = s->out_h, .out_w = s->out_w,
+    pr_window window = {.c = s->in_c,
+                        .in_h = s->in_h,
+                        .in_w = s->in_w,
+                        .out_h = s->out_h,
+                        .out_w = s->out_w,
                         .kernel = {(int)s->kernel_h, (int)s->kernel_w}};
     memcpy(window.stride, s->stride, sizeof s->stride);
     memcpy(window.dilation, s->dilation, sizeof s->dilation);
@@ -189,9 +199,11 @@ static parry_status few_rule(pr_lower *l, const pr_node *node, const pr_conv_sha
     if (relu)
         TRY(pr_lower_read(l, relu->in[0], PR_NHWC, &mask));
     TRY(few_weights(l, node->in[1], &w));
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, pr_engine_kernels_get()->few_scratch(&window, s->out_c), &scratch));
+    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, pr_engine_kernels_get()->few_scratch(&window, s->out_c),
+                          &scratch));
     TRY(pr_lower_write(l, node->out[0], PR_NHWC, &dx));
-    TRY(pr_program_step(l->ctx, l->program, relu ? "ReluGrad + ConvGradX, few" : "ConvGradX, few", node, PR_EACH_SHARD, &step));
+    TRY(pr_program_step(l->ctx, l->program, relu ? "ReluGrad + ConvGradX, few" : "ConvGradX, few", node, PR_EACH_SHARD,
+                        &step));
     step->run = run_few;
     step->flop = flop_of(s);
     step->channels = s->out_c;
@@ -227,10 +239,11 @@ parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- gradient with respect to the weights ------------------------------------------------------------------------------------------------------------ */
+/* ---- gradient with respect to the weights ---------------------------------------------------------------------- */
 
 /* Changes each shard's gradient from the layout of `md` to the master's. */
-static parry_status add_gradient_reorder(pr_lower *l, const pr_node *node, const pr_md *from, const pr_md *to, int buffer, int *out)
+static parry_status add_gradient_reorder(pr_lower *l, const pr_node *node, const pr_md *from, const pr_md *to,
+                                         int buffer, int *out)
 {
     pr_step *step;
     TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (pr_md_floats(to) + 15) / 16 * 16, out));

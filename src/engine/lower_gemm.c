@@ -1,8 +1,9 @@
-/* Rules of matrix products. Weights lie as [input][output]; inputs are in the order in which the activation lies in memory, so an image in nhwc is read
- * as it is.
+/* Rules of matrix products. Weights lie as [input][output]; inputs are in the order in which the activation lies in
+ * memory, so an image in nhwc is read as it is.
  *
- * In training a large matrix is not split by images, which would give every shard a gradient as large as the matrix, but by blocks of its rows: a
- * thread multiplies the whole batch by its blocks and owns their gradient and their update. The partial results are added in order. */
+ * In training a large matrix is not split by images, which would give every shard a gradient as large as the matrix,
+ * but by blocks of its rows: a thread multiplies the whole batch by its blocks and owns their gradient and their
+ * update. The partial results are added in order. */
 #include "engine/lower.h"
 
 enum { LARGE = 1 << 17, MOST_BLOCKS = 16, LEAST_BLOCKS = 4, PREFERRED_BLOCKS = 8 };
@@ -10,7 +11,7 @@ enum { LARGE = 1 << 17, MOST_BLOCKS = 16, LEAST_BLOCKS = 4, PREFERRED_BLOCKS = 8
 /* What the rules know of a product: y[rows][n] = x[rows][k] w[k][n]. */
 struct product {
     int64_t k, n;
-    int x, w;                        /* w: [input][output] */
+    int x, w; /* w: [input][output] */
 };
 
 static int64_t dim_of(const pr_lower *l, pr_value w, int d)
@@ -39,7 +40,7 @@ static parry_status product_of(pr_lower *l, pr_value x, pr_value w, struct produ
     return weights_in(l, w, pr_dims_of(l, x), 1, p->n, &p->w);
 }
 
-/* ---- in plans -------------------------------------------------------------------------------------------------------------------------------------------
+/* ---- in plans -----------------------------------------------------------------------------------------------------
  * Our own kernel, whose results do not depend on where in a micro-batch an image stands. */
 
 /* The widest panel that divides `columns`. */
@@ -55,14 +56,14 @@ static parry_status run_gemm(parry_ctx *ctx, const pr_step *step, const pr_frame
 {
     const float *bias = step->operands > 3 ? pr_at(step, frame, 2) : NULL;
     (void)ctx;
-    pr_engine_kernels_get()->gemm(pr_at(step, frame, 0), frame->rows, step->area, step->channels, pr_at(step, frame, 1), step->width, bias, step->flag,
-                                  pr_at(step, frame, step->operands - 1));
+    pr_engine_kernels_get()->gemm(pr_at(step, frame, 0), frame->rows, step->area, step->channels, pr_at(step, frame, 1),
+                                  step->width, bias, step->flag, pr_at(step, frame, step->operands - 1));
     return PARRY_OK;
 }
 
 /* y[rows][n] = x[rows][k] w, where md describes w in panels of `width` columns. */
-static parry_status plan_product(pr_lower *l, const char *what, const pr_node *node, int x, pr_value w, pr_md *md, int64_t k, int64_t n, int64_t width,
-                                 int bias, bool relu, int y)
+static parry_status plan_product(pr_lower *l, const char *what, const pr_node *node, int x, pr_value w, pr_md *md,
+                                 int64_t k, int64_t n, int64_t width, int bias, bool relu, int y)
 {
     int panels;
     pr_step *step;
@@ -89,7 +90,8 @@ static parry_status forward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n,
 {
     int64_t stride = pr_panel_stride(width), c = x.dim[1], h = x.dim[2], w = x.dim[3];
     if (x.rank == 4)
-        return pr_md_create(l->ctx, 5, (int64_t[]){n / width, width, c, h, w}, (int64_t[]){k * stride, 1, stride, w * c * stride, c * stride}, md);
+        return pr_md_create(l->ctx, 5, (int64_t[]){n / width, width, c, h, w},
+                            (int64_t[]){k * stride, 1, stride, w * c * stride, c * stride}, md);
     return pr_md_create(l->ctx, 3, (int64_t[]){n / width, width, k}, (int64_t[]){k * stride, 1, stride}, md);
 }
 
@@ -100,13 +102,15 @@ static parry_status backward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n
     *width = panel_width(image ? x.dim[1] : k);
     int64_t stride = pr_panel_stride(*width), panel = n * stride, c = x.dim[1] / *width, h = x.dim[2], w = x.dim[3];
     if (image)
-        return pr_md_create(l->ctx, 5, (int64_t[]){n, c, *width, h, w}, (int64_t[]){stride, panel, 1, w * c * panel, c * panel}, md);
+        return pr_md_create(l->ctx, 5, (int64_t[]){n, c, *width, h, w},
+                            (int64_t[]){stride, panel, 1, w * c * panel, c * panel}, md);
     return pr_md_create(l->ctx, 3, (int64_t[]){n, k / *width, *width}, (int64_t[]){stride, panel, 1}, md);
 }
 
-/* ---- by blocks --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- by blocks ------------------------------------------------------------------------------------------------- */
 
-/* Whether the weights are read by one product, its input gradient, and by nothing else, and their gradient goes to the optimiser alone. */
+/* Whether the weights are read by one product, its input gradient, and by nothing else, and their gradient goes to the
+ * optimiser alone. */
 static bool used_once(const pr_lower *l, pr_value w)
 {
     int products = 0, gradients = 0;
@@ -137,7 +141,8 @@ static int blocks_of(const pr_lower *l, pr_value w)
     return 0;
 }
 
-static parry_status block_step(pr_lower *l, const char *what, const pr_node *node, pr_value w, int blocks, pr_step **step)
+static parry_status block_step(pr_lower *l, const char *what, const pr_node *node, pr_value w, int blocks,
+                               pr_step **step)
 {
     TRY(pr_program_step(l->ctx, l->program, what, node, PR_EACH_BLOCK, step));
     (*step)->blocks = blocks;
@@ -157,12 +162,14 @@ static parry_status run_sum_blocks(parry_ctx *ctx, const pr_step *step, const pr
     const float *bias = step->operands > 2 ? pr_at(step, frame, 1) : NULL;
     int64_t whole = frame->program->rows * step->channels;
     (void)ctx;
-    pr_engine_kernels_get()->sum_blocks(pr_at(step, frame, 0) + frame->first_row * step->channels, step->blocks, whole, bias, step->flag, frame->rows,
-                                        step->channels, pr_at(step, frame, step->operands - 1));
+    pr_engine_kernels_get()->sum_blocks(pr_at(step, frame, 0) + frame->first_row * step->channels, step->blocks, whole,
+                                        bias, step->flag, frame->rows, step->channels,
+                                        pr_at(step, frame, step->operands - 1));
     return PARRY_OK;
 }
 
-static parry_status gemm_by_blocks(pr_lower *l, const pr_node *node, const struct product *p, int blocks, int bias, bool relu, int out)
+static parry_status gemm_by_blocks(pr_lower *l, const pr_node *node, const struct product *p, int blocks, int bias,
+                                   bool relu, int out)
 {
     int partial;
     pr_step *step;
@@ -174,7 +181,8 @@ static parry_status gemm_by_blocks(pr_lower *l, const pr_node *node, const struc
     block_operand(step, p->x, PR_READS, PR_ARG_SRC, part);
     block_operand(step, p->w, PR_READS, PR_ARG_WEIGHTS, part * p->n);
     block_operand(step, partial, PR_WRITES, PR_ARG_DST, rows * p->n);
-    TRY(pr_program_step(l->ctx, l->program, relu ? "sum of blocks + Relu" : "sum of blocks", node, PR_EACH_SHARD, &step));
+    TRY(pr_program_step(l->ctx, l->program, relu ? "sum of blocks + Relu" : "sum of blocks", node, PR_EACH_SHARD,
+                        &step));
     step->run = run_sum_blocks;
     step->blocks = blocks;
     step->channels = p->n;
@@ -186,7 +194,7 @@ static parry_status gemm_by_blocks(pr_lower *l, const pr_node *node, const struc
     return PARRY_OK;
 }
 
-/* ---- rules --------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- rules ----------------------------------------------------------------------------------------------------- */
 
 static parry_status plan_gemm(pr_lower *l, const pr_node *node, int bias, const pr_node *relu)
 {
@@ -283,18 +291,20 @@ parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- gradient with respect to the weights --------------------------------------------------------------------------------------------------------------- */
+/* ---- gradient with respect to the weights ---------------------------------------------------------------------- */
 
 static parry_status run_update(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     int64_t count = step->channels / step->blocks;
     (void)ctx;
-    frame->call->update(frame->call, step->parameter, frame->index * count, count, pr_at(step, frame, 0) + frame->index * count);
+    frame->call->update(frame->call, step->parameter, frame->index * count, count,
+                        pr_at(step, frame, 0) + frame->index * count);
     return PARRY_OK;
 }
 
 /* A block's gradient is final when it is made, and its owner moves the weights while they are in its cache. */
-static parry_status gradient_by_blocks(pr_lower *l, const pr_node *node, pr_value weights, const struct product *p, int dy, int blocks)
+static parry_status gradient_by_blocks(pr_lower *l, const pr_node *node, pr_value weights, const struct product *p,
+                                       int dy, int blocks)
 {
     int dw;
     pr_step *step;

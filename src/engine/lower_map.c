@@ -3,7 +3,7 @@
 
 #include "engine/lower.h"
 
-/* ---- elementwise ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- elementwise ----------------------------------------------------------------------------------------------- */
 
 static parry_status run_map(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
@@ -13,15 +13,32 @@ static parry_status run_map(parry_ctx *ctx, const pr_step *step, const pr_frame 
     int64_t count = frame->rows * step->area;
     (void)ctx;
     switch (step->node->op) {
-    case PR_OP_RELU: k->relu(a, y, count); break;
-    case PR_OP_LEAKY_RELU: k->leaky_relu(step->alpha, a, y, count); break;
-    case PR_OP_NEG: k->neg(a, y, count); break;
-    case PR_OP_ADD: k->add(a, b, y, count); break;
-    case PR_OP_SUB: k->sub(a, b, y, count); break;
-    case PR_OP_MUL: k->mul(a, b, y, count); break;
-    case PR_OP_DIV: k->div(a, b, y, count); break;
-    case PR_OP_RELU_GRAD: k->relu_grad(a, b, y, count); break;
-    default: k->leaky_relu_grad(step->alpha, a, b, y, count);
+    case PR_OP_RELU:
+        k->relu(a, y, count);
+        break;
+    case PR_OP_LEAKY_RELU:
+        k->leaky_relu(step->alpha, a, y, count);
+        break;
+    case PR_OP_NEG:
+        k->neg(a, y, count);
+        break;
+    case PR_OP_ADD:
+        k->add(a, b, y, count);
+        break;
+    case PR_OP_SUB:
+        k->sub(a, b, y, count);
+        break;
+    case PR_OP_MUL:
+        k->mul(a, b, y, count);
+        break;
+    case PR_OP_DIV:
+        k->div(a, b, y, count);
+        break;
+    case PR_OP_RELU_GRAD:
+        k->relu_grad(a, b, y, count);
+        break;
+    default:
+        k->leaky_relu_grad(step->alpha, a, b, y, count);
     }
     return PARRY_OK;
 }
@@ -41,7 +58,7 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node)
         return pr_lower_plain_c(l, node);
     for (int i = 0; i < node->inputs; i++) {
         if (!pr_dims_equal(pr_dims_of(l, node->in[i]), dims))
-            return pr_lower_plain_c(l, node);                        /* broadcasting */
+            return pr_lower_plain_c(l, node); /* broadcasting */
     }
     if (node->op == PR_OP_RELU_GRAD && pr_masks_gradient(l, node))
         return PARRY_OK;
@@ -60,7 +77,7 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- pooling -------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- pooling --------------------------------------------------------------------------------------------------- */
 
 static parry_status run_pool(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
@@ -71,11 +88,18 @@ static parry_status run_pool(parry_ctx *ctx, const pr_step *step, const pr_frame
     (void)ctx;
     window.n = frame->rows;
     switch (step->node->op) {
-    case PR_OP_MAX_POOL: k->max_pool(&window, a, y); break;
-    case PR_OP_MAX_POOL_GRAD: k->max_pool_grad(&window, a, b, y); break;
+    case PR_OP_MAX_POOL:
+        k->max_pool(&window, a, y);
+        break;
+    case PR_OP_MAX_POOL_GRAD:
+        k->max_pool_grad(&window, a, b, y);
+        break;
     case PR_OP_AVERAGE_POOL:
-    case PR_OP_GLOBAL_AVERAGE_POOL: k->average_pool(&window, a, y); break;
-    default: k->average_pool_grad(&window, a, y);
+    case PR_OP_GLOBAL_AVERAGE_POOL:
+        k->average_pool(&window, a, y);
+        break;
+    default:
+        k->average_pool_grad(&window, a, y);
     }
     return PARRY_OK;
 }
@@ -100,8 +124,10 @@ parry_status pr_rule_pool(pr_lower *l, const pr_node *node)
 {
     int in[2], out;
     pr_step *step;
-    bool forward = node->op == PR_OP_MAX_POOL || node->op == PR_OP_AVERAGE_POOL || node->op == PR_OP_GLOBAL_AVERAGE_POOL;
-    pr_dims x = pr_dims_of(l, forward ? node->in[0] : node->out[0]), y = pr_dims_of(l, forward ? node->out[0] : node->in[node->inputs - 1]);
+    bool forward =
+        node->op == PR_OP_MAX_POOL || node->op == PR_OP_AVERAGE_POOL || node->op == PR_OP_GLOBAL_AVERAGE_POOL;
+    pr_dims x = pr_dims_of(l, forward ? node->in[0] : node->out[0]),
+            y = pr_dims_of(l, forward ? node->out[0] : node->in[node->inputs - 1]);
     for (int i = 0; i < node->inputs; i++)
         TRY(pr_lower_read(l, node->in[i], PR_NHWC, &in[i]));
     TRY(pr_lower_write(l, node->out[0], PR_NHWC, &out));
@@ -114,14 +140,14 @@ parry_status pr_rule_pool(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- scale and shift by channel ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- scale and shift by channel -------------------------------------------------------------------------------- */
 
 static parry_status run_affine(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     const float *shift = step->flag ? pr_at(step, frame, 2) : NULL;
     (void)ctx;
-    pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, step->operands - 1), frame->rows * step->area, step->channels,
-                                    pr_at(step, frame, 1), shift);
+    pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, step->operands - 1),
+                                    frame->rows * step->area, step->channels, pr_at(step, frame, 1), shift);
     return PARRY_OK;
 }
 
@@ -147,8 +173,9 @@ parry_status pr_rule_affine(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* Batch norm on running statistics, or its gradient: y = x a + s with a = scale / sqrt(var + eps), s = shift - mean a (0 for the gradient). Operands:
- * x, scale, shift, mean, var or dy, scale, var; then room for a and s; then the result. */
+/* Batch norm on running statistics, or its gradient: y = x a + s with a = scale / sqrt(var + eps), s = shift - mean a
+ * (0 for the gradient). Operands: x, scale, shift, mean, var or dy, scale, var; then room for a and s; then the result.
+ */
 static parry_status run_norm(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     const float *scale = pr_at(step, frame, 1), *var = pr_at(step, frame, step->operands - 3);
@@ -159,8 +186,8 @@ static parry_status run_norm(parry_ctx *ctx, const pr_step *step, const pr_frame
         a[c] = (float)factor;
         s[c] = step->flag ? (float)(pr_at(step, frame, 2)[c] - pr_at(step, frame, 3)[c] * factor) : 0;
     }
-    pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, step->operands - 1), frame->rows * step->area, step->channels, a,
-                                    step->flag ? s : NULL);
+    pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, step->operands - 1),
+                                    frame->rows * step->area, step->channels, a, step->flag ? s : NULL);
     return PARRY_OK;
 }
 

@@ -1,14 +1,15 @@
 /* Rules of what exists in training only: batch norm over the whole batch, dropout, sums over rows.
  *
- * Batch norm synchronises shards exactly: each shard leaves its mean and sum of squares (moments), every shard then combines all of them in the same
- * order (Chan, Golub, LeVeque, 1979) and normalises its rows. The gradient works alike: with M numbers per channel,
- *   dx = a dy - a s / M - a invstd^2 q / M (x - mean),   a = scale invstd, s = sum dy, q = sum dy (x - mean). */
+ * Batch norm synchronises shards exactly: each shard leaves its mean and sum of squares (moments), every shard then
+ * combines all of them in the same order (Chan, Golub, LeVeque, 1979) and normalises its rows. The gradient works
+ * alike: with M numbers per channel, dx = a dy - a s / M - a invstd^2 q / M (x - mean),   a = scale invstd, s = sum dy,
+ * q = sum dy (x - mean). */
 #include <math.h>
 #include <string.h>
 
 #include "engine/lower.h"
 
-/* ---- forward ------------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- forward --------------------------------------------------------------------------------------------------- */
 
 /* Doubles in a buffer of floats: two of `channels`, per shard. */
 static double *doubles(const pr_step *step, const pr_frame *frame, int operand, int shard)
@@ -21,7 +22,8 @@ static parry_status run_moments(parry_ctx *ctx, const pr_step *step, const pr_fr
 {
     double *mean = doubles(step, frame, 1, frame->index);
     (void)ctx;
-    pr_engine_kernels_get()->moments(pr_at(step, frame, 0), frame->rows * step->area, step->channels, mean, mean + step->channels);
+    pr_engine_kernels_get()->moments(pr_at(step, frame, 0), frame->rows * step->area, step->channels, mean,
+                                     mean + step->channels);
     return PARRY_OK;
 }
 
@@ -58,11 +60,13 @@ static parry_status run_normalise(parry_ctx *ctx, const pr_step *step, const pr_
             pr_at(step, frame, 7)[c] = (float)var;
         }
     }
-    pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, 8), frame->rows * step->area, step->channels, a, b);
+    pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, 8), frame->rows * step->area,
+                                    step->channels, a, b);
     return PARRY_OK;
 }
 
-static parry_status channel_step(pr_lower *l, const char *what, const pr_node *node, pr_step_run run, int64_t area, int64_t channels, pr_step **step)
+static parry_status channel_step(pr_lower *l, const char *what, const pr_node *node, pr_step_run run, int64_t area,
+                                 int64_t channels, pr_step **step)
 {
     TRY(pr_program_step(l->ctx, l->program, what, node, PR_EACH_SHARD, step));
     (*step)->run = run;
@@ -101,23 +105,37 @@ parry_status pr_rule_norm_train(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- gradient -------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- gradient -------------------------------------------------------------------------------------------------- */
 
 static parry_status run_grad_sums(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     double *sum = doubles(step, frame, 3, frame->index);
     (void)ctx;
-    pr_engine_kernels_get()->norm_grad_sums(pr_at(step, frame, 0), pr_at(step, frame, 1), frame->rows * step->area, step->channels,
-                                            pr_at(step, frame, 2), sum, sum + step->channels);
+    pr_engine_kernels_get()->norm_grad_sums(pr_at(step, frame, 0), pr_at(step, frame, 1), frame->rows * step->area,
+                                            step->channels, pr_at(step, frame, 2), sum, sum + step->channels);
     return PARRY_OK;
 }
 
-/* Operands: x, sums, scale, mean, invstd, line (room for three rows of channels), dscale, dshift, sums of dx's columns, dy, dx. */
-enum { GRAD_X, GRAD_SUMS, GRAD_SCALE, GRAD_MEAN, GRAD_INVSTD, GRAD_LINE, GRAD_DSCALE, GRAD_DSHIFT, GRAD_COLUMNS, GRAD_DY, GRAD_DX };
+/* Operands: x, sums, scale, mean, invstd, line (room for three rows of channels), dscale, dshift, sums of dx's columns,
+ * dy, dx. */
+enum {
+    GRAD_X,
+    GRAD_SUMS,
+    GRAD_SCALE,
+    GRAD_MEAN,
+    GRAD_INVSTD,
+    GRAD_LINE,
+    GRAD_DSCALE,
+    GRAD_DSHIFT,
+    GRAD_COLUMNS,
+    GRAD_DY,
+    GRAD_DX
+};
 
 static parry_status run_norm_grad(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
-    const float *scale = pr_at(step, frame, GRAD_SCALE), *mean = pr_at(step, frame, GRAD_MEAN), *invstd = pr_at(step, frame, GRAD_INVSTD);
+    const float *scale = pr_at(step, frame, GRAD_SCALE), *mean = pr_at(step, frame, GRAD_MEAN),
+                *invstd = pr_at(step, frame, GRAD_INVSTD);
     int64_t channels = step->channels;
     float *a = pr_at(step, frame, GRAD_LINE), *b = a + channels, *k = b + channels;
     double count = (double)(frame->program->rows * step->area);
@@ -138,8 +156,9 @@ static parry_status run_norm_grad(parry_ctx *ctx, const pr_step *step, const pr_
             pr_at(step, frame, GRAD_DSHIFT)[c] = (float)sum;
         }
     }
-    pr_engine_kernels_get()->norm_grad(pr_at(step, frame, GRAD_DY), pr_at(step, frame, GRAD_X), pr_at(step, frame, GRAD_DX),
-                                       frame->rows * step->area, channels, a, b, k, step->flag, pr_at(step, frame, GRAD_COLUMNS));
+    pr_engine_kernels_get()->norm_grad(pr_at(step, frame, GRAD_DY), pr_at(step, frame, GRAD_X),
+                                       pr_at(step, frame, GRAD_DX), frame->rows * step->area, channels, a, b, k,
+                                       step->flag, pr_at(step, frame, GRAD_COLUMNS));
     return PARRY_OK;
 }
 
@@ -150,7 +169,8 @@ static const pr_node *relu_before(const pr_lower *l, const pr_node *node)
     return relu && relu->in[0] == node->in[0] && relu->in[1] == node->out[0] ? relu : NULL;
 }
 
-static parry_status add_grad_sums(pr_lower *l, const pr_node *node, const int *in, int64_t area, int64_t channels, int sums)
+static parry_status add_grad_sums(pr_lower *l, const pr_node *node, const int *in, int64_t area, int64_t channels,
+                                  int sums)
 {
     pr_step *step;
     TRY(channel_step(l, "BatchNormTrainGrad sums", node, run_grad_sums, area, channels, &step));
@@ -162,13 +182,14 @@ static parry_status add_grad_sums(pr_lower *l, const pr_node *node, const int *i
 }
 
 /* in: x, dy, scale, mean, invstd; out: dx, dscale, dshift */
-static parry_status add_norm_grad(pr_lower *l, const pr_node *node, const int *in, const int *out, int64_t area, int64_t channels, int sums,
-                                  int columns, bool relu)
+static parry_status add_norm_grad(pr_lower *l, const pr_node *node, const int *in, const int *out, int64_t area,
+                                  int64_t channels, int sums, int columns, bool relu)
 {
     int line;
     pr_step *step;
     TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (3 * channels + 15) / 16 * 16, &line));
-    TRY(channel_step(l, relu ? "BatchNormTrainGrad + ReluGrad" : "BatchNormTrainGrad", node, run_norm_grad, area, channels, &step));
+    TRY(channel_step(l, relu ? "BatchNormTrainGrad + ReluGrad" : "BatchNormTrainGrad", node, run_norm_grad, area,
+                     channels, &step));
     step->flag = relu;
     pr_step_operand(step, in[0], PR_READS, PR_ARG_SRC);
     pr_step_operand(step, sums, PR_READS | PR_GATHERS, PR_ARG_SRC);
@@ -206,12 +227,13 @@ parry_status pr_rule_norm_train_grad(pr_lower *l, const pr_node *node)
     return add_norm_grad(l, node, in, out, area, channels, sums, columns, relu != NULL);
 }
 
-/* ---- sums over rows --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- sums over rows -------------------------------------------------------------------------------------------- */
 
 static parry_status run_column_sums(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     (void)ctx;
-    pr_engine_kernels_get()->column_sums(pr_at(step, frame, 0), frame->rows * step->area, step->channels, pr_at(step, frame, 1));
+    pr_engine_kernels_get()->column_sums(pr_at(step, frame, 0), frame->rows * step->area, step->channels,
+                                         pr_at(step, frame, 1));
     return PARRY_OK;
 }
 
@@ -231,22 +253,23 @@ parry_status pr_lower_column_sums(pr_lower *l, const pr_node *node, pr_value dy,
     return PARRY_OK;
 }
 
-/* ---- dropout -------------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- dropout --------------------------------------------------------------------------------------------------- */
 
 static parry_status run_mask(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     const pr_attrs *attrs = &step->node->attrs;
     uint64_t sample = (frame->call->step << 16) + (uint64_t)attrs->dropout.stream;
     (void)ctx;
-    pr_engine_kernels_get()->dropout_mask(frame->call->seed, sample, attrs->dropout.ratio, frame->first_row, frame->rows, step->area,
-                                          pr_at(step, frame, 0));
+    pr_engine_kernels_get()->dropout_mask(frame->call->seed, sample, attrs->dropout.ratio, frame->first_row,
+                                          frame->rows, step->area, pr_at(step, frame, 0));
     return PARRY_OK;
 }
 
 static parry_status run_times(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     (void)ctx;
-    pr_engine_kernels_get()->mul(pr_at(step, frame, 0), pr_at(step, frame, 1), pr_at(step, frame, 2), frame->rows * step->area);
+    pr_engine_kernels_get()->mul(pr_at(step, frame, 0), pr_at(step, frame, 1), pr_at(step, frame, 2),
+                                 frame->rows * step->area);
     return PARRY_OK;
 }
 
@@ -257,7 +280,8 @@ static parry_status mask_of(pr_lower *l, const pr_node *node, int64_t row, int *
     for (size_t n = 0; n < l->graph->node_count; n++) {
         const pr_node *other = &l->graph->nodes[n];
         *mask = l->mask[n];
-        if (*mask >= 0 && other->attrs.dropout.stream == node->attrs.dropout.stream && l->program->buffers[*mask].count == row)
+        if (*mask >= 0 && other->attrs.dropout.stream == node->attrs.dropout.stream &&
+            l->program->buffers[*mask].count == row)
             return PARRY_OK;
     }
     TRY(pr_program_buffer(l->ctx, l->program, PR_BY_ROW, row, mask));

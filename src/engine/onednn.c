@@ -1,8 +1,10 @@
-/* oneDNN 2 and 3. The differences: in 2 a memory descriptor is a struct and a primitive begins with an operation descriptor, in 3 both are handles.
+/* oneDNN 2 and 3. The differences: in 2 a memory descriptor is a struct and a primitive begins with an operation
+ * descriptor, in 3 both are handles.
  *
- * Which implementation runs is chosen by name, never by timing, so that results are the same from run to run. The rules were measured on SimpleCNN's
- * and ResNet's shapes: for convolutions in nhwc "jit" beats "brgconv" of the same instruction set (by 2.4 on a first layer), for large matrices
- * "gemm" beats "brg" unless weights are repacked; a "ref" is up to 1900 times slower than either. */
+ * Which implementation runs is chosen by name, never by timing, so that results are the same from run to run. The rules
+ * were measured on SimpleCNN's and ResNet's shapes: for convolutions in nhwc "jit" beats "brgconv" of the same
+ * instruction set (by 2.4 on a first layer), for large matrices "gemm" beats "brg" unless weights are repacked; a "ref"
+ * is up to 1900 times slower than either. */
 #include <omp.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -26,26 +28,26 @@ struct pr_md {
 
 struct pr_prim {
     dnnl_primitive_t primitive;
-    int number[PR_ARG_COUNT];        /* oneDNN's name of the argument; 0: absent */
+    int number[PR_ARG_COUNT]; /* oneDNN's name of the argument; 0: absent */
     pr_md *md[PR_ARG_COUNT], *scratch;
     char impl[IMPL_MAX];
 };
 
 struct pr_binding {
-    dnnl_primitive_t primitive;      /* the pr_prim's */
+    dnnl_primitive_t primitive; /* the pr_prim's */
     dnnl_stream_t stream;
     dnnl_exec_arg_t args[PR_ARG_COUNT + 1];
-    int count, place[PR_ARG_COUNT];  /* index of each role in args */
+    int count, place[PR_ARG_COUNT]; /* index of each role in args */
 };
 
-/* ---- differences between versions --------------------------------------------------------------------------------------- */
+/* ---- differences between versions ------------------------------------------------------------------------------ */
 
 #if DNNL_VERSION_MAJOR >= 3
 
 #define DESC(md) ((md) ? (md)->desc : NULL)
 typedef const_dnnl_memory_desc_t desc_ref;
 typedef struct search {
-    dnnl_primitive_desc_t at;        /* stands at an implementation */
+    dnnl_primitive_desc_t at; /* stands at an implementation */
 } search;
 
 static dnnl_status_t desc_strided(dnnl_memory_desc_t *desc, int rank, const dnnl_dim_t *dim, const dnnl_dim_t *stride)
@@ -98,7 +100,7 @@ typedef struct search {
     union {
         dnnl_convolution_desc_t conv;
         dnnl_matmul_desc_t matmul;
-    } op;                            /* which the iterator refers to */
+    } op; /* which the iterator refers to */
 } search;
 
 static dnnl_status_t desc_strided(dnnl_memory_desc_t *desc, int rank, const dnnl_dim_t *dim, const dnnl_dim_t *stride)
@@ -152,51 +154,60 @@ struct conv_call {
     dnnl_dim_t stride[RANK_MAX * 2], dilation[RANK_MAX * 2], before[RANK_MAX * 2], after[RANK_MAX * 2];
 };
 
-static dnnl_status_t conv_search(dnnl_engine_t engine, pr_conv_kind kind, const struct conv_call *c, dnnl_primitive_attr_t attr,
-                                 dnnl_primitive_desc_t hint, search *out)
+static dnnl_status_t conv_search(dnnl_engine_t engine, pr_conv_kind kind, const struct conv_call *c,
+                                 dnnl_primitive_attr_t attr, dnnl_primitive_desc_t hint, search *out)
 {
 #if DNNL_VERSION_MAJOR >= 3
     if (kind == PR_CONV_FORWARD)
-        return dnnl_convolution_forward_primitive_desc_create(&out->at, engine, dnnl_forward_training, dnnl_convolution_direct, c->src, c->weights,
-                                                              c->bias, c->dst, c->stride, c->dilation, c->before, c->after, attr);
+        return dnnl_convolution_forward_primitive_desc_create(
+            &out->at, engine, dnnl_forward_training, dnnl_convolution_direct, c->src, c->weights, c->bias, c->dst,
+            c->stride, c->dilation, c->before, c->after, attr);
     if (kind == PR_CONV_GRAD_SRC)
-        return dnnl_convolution_backward_data_primitive_desc_create(&out->at, engine, dnnl_convolution_direct, c->src, c->weights, c->dst, c->stride,
-                                                                    c->dilation, c->before, c->after, hint, attr);
-    return dnnl_convolution_backward_weights_primitive_desc_create(&out->at, engine, dnnl_convolution_direct, c->src, c->weights, c->bias, c->dst,
-                                                                   c->stride, c->dilation, c->before, c->after, hint, attr);
+        return dnnl_convolution_backward_data_primitive_desc_create(&out->at, engine, dnnl_convolution_direct, c->src,
+                                                                    c->weights, c->dst, c->stride, c->dilation,
+                                                                    c->before, c->after, hint, attr);
+    return dnnl_convolution_backward_weights_primitive_desc_create(&out->at, engine, dnnl_convolution_direct, c->src,
+                                                                   c->weights, c->bias, c->dst, c->stride, c->dilation,
+                                                                   c->before, c->after, hint, attr);
 #else
     dnnl_status_t done;
     if (kind == PR_CONV_FORWARD)
-        done = dnnl_dilated_convolution_forward_desc_init(&out->op.conv, dnnl_forward_training, dnnl_convolution_direct, c->src, c->weights, c->bias, c->dst,
-                                                          c->stride, c->dilation, c->before, c->after);
+        done = dnnl_dilated_convolution_forward_desc_init(&out->op.conv, dnnl_forward_training, dnnl_convolution_direct,
+                                                          c->src, c->weights, c->bias, c->dst, c->stride, c->dilation,
+                                                          c->before, c->after);
     else if (kind == PR_CONV_GRAD_SRC)
-        done = dnnl_dilated_convolution_backward_data_desc_init(&out->op.conv, dnnl_convolution_direct, c->src, c->weights, c->dst, c->stride, c->dilation,
-                                                                c->before, c->after);
+        done =
+            dnnl_dilated_convolution_backward_data_desc_init(&out->op.conv, dnnl_convolution_direct, c->src, c->weights,
+                                                             c->dst, c->stride, c->dilation, c->before, c->after);
     else
-        done = dnnl_dilated_convolution_backward_weights_desc_init(&out->op.conv, dnnl_convolution_direct, c->src, c->weights, c->bias, c->dst, c->stride,
-                                                                   c->dilation, c->before, c->after);
-    return done != dnnl_success ? done : dnnl_primitive_desc_iterator_create(&out->at, &out->op.conv, attr, engine, hint);
+        done = dnnl_dilated_convolution_backward_weights_desc_init(&out->op.conv, dnnl_convolution_direct, c->src,
+                                                                   c->weights, c->bias, c->dst, c->stride, c->dilation,
+                                                                   c->before, c->after);
+    return done != dnnl_success ? done
+                                : dnnl_primitive_desc_iterator_create(&out->at, &out->op.conv, attr, engine, hint);
 #endif
 }
 
-static dnnl_status_t matmul_search(dnnl_engine_t engine, desc_ref src, desc_ref weights, desc_ref bias, desc_ref dst, dnnl_primitive_attr_t attr,
-                                   search *out)
+static dnnl_status_t matmul_search(dnnl_engine_t engine, desc_ref src, desc_ref weights, desc_ref bias, desc_ref dst,
+                                   dnnl_primitive_attr_t attr, search *out)
 {
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_matmul_primitive_desc_create(&out->at, engine, src, weights, bias, dst, attr);
 #else
     dnnl_status_t done = dnnl_matmul_desc_init(&out->op.matmul, src, weights, bias, dst);
-    return done != dnnl_success ? done : dnnl_primitive_desc_iterator_create(&out->at, &out->op.matmul, attr, engine, NULL);
+    return done != dnnl_success ? done
+                                : dnnl_primitive_desc_iterator_create(&out->at, &out->op.matmul, attr, engine, NULL);
 #endif
 }
 
-/* ---- small services -------------------------------------------------------------------------------------------------------- */
+/* ---- small services -------------------------------------------------------------------------------------------- */
 
 static parry_status check(parry_ctx *ctx, dnnl_status_t done, const char *what)
 {
     if (done == dnnl_success)
         return PARRY_OK;
-    return pr_fail(ctx, done == dnnl_out_of_memory ? PARRY_NO_MEMORY : PARRY_UNSUPPORTED, "oneDNN: %s failed with status %d", what, (int)done);
+    return pr_fail(ctx, done == dnnl_out_of_memory ? PARRY_NO_MEMORY : PARRY_UNSUPPORTED,
+                   "oneDNN: %s failed with status %d", what, (int)done);
 }
 
 int pr_omp_single(void)
@@ -230,7 +241,7 @@ void pr_dnnl_free(pr_dnnl *dnnl)
     pr_free(dnnl);
 }
 
-/* ---- layouts --------------------------------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------------------------- */
 
 static parry_status md_new(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride, pr_md **out)
 {
@@ -244,7 +255,8 @@ static parry_status md_new(parry_ctx *ctx, int rank, const int64_t *dim, const i
         (*out)->dim[d] = dims[d] = dim[d];
         strides[d] = stride ? stride[d] : 0;
     }
-    parry_status status = check(ctx, desc_strided(&(*out)->desc, rank, dims, stride ? strides : NULL), "describing memory");
+    parry_status status =
+        check(ctx, desc_strided(&(*out)->desc, rank, dims, stride ? strides : NULL), "describing memory");
     if (status != PARRY_OK) {
         pr_free(*out);
         *out = NULL;
@@ -309,7 +321,7 @@ int64_t pr_md_floats(const pr_md *md)
     return (int64_t)((dnnl_memory_desc_get_size(DESC(md)) + sizeof(float) - 1) / sizeof(float));
 }
 
-/* ---- choosing an implementation ----------------------------------------------------------------------------------------------- */
+/* ---- choosing an implementation -------------------------------------------------------------------------------- */
 
 static const char *impl_of(dnnl_primitive_desc_t pd)
 {
@@ -332,7 +344,8 @@ static int rank_of(const char *impl, const char *first, const char *prefer)
     return same_isa && strncmp(impl, prefer, strlen(prefer)) == 0 ? 2 : 1;
 }
 
-/* The best implementation whose name begins with `prefer`, else the first that is not a reference, else what there is. Ends the search. */
+/* The best implementation whose name begins with `prefer`, else the first that is not a reference, else what there is.
+ * Ends the search. */
 static parry_status search_best(parry_ctx *ctx, search *s, const char *prefer, dnnl_primitive_desc_t *out)
 {
     char first[IMPL_MAX] = "";
@@ -380,7 +393,7 @@ static parry_status make_attr(parry_ctx *ctx, pr_post post, dnnl_primitive_attr_
     return check(ctx, done, "setting attributes");
 }
 
-/* ---- primitives ---------------------------------------------------------------------------------------------------------------- */
+/* ---- primitives ------------------------------------------------------------------------------------------------ */
 
 void pr_prim_free(pr_prim *prim)
 {
@@ -414,7 +427,8 @@ int64_t pr_prim_scratch(const pr_prim *prim)
 }
 
 /* Keeps descriptor `query` of pd, which has the dims of `like`, as role `arg` with oneDNN's number. */
-static parry_status keep_arg(parry_ctx *ctx, pr_prim *prim, pr_arg arg, int number, dnnl_primitive_desc_t pd, dnnl_query_t query, const pr_md *like)
+static parry_status keep_arg(parry_ctx *ctx, pr_prim *prim, pr_arg arg, int number, dnnl_primitive_desc_t pd,
+                             dnnl_query_t query, const pr_md *like)
 {
     if (!like)
         return PARRY_OK;
@@ -441,13 +455,15 @@ static parry_status nhwc(parry_ctx *ctx, int64_t n, int64_t c, int64_t h, int64_
     return pr_md_create(ctx, 4, (int64_t[]){n, c, h, w}, (int64_t[]){h * w * c, 1, w * c, c}, out);
 }
 
-static parry_status conv_mds_make(parry_ctx *ctx, const pr_conv_shape *s, const pr_md *weights, bool bias, struct conv_mds *out)
+static parry_status conv_mds_make(parry_ctx *ctx, const pr_conv_shape *s, const pr_md *weights, bool bias,
+                                  struct conv_mds *out)
 {
     int64_t grouped[] = {s->group, s->out_c / s->group, s->in_c / s->group, s->kernel_h, s->kernel_w};
     bool one = s->group == 1;
     TRY(nhwc(ctx, s->n, s->in_c, s->in_h, s->in_w, &out->src));
     TRY(nhwc(ctx, s->n, s->out_c, s->out_h, s->out_w, &out->dst));
-    TRY(weights ? pr_md_clone(ctx, weights, &out->weights) : md_new(ctx, one ? 4 : 5, grouped + one, NULL, &out->weights));
+    TRY(weights ? pr_md_clone(ctx, weights, &out->weights)
+                : md_new(ctx, one ? 4 : 5, grouped + one, NULL, &out->weights));
     return bias ? pr_md_create(ctx, 1, &s->out_c, NULL, &out->bias) : PARRY_OK;
 }
 
@@ -461,7 +477,8 @@ static void conv_mds_free(struct conv_mds *mds)
 
 static struct conv_call conv_call_of(const pr_conv_shape *s, const struct conv_mds *mds)
 {
-    struct conv_call call = {.src = DESC(mds->src), .weights = DESC(mds->weights), .bias = DESC(mds->bias), .dst = DESC(mds->dst)};
+    struct conv_call call = {
+        .src = DESC(mds->src), .weights = DESC(mds->weights), .bias = DESC(mds->bias), .dst = DESC(mds->dst)};
     for (int axis = 0; axis < 2; axis++) {
         call.stride[axis] = s->stride[axis];
         call.dilation[axis] = s->dilation[axis] - 1;
@@ -471,8 +488,8 @@ static struct conv_call conv_call_of(const pr_conv_shape *s, const struct conv_m
     return call;
 }
 
-static parry_status conv_choose(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind, const struct conv_call *call, pr_post post,
-                                dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
+static parry_status conv_choose(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind, const struct conv_call *call,
+                                pr_post post, dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
 {
     dnnl_primitive_attr_t attr;
     search s;
@@ -484,14 +501,24 @@ static parry_status conv_choose(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kin
     return status;
 }
 
-static parry_status conv_fill(parry_ctx *ctx, pr_conv_kind kind, const struct conv_mds *mds, dnnl_primitive_desc_t pd, pr_prim *prim)
+static parry_status conv_fill(parry_ctx *ctx, pr_conv_kind kind, const struct conv_mds *mds, dnnl_primitive_desc_t pd,
+                              pr_prim *prim)
 {
-    static const struct { int number; dnnl_query_t query; } roles[3][PR_ARG_COUNT] = {
-        [PR_CONV_FORWARD] = {{DNNL_ARG_SRC, dnnl_query_src_md}, {DNNL_ARG_WEIGHTS, dnnl_query_weights_md}, {DNNL_ARG_BIAS, dnnl_query_weights_md},
+    static const struct {
+        int number;
+        dnnl_query_t query;
+    } roles[3][PR_ARG_COUNT] = {
+        [PR_CONV_FORWARD] = {{DNNL_ARG_SRC, dnnl_query_src_md},
+                             {DNNL_ARG_WEIGHTS, dnnl_query_weights_md},
+                             {DNNL_ARG_BIAS, dnnl_query_weights_md},
                              {DNNL_ARG_DST, dnnl_query_dst_md}},
-        [PR_CONV_GRAD_SRC] = {{DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md}, {DNNL_ARG_WEIGHTS, dnnl_query_weights_md}, {0, dnnl_query_undef},
+        [PR_CONV_GRAD_SRC] = {{DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md},
+                              {DNNL_ARG_WEIGHTS, dnnl_query_weights_md},
+                              {0, dnnl_query_undef},
                               {DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md}},
-        [PR_CONV_GRAD_WEIGHTS] = {{DNNL_ARG_SRC, dnnl_query_src_md}, {DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md}, {0, dnnl_query_undef},
+        [PR_CONV_GRAD_WEIGHTS] = {{DNNL_ARG_SRC, dnnl_query_src_md},
+                                  {DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md},
+                                  {0, dnnl_query_undef},
                                   {DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md}},
     };
     const pr_md *like[] = {mds->src, mds->weights, NULL, mds->dst};
@@ -504,8 +531,8 @@ static parry_status conv_fill(parry_ctx *ctx, pr_conv_kind kind, const struct co
     return finish(ctx, prim, pd);
 }
 
-parry_status pr_prim_conv(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind, const pr_conv_shape *shape, const pr_md *weights, pr_post post,
-                          pr_prim **out)
+parry_status pr_prim_conv(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind, const pr_conv_shape *shape,
+                          const pr_md *weights, pr_post post, pr_prim **out)
 {
     parry_status status;
     struct conv_mds mds = {0}, any = {0};
@@ -534,7 +561,8 @@ done:
     return status;
 }
 
-static parry_status matmul_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *s, pr_post post, pr_prim *prim)
+static parry_status matmul_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *s, pr_post post,
+                                pr_prim *prim)
 {
     static const int number[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST};
     dnnl_primitive_attr_t attr;
@@ -549,8 +577,10 @@ static parry_status matmul_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_ma
     for (int a = 0; a < PR_ARG_COUNT; a++)
         prim->number[a] = md[a] ? number[a] : 0;
     TRY(make_attr(ctx, post, &attr));
-    parry_status status = check(ctx, matmul_search(dnnl->engine, DESC(md[PR_ARG_SRC]), DESC(md[PR_ARG_WEIGHTS]), DESC(md[PR_ARG_BIAS]),
-                                                   DESC(md[PR_ARG_DST]), attr, &found), "describing a matrix product");
+    parry_status status = check(ctx,
+                                matmul_search(dnnl->engine, DESC(md[PR_ARG_SRC]), DESC(md[PR_ARG_WEIGHTS]),
+                                              DESC(md[PR_ARG_BIAS]), DESC(md[PR_ARG_DST]), attr, &found),
+                                "describing a matrix product");
     if (status == PARRY_OK)
         status = search_best(ctx, &found, s->k * s->n + s->m * s->n >= LARGE_MATRIX ? "gemm" : "", &pd);
     dnnl_primitive_attr_destroy(attr);
@@ -560,7 +590,8 @@ static parry_status matmul_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_ma
     return status;
 }
 
-parry_status pr_prim_matmul(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *shape, pr_post post, pr_prim **out)
+parry_status pr_prim_matmul(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *shape, pr_post post,
+                            pr_prim **out)
 {
     TRY(pr_alloc(ctx, 1, out));
     parry_status status = matmul_fill(ctx, dnnl, shape, post, *out);
@@ -580,7 +611,8 @@ static parry_status reorder_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_m
     TRY(pr_md_clone(ctx, from, &prim->md[PR_ARG_SRC]));
     TRY(pr_md_clone(ctx, to, &prim->md[PR_ARG_DST]));
     TRY(make_attr(ctx, (pr_post){0}, &attr));
-    dnnl_status_t done = dnnl_reorder_primitive_desc_create(&pd, DESC(from), dnnl->engine, DESC(to), dnnl->engine, attr);
+    dnnl_status_t done =
+        dnnl_reorder_primitive_desc_create(&pd, DESC(from), dnnl->engine, DESC(to), dnnl->engine, attr);
     dnnl_primitive_attr_destroy(attr);
     TRY(check(ctx, done, "describing a change of layout"));
     parry_status status = finish(ctx, prim, pd);
@@ -599,9 +631,10 @@ parry_status pr_prim_reorder(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_md *f
     return status;
 }
 
-/* ---- bindings --------------------------------------------------------------------------------------------------------------------- */
+/* ---- bindings -------------------------------------------------------------------------------------------------- */
 
-static parry_status bind(parry_ctx *ctx, const pr_dnnl *dnnl, pr_binding *binding, int number, const pr_md *md, float *data)
+static parry_status bind(parry_ctx *ctx, const pr_dnnl *dnnl, pr_binding *binding, int number, const pr_md *md,
+                         float *data)
 {
     dnnl_exec_arg_t *arg = &binding->args[binding->count];
     arg->arg = number;
@@ -610,8 +643,8 @@ static parry_status bind(parry_ctx *ctx, const pr_dnnl *dnnl, pr_binding *bindin
     return PARRY_OK;
 }
 
-static parry_status bind_all(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_prim *prim, float *const data[PR_ARG_COUNT], float *scratch,
-                             pr_binding *binding)
+static parry_status bind_all(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_prim *prim, float *const data[PR_ARG_COUNT],
+                             float *scratch, pr_binding *binding)
 {
     TRY(check(ctx, dnnl_stream_create(&binding->stream, dnnl->engine, dnnl_stream_default_flags), "creating a stream"));
     for (int a = 0; a < PR_ARG_COUNT; a++) {
@@ -622,8 +655,8 @@ static parry_status bind_all(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_prim 
     return prim->scratch ? bind(ctx, dnnl, binding, DNNL_ARG_SCRATCHPAD, prim->scratch, scratch) : PARRY_OK;
 }
 
-parry_status pr_binding_create(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_prim *prim, float *const data[PR_ARG_COUNT], float *scratch,
-                               pr_binding **out)
+parry_status pr_binding_create(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_prim *prim,
+                               float *const data[PR_ARG_COUNT], float *scratch, pr_binding **out)
 {
     TRY(pr_alloc(ctx, 1, out));
     (*out)->primitive = prim->primitive;
@@ -647,23 +680,29 @@ void pr_binding_free(pr_binding *binding)
 
 parry_status pr_binding_set(parry_ctx *ctx, pr_binding *binding, pr_arg arg, const float *data)
 {
-    return check(ctx, dnnl_memory_set_data_handle(binding->args[binding->place[arg]].memory, (void *)data), "binding memory");
+    return check(ctx, dnnl_memory_set_data_handle(binding->args[binding->place[arg]].memory, (void *)data),
+                 "binding memory");
 }
 
 parry_status pr_binding_run(parry_ctx *ctx, const pr_binding *binding)
 {
-    return check(ctx, dnnl_primitive_execute(binding->primitive, binding->stream, binding->count, binding->args), "running a primitive");
+    return check(ctx, dnnl_primitive_execute(binding->primitive, binding->stream, binding->count, binding->args),
+                 "running a primitive");
 }
 
-/* ---- version ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- version --------------------------------------------------------------------------------------------------- */
 
 static const char *isa_name(void)
 {
     switch (dnnl_get_effective_cpu_isa()) {
-    case dnnl_cpu_isa_sse41: return "sse41";
-    case dnnl_cpu_isa_avx: return "avx";
-    case dnnl_cpu_isa_avx2: return "avx2";
-    default: return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core ? "avx512_core" : "generic";
+    case dnnl_cpu_isa_sse41:
+        return "sse41";
+    case dnnl_cpu_isa_avx:
+        return "avx";
+    case dnnl_cpu_isa_avx2:
+        return "avx2";
+    default:
+        return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core ? "avx512_core" : "generic";
     }
 }
 

@@ -1,5 +1,6 @@
-/* oneDNN behind a small interface: memory layouts, primitives, and primitives bound to memory. onednn.c is the only file that knows the library and the
- * differences between its major versions. Everything is f32 and single-threaded; a primitive is created and run with one OpenMP thread. */
+/* oneDNN behind a small interface: memory layouts, primitives, and primitives bound to memory. onednn.c is the only
+ * file that knows the library and the differences between its major versions. Everything is f32 and single-threaded; a
+ * primitive is created and run with one OpenMP thread. */
 #ifndef PR_ENGINE_ONEDNN_H
 #define PR_ENGINE_ONEDNN_H
 
@@ -11,11 +12,12 @@ void pr_dnnl_free(pr_dnnl *dnnl);
 /* "oneDNN 2.6.3, avx512_core" */
 const char *pr_dnnl_version(void);
 
-/* ---- layouts ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------------------------- */
 
 typedef struct pr_md pr_md;
 /* Strided; stride NULL: row-major. */
-PARRY_CHECKED parry_status pr_md_create(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride, pr_md **out);
+PARRY_CHECKED parry_status pr_md_create(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride,
+                                        pr_md **out);
 /* Row-major with the dims of `md`. */
 PARRY_CHECKED parry_status pr_md_plain(parry_ctx *ctx, const pr_md *md, pr_md **out);
 PARRY_CHECKED parry_status pr_md_clone(parry_ctx *ctx, const pr_md *md, pr_md **out);
@@ -25,7 +27,7 @@ bool pr_md_same_dims(const pr_md *a, const pr_md *b);
 /* Floats that a tensor of this layout takes, padding included. */
 int64_t pr_md_floats(const pr_md *md);
 
-/* ---- primitives ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- primitives ------------------------------------------------------------------------------------------------ */
 
 typedef enum pr_arg { PR_ARG_SRC, PR_ARG_WEIGHTS, PR_ARG_BIAS, PR_ARG_DST, PR_ARG_COUNT } pr_arg;
 
@@ -35,40 +37,44 @@ const char *pr_prim_impl(const pr_prim *prim);
 /* Whether oneDNN has nothing better than its reference kernel. */
 bool pr_prim_is_reference(const pr_prim *prim);
 const pr_md *pr_prim_md(const pr_prim *prim, pr_arg arg);
-int64_t pr_prim_scratch(const pr_prim *prim);                        /* floats */
+int64_t pr_prim_scratch(const pr_prim *prim); /* floats */
 
-/* Activations are nhwc. Roles: SRC and DST are what the forward convolution calls so, whichever is the result; WEIGHTS may be the gradient. */
+/* Activations are nhwc. Roles: SRC and DST are what the forward convolution calls so, whichever is the result; WEIGHTS
+ * may be the gradient. */
 typedef enum pr_conv_kind { PR_CONV_FORWARD, PR_CONV_GRAD_SRC, PR_CONV_GRAD_WEIGHTS } pr_conv_kind;
 typedef struct pr_conv_shape {
     int64_t n, in_c, in_h, in_w, out_c, out_h, out_w, kernel_h, kernel_w;
-    int group, stride[2], dilation[2], pad[4];                       /* dilation 1: dense; pad: top, left, bottom, right */
+    int group, stride[2], dilation[2], pad[4]; /* dilation 1: dense; pad: top, left, bottom, right */
 } pr_conv_shape;
 typedef struct pr_post {
-    bool bias, sum, relu;            /* dst = relu(conv + bias + what dst held) */
+    bool bias, sum, relu; /* dst = relu(conv + bias + what dst held) */
 } pr_post;
 /* weights NULL: the layout that the implementation likes best (pr_prim_md tells). */
-PARRY_CHECKED parry_status pr_prim_conv(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind, const pr_conv_shape *shape, const pr_md *weights,
-                                        pr_post post, pr_prim **out);
+PARRY_CHECKED parry_status pr_prim_conv(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind,
+                                        const pr_conv_shape *shape, const pr_md *weights, pr_post post, pr_prim **out);
 
-/* dst[m][n] = sum_k src[m][k] weights[k][n], with strides for rows and columns of src and weights; rows of dst are dst_stride apart. */
+/* dst[m][n] = sum_k src[m][k] weights[k][n], with strides for rows and columns of src and weights; rows of dst are
+ * dst_stride apart. */
 typedef struct pr_matmul_shape {
     int64_t m, k, n, src_stride[2], weights_stride[2], dst_stride;
 } pr_matmul_shape;
-PARRY_CHECKED parry_status pr_prim_matmul(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *shape, pr_post post, pr_prim **out);
+PARRY_CHECKED parry_status pr_prim_matmul(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *shape,
+                                          pr_post post, pr_prim **out);
 
 /* SRC to DST, the same dims in another layout. */
-PARRY_CHECKED parry_status pr_prim_reorder(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_md *from, const pr_md *to, pr_prim **out);
+PARRY_CHECKED parry_status pr_prim_reorder(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_md *from, const pr_md *to,
+                                           pr_prim **out);
 
-/* ---- bound to memory: one thread at a time runs a binding -------------------------------------------------------------------------------------- */
+/* ---- bound to memory: one thread at a time runs a binding ------------------------------------------------------ */
 
 typedef struct pr_binding pr_binding;
-PARRY_CHECKED parry_status pr_binding_create(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_prim *prim, float *const data[PR_ARG_COUNT], float *scratch,
-                                             pr_binding **out);
+PARRY_CHECKED parry_status pr_binding_create(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_prim *prim,
+                                             float *const data[PR_ARG_COUNT], float *scratch, pr_binding **out);
 void pr_binding_free(pr_binding *binding);
 PARRY_CHECKED parry_status pr_binding_set(parry_ctx *ctx, pr_binding *binding, pr_arg arg, const float *data);
 PARRY_CHECKED parry_status pr_binding_run(parry_ctx *ctx, const pr_binding *binding);
 
-/* ---- OpenMP: plans bring their own threads ------------------------------------------------------------------------------------------------------- */
+/* ---- OpenMP: plans bring their own threads --------------------------------------------------------------------- */
 
 /* One thread for what this thread creates or runs; returns what to restore. */
 int pr_omp_single(void);

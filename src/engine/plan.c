@@ -6,39 +6,40 @@
 #include "engine/lower.h"
 #include "engine/rewrite.h"
 
-enum { MICRO_BATCH_MOST = 32, CACHE = 1600 << 10 };                  /* bytes of a second-level cache that activations may fill */
+enum { MICRO_BATCH_MOST = 32, CACHE = 1600 << 10 }; /* bytes of a second-level cache that activations may fill */
 
 /* What moves with the weights. */
 struct packed {
     pthread_mutex_t lock;
     atomic_ullong version;
-    pr_weights *folded;              /* NULL: the plan reads the weights as they are */
+    pr_weights *folded; /* NULL: the plan reads the weights as they are */
     pr_store store;
 };
 
 struct pr_plan {
     pr_dnnl *dnnl;
     const pr_weights *weights;
-    pr_graph *given, *graph;         /* as handed in, for folding again; as it runs */
+    pr_graph *given, *graph; /* as handed in, for folding again; as it runs */
     struct packed *packed;
     pr_program program;
     int micro_batch;
-    pr_value seed, dx;               /* -1 without gradients */
+    pr_value seed, dx; /* -1 without gradients */
     int in, out, seed_buffer, dx_buffer;
-    bool keeps_input, binds_dx;      /* the input is read again by backward passes; dx can be written where the caller wants it */
+    bool keeps_input,
+        binds_dx; /* the input is read again by backward passes; dx can be written where the caller wants it */
 };
 
 struct pr_workspace {
     const pr_plan *plan;
     pr_instance *instance;
     pr_call call;
-    float *x, *dlogits, *dx;         /* of a full micro-batch, for smaller ones */
+    float *x, *dlogits, *dx; /* of a full micro-batch, for smaller ones */
 };
 
-/* ---- the micro-batch ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the micro-batch ------------------------------------------------------------------------------------------- */
 
-/* A step's inputs and outputs for all images of a micro-batch should stay in the cache: the largest power of two for which they do. Bits do not depend on
- * it, so the cache is that of a common processor, not this one's. */
+/* A step's inputs and outputs for all images of a micro-batch should stay in the cache: the largest power of two for
+ * which they do. Bits do not depend on it, so the cache is that of a common processor, not this one's. */
 static int choose_micro_batch(const pr_graph *graph)
 {
     int64_t largest = 1;
@@ -59,7 +60,7 @@ static int choose_micro_batch(const pr_graph *graph)
     return images;
 }
 
-/* ---- weights --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------------------------- */
 
 /* The graph that runs, and with `fold` the weights that go with it. */
 static parry_status fold(parry_ctx *ctx, const pr_plan *plan, bool with_weights, pr_graph **graph, pr_weights **weights)
@@ -116,7 +117,7 @@ parry_status pr_plan_refresh(parry_ctx *ctx, pr_plan *plan)
     return refresh(ctx, plan);
 }
 
-/* ---- compiling --------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- compiling ------------------------------------------------------------------------------------------------- */
 
 static parry_status add_bound(pr_lower *l, pr_value value, int *buffer)
 {
@@ -172,9 +173,12 @@ static parry_status compile(parry_ctx *ctx, pr_plan *plan, pr_purpose purpose, b
     pr_lower l;
     size_t forward = plan->graph->node_count;
     if (purpose == PR_INPUT_GRADIENT)
-        TRY(pr_graph_differentiate(ctx, plan->graph, plan->graph->logits, &plan->graph->input, 1, &plan->seed, &plan->dx));
-    plan->program = (pr_program){.graph = plan->graph, .rows = plan->micro_batch, .shard_rows = plan->micro_batch, .shards = 1, .variants = 1};
-    parry_status status = pr_lower_init(ctx, &l, plan->graph, plan->packed->store.weights, &plan->packed->store, &plan->program);
+        TRY(pr_graph_differentiate(ctx, plan->graph, plan->graph->logits, &plan->graph->input, 1, &plan->seed,
+                                   &plan->dx));
+    plan->program = (pr_program){
+        .graph = plan->graph, .rows = plan->micro_batch, .shard_rows = plan->micro_batch, .shards = 1, .variants = 1};
+    parry_status status =
+        pr_lower_init(ctx, &l, plan->graph, plan->packed->store.weights, &plan->packed->store, &plan->program);
     l.reference = reference;
     if (status == PARRY_OK)
         status = lower_all(&l, plan, forward);
@@ -189,14 +193,16 @@ static parry_status packed_create(parry_ctx *ctx, struct packed **out)
     return PARRY_OK;
 }
 
-static parry_status build(parry_ctx *ctx, const pr_graph *graph, pr_purpose purpose, const pr_plan_options *options, pr_plan *plan)
+static parry_status build(parry_ctx *ctx, const pr_graph *graph, pr_purpose purpose, const pr_plan_options *options,
+                          pr_plan *plan)
 {
     bool reference = options && options->backend == PR_BACKEND_REFERENCE, moving = options && options->moving;
     TRY(packed_create(ctx, &plan->packed));
     TRY(pr_dnnl_create(ctx, &plan->dnnl));
     TRY(pr_graph_clone(ctx, graph, &plan->given));
     TRY(fold(ctx, plan, !moving && !reference, &plan->graph, &plan->packed->folded));
-    plan->packed->store = (pr_store){.dnnl = plan->dnnl, .weights = plan->packed->folded ? plan->packed->folded : plan->weights};
+    plan->packed->store =
+        (pr_store){.dnnl = plan->dnnl, .weights = plan->packed->folded ? plan->packed->folded : plan->weights};
     plan->micro_batch = options && options->micro_batch > 0 ? options->micro_batch : choose_micro_batch(plan->graph);
     TRY(compile(ctx, plan, purpose, reference));
     TRY(pr_store_fill_all(ctx, &plan->packed->store, plan->packed->store.weights));
@@ -256,7 +262,7 @@ int pr_plan_reference_steps(const pr_plan *plan)
     return pr_program_reference_steps(&plan->program);
 }
 
-/* ---- workspaces ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- workspaces ------------------------------------------------------------------------------------------------ */
 
 static int64_t row_of(const pr_plan *plan, pr_value value)
 {
@@ -299,7 +305,8 @@ void pr_workspace_free(pr_workspace *workspace)
 }
 
 /* Binds the caller's n rows where they are a whole micro-batch, and a copy of them in `own` otherwise. */
-static parry_status feed(parry_ctx *ctx, pr_workspace *workspace, int buffer, const float *data, int n, int64_t row, bool copy, float *own)
+static parry_status feed(parry_ctx *ctx, pr_workspace *workspace, int buffer, const float *data, int n, int64_t row,
+                         bool copy, float *own)
 {
     if (copy || n < workspace->plan->micro_batch) {
         memcpy(own, data, (size_t)(n * row) * sizeof(*own));
@@ -319,16 +326,19 @@ static parry_status run(parry_ctx *ctx, const pr_workspace *workspace, size_t fi
     return status;
 }
 
-parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x, int n, float *logits)
+parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x, int n,
+                             float *logits)
 {
     TRY(refresh(ctx, plan));
     TRY(feed(ctx, workspace, plan->in, x, n, row_of(plan, plan->graph->input), plan->keeps_input, workspace->x));
     TRY(run(ctx, workspace, 0, plan->program.backward));
-    memcpy(logits, workspace->instance->frames[0].data[plan->out], (size_t)(n * row_of(plan, plan->graph->logits)) * sizeof(*logits));
+    memcpy(logits, workspace->instance->frames[0].data[plan->out],
+           (size_t)(n * row_of(plan, plan->graph->logits)) * sizeof(*logits));
     return PARRY_OK;
 }
 
-parry_status pr_plan_backward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *dlogits, int n, float *dx)
+parry_status pr_plan_backward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *dlogits, int n,
+                              float *dx)
 {
     size_t bytes = (size_t)(n * row_of(plan, plan->graph->input)) * sizeof(*dx);
     float *to = plan->binds_dx && n == plan->micro_batch ? dx : workspace->dx;
@@ -336,7 +346,8 @@ parry_status pr_plan_backward(parry_ctx *ctx, const pr_plan *plan, pr_workspace 
         memset(dx, 0, bytes);
         return PARRY_OK;
     }
-    TRY(feed(ctx, workspace, plan->seed_buffer, dlogits, n, row_of(plan, plan->graph->logits), false, workspace->dlogits));
+    TRY(feed(ctx, workspace, plan->seed_buffer, dlogits, n, row_of(plan, plan->graph->logits), false,
+             workspace->dlogits));
     if (plan->binds_dx)
         TRY(pr_instance_bind(ctx, workspace->instance, plan->dx_buffer, to));
     TRY(run(ctx, workspace, plan->program.backward, plan->program.step_count));

@@ -3,7 +3,7 @@
 
 #include "engine/program.h"
 
-enum { ALIGN = 16, FOREVER = 1 << 30 };                              /* floats */
+enum { ALIGN = 16, FOREVER = 1 << 30 }; /* floats */
 
 void pr_program_clear(pr_program *program)
 {
@@ -35,7 +35,8 @@ parry_status pr_program_buffer(parry_ctx *ctx, pr_program *program, pr_spread sp
     return PARRY_OK;
 }
 
-parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *what, const pr_node *node, pr_domain domain, pr_step **out)
+parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *what, const pr_node *node,
+                             pr_domain domain, pr_step **out)
 {
     TRY(pr_grow(ctx, program->step_count + 1, &program->step_capacity, &program->steps));
     *out = &program->steps[program->step_count++];
@@ -48,10 +49,12 @@ void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role)
     step->operand[step->operands++] = (pr_operand){.buffer = buffer, .access = access, .role = role};
 }
 
-/* ---- phases ----------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- phases ---------------------------------------------------------------------------------------------------- */
 
-/* Whether a step may follow the one that wrote its operand without a barrier: the same thread runs both for the same part. */
-static bool same_part(const pr_program *program, const pr_step *writer, const pr_step *reader, const pr_operand *operand)
+/* Whether a step may follow the one that wrote its operand without a barrier: the same thread runs both for the same
+ * part. */
+static bool same_part(const pr_program *program, const pr_step *writer, const pr_step *reader,
+                      const pr_operand *operand)
 {
     pr_spread spread = program->buffers[operand->buffer].spread;
     if (writer->domain != reader->domain || operand->access & PR_GATHERS)
@@ -83,11 +86,12 @@ static void assign_phases(pr_program *program, int *writer)
         for (int o = 0; o < step->operands; o++) {
             int w = writer[step->operand[o].buffer];
             if (w >= 0)
-                step->phase = PR_MAX(step->phase,
-                                     program->steps[w].phase + !same_part(program, &program->steps[w], step, &step->operand[o]));
+                step->phase = PR_MAX(step->phase, program->steps[w].phase +
+                                                      !same_part(program, &program->steps[w], step, &step->operand[o]));
         }
         for (int o = 0; o < step->operands; o++) {
-            if (step->operand[o].access & PR_WRITES && program->buffers[step->operand[o].buffer].spread == PR_FROM_STORE)
+            if (step->operand[o].access & PR_WRITES &&
+                program->buffers[step->operand[o].buffer].spread == PR_FROM_STORE)
                 follow_readers(program, s, &step->operand[o]);
         }
         for (int o = 0; o < step->operands; o++) {
@@ -98,7 +102,7 @@ static void assign_phases(pr_program *program, int *writer)
     }
 }
 
-/* ---- sharing in place ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- sharing in place ------------------------------------------------------------------------------------------ */
 
 static bool touches(const pr_step *step, int buffer)
 {
@@ -132,7 +136,8 @@ static void share_in_place(pr_program *program)
             continue;
         int from = step->operand[step->in_place].buffer, to = step->operand[step->operands - 1].buffer;
         const pr_buffer *a = &program->buffers[from], *b = &program->buffers[to];
-        if (a->spread != PR_BY_ROW || b->spread != PR_BY_ROW || a->count != b->count || a->pinned || b->pinned || !last_reader(program, s, from))
+        if (a->spread != PR_BY_ROW || b->spread != PR_BY_ROW || a->count != b->count || a->pinned || b->pinned ||
+            !last_reader(program, s, from))
             continue;
         for (size_t r = s; r < program->step_count; r++) {
             for (int o = 0; o < program->steps[r].operands; o++) {
@@ -143,7 +148,7 @@ static void share_in_place(pr_program *program)
     }
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 static int64_t floats_of(const pr_program *program, const pr_buffer *buffer)
 {
@@ -173,7 +178,8 @@ static void find_lifetimes(pr_program *program)
 
 static bool in_arena(const pr_buffer *buffer)
 {
-    return buffer->first >= 0 && (buffer->spread == PR_BY_ROW || buffer->spread == PR_BY_SHARD || buffer->spread == PR_SHARED);
+    return buffer->first >= 0 &&
+           (buffer->spread == PR_BY_ROW || buffer->spread == PR_BY_SHARD || buffer->spread == PR_SHARED);
 }
 
 /* The lowest place where `buffer` meets none of the placed ones that live with it. */
@@ -185,7 +191,8 @@ static int64_t lowest_place(const pr_program *program, const pr_buffer *buffer, 
         for (size_t i = 0; i < count; i++) {
             const pr_buffer *other = &program->buffers[placed[i]];
             int64_t end = other->offset + floats_of(program, other);
-            if (other->last >= buffer->first && buffer->last >= other->first && place < end && other->offset < place + size) {
+            if (other->last >= buffer->first && buffer->last >= other->first && place < end &&
+                other->offset < place + size) {
                 place = end;
                 moved = true;
             }
@@ -246,17 +253,19 @@ parry_status pr_program_finish(parry_ctx *ctx, pr_program *program)
         program->blocks = PR_MAX(program->blocks, program->steps[s].blocks);
         for (int v = 0; v < PR_VARIANTS; v++) {
             if (program->steps[s].prim[v])
-                program->scratch = PR_MAX(program->scratch, (pr_prim_scratch(program->steps[s].prim[v]) + ALIGN - 1) / ALIGN * ALIGN);
+                program->scratch =
+                    PR_MAX(program->scratch, (pr_prim_scratch(program->steps[s].prim[v]) + ALIGN - 1) / ALIGN * ALIGN);
         }
     }
     return sort_by_phase(ctx, program);
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------------------------ */
 
 static bool is_reference(const pr_step *step)
 {
-    return step->prim[0] && (pr_prim_is_reference(step->prim[0]) || (step->prim[1] && pr_prim_is_reference(step->prim[1])));
+    return step->prim[0] &&
+           (pr_prim_is_reference(step->prim[0]) || (step->prim[1] && pr_prim_is_reference(step->prim[1])));
 }
 
 void pr_program_text(const pr_program *program, pr_text *text)
@@ -266,7 +275,8 @@ void pr_program_text(const pr_program *program, pr_text *text)
         const pr_step *step = &program->steps[s];
         if (program->training)
             pr_text_add(text, "%3d %-5s ", step->phase, domains[step->domain]);
-        pr_text_add(text, "%-22s %-22s %s", step->what, step->prim[0] ? pr_prim_impl(step->prim[0]) : "", step->node ? step->node->name : "");
+        pr_text_add(text, "%-22s %-22s %s", step->what, step->prim[0] ? pr_prim_impl(step->prim[0]) : "",
+                    step->node ? step->node->name : "");
         if (step->flop > 0)
             pr_text_add(text, "  %.3g GFLOP", step->flop * (double)program->rows * 1e-9);
         pr_text_add(text, "%s\n", is_reference(step) ? "  REFERENCE" : "");

@@ -1,8 +1,8 @@
 /* A compiled graph: steps in order over numbered buffers, for one number of rows.
  *
- * A plan's program has one shard, its micro-batch, and runs from first to last step on one thread. A trainer's program cuts the batch into shards: a
- * step runs for each shard, for each block of a large matrix, or once; steps are grouped in phases, with a barrier after each. Who runs what never
- * changes a result. */
+ * A plan's program has one shard, its micro-batch, and runs from first to last step on one thread. A trainer's program
+ * cuts the batch into shards: a step runs for each shard, for each block of a large matrix, or once; steps are grouped
+ * in phases, with a barrier after each. Who runs what never changes a result. */
 #ifndef PR_ENGINE_PROGRAM_H
 #define PR_ENGINE_PROGRAM_H
 
@@ -13,27 +13,27 @@
 typedef enum pr_domain { PR_EACH_SHARD, PR_EACH_BLOCK, PR_ONCE } pr_domain;
 
 typedef enum pr_spread {
-    PR_BY_ROW,                       /* `count` floats for each row of the batch */
-    PR_BY_SHARD,                     /* `count` floats for each shard */
-    PR_SHARED,                       /* `count` floats in all */
-    PR_FROM_STORE,                   /* copy number `copy` of a weight */
-    PR_BOUND,                        /* like BY_ROW, in memory of the caller */
+    PR_BY_ROW,     /* `count` floats for each row of the batch */
+    PR_BY_SHARD,   /* `count` floats for each shard */
+    PR_SHARED,     /* `count` floats in all */
+    PR_FROM_STORE, /* copy number `copy` of a weight */
+    PR_BOUND,      /* like BY_ROW, in memory of the caller */
 } pr_spread;
 
 typedef struct pr_buffer {
     pr_spread spread;
     int64_t count;
     int copy;
-    bool pinned;                     /* is read after the last step */
-    int first, last;                 /* lifetime: steps of a plan, phases of a trainer */
-    int64_t offset;                  /* in the arena */
+    bool pinned;     /* is read after the last step */
+    int first, last; /* lifetime: steps of a plan, phases of a trainer */
+    int64_t offset;  /* in the arena */
 } pr_buffer;
 
 enum { PR_READS = 1, PR_WRITES = 2, PR_GATHERS = 4 /* reads all shards' parts */ };
 typedef struct pr_operand {
     int buffer, access;
     pr_arg role;
-    int64_t block_stride;            /* from one block's part to the next */
+    int64_t block_stride; /* from one block's part to the next */
 } pr_operand;
 
 typedef struct pr_step pr_step;
@@ -44,62 +44,64 @@ typedef parry_status (*pr_step_run)(parry_ctx *ctx, const pr_step *step, const p
 enum { PR_OPERANDS = 11, PR_VARIANTS = 2 };
 
 struct pr_step {
-    const char *what;                /* the kernel's name */
+    const char *what; /* the kernel's name */
     const pr_node *node;
-    pr_step_run run;                 /* NULL: the primitive */
+    pr_step_run run; /* NULL: the primitive */
     pr_prim *prim[PR_VARIANTS];
     pr_domain domain;
-    int blocks, group;               /* EACH_BLOCK: how many, of which weight */
+    int blocks, group; /* EACH_BLOCK: how many, of which weight */
     int phase, operands;
     pr_operand operand[PR_OPERANDS];
-    int in_place;                    /* operand that the last one may share memory with, -1: none */
+    int in_place; /* operand that the last one may share memory with, -1: none */
     /* what own kernels need */
-    int64_t area, channels, width;   /* rows of channels per row of the batch; of a matrix product: k, n, width of panels */
+    int64_t area, channels,
+        width; /* rows of channels per row of the batch; of a matrix product: k, n, width of panels */
     float alpha;
     bool flag;
     pr_window window;
-    int parameter;                   /* weight that the step updates */
-    double flop;                     /* per row */
+    int parameter; /* weight that the step updates */
+    double flop;   /* per row */
 };
 
 typedef struct pr_program {
     const pr_graph *graph;
     bool training;
     int64_t rows, shard_rows;
-    int shards, variants, blocks;    /* blocks: the most that a step has */
+    int shards, variants, blocks; /* blocks: the most that a step has */
     pr_buffer *buffers;
     size_t buffer_count, buffer_capacity;
     pr_step *steps;
-    size_t step_count, step_capacity, backward;  /* first step of the backward pass */
+    size_t step_count, step_capacity, backward; /* first step of the backward pass */
     int phases;
-    int *order;                      /* steps by phase */
-    size_t *phase_start;             /* by phase: where it begins in `order`; and the end */
-    int64_t arena, scratch;          /* floats */
+    int *order;             /* steps by phase */
+    size_t *phase_start;    /* by phase: where it begins in `order`; and the end */
+    int64_t arena, scratch; /* floats */
 } pr_program;
 
 void pr_program_clear(pr_program *program);
 /* Rows of shard `shard`. */
 int64_t pr_program_shard_rows(const pr_program *program, int shard);
-PARRY_CHECKED parry_status pr_program_buffer(parry_ctx *ctx, pr_program *program, pr_spread spread, int64_t count, int *out);
+PARRY_CHECKED parry_status pr_program_buffer(parry_ctx *ctx, pr_program *program, pr_spread spread, int64_t count,
+                                             int *out);
 /* The pointer is good until the next step is added. */
-PARRY_CHECKED parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *what, const pr_node *node, pr_domain domain,
-                                           pr_step **out);
+PARRY_CHECKED parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *what, const pr_node *node,
+                                           pr_domain domain, pr_step **out);
 void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role);
 /* After the last step: phases, memory shared in place, lifetimes, the arena. */
 PARRY_CHECKED parry_status pr_program_finish(parry_ctx *ctx, pr_program *program);
 void pr_program_text(const pr_program *program, pr_text *text);
 int pr_program_reference_steps(const pr_program *program);
 
-/* ---- running ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- running --------------------------------------------------------------------------------------------------- */
 
 /* What changes from one run to the next. */
 typedef struct pr_call pr_call;
 struct pr_call {
-    uint64_t seed, step;             /* key dropout masks */
+    uint64_t seed, step; /* key dropout masks */
     const int32_t *labels;
     pr_loss_rows loss;
     const void *loss_arg;
-    const double *scalars;           /* of the optimiser */
+    const double *scalars; /* of the optimiser */
     float decay;
     /* Moves floats first .. first + count of a weight's master along its gradient. */
     void (*update)(const pr_call *call, int weight, int64_t first, int64_t count, const float *gradient);
@@ -112,9 +114,9 @@ struct pr_frame {
     pr_domain domain;
     int index, variant;
     int64_t first_row, rows;
-    float **data;                    /* by buffer */
-    float *const *base;              /* by buffer: the first shard's */
-    pr_binding **bindings;           /* by step, NULL where this frame does not run it */
+    float **data;          /* by buffer */
+    float *const *base;    /* by buffer: the first shard's */
+    pr_binding **bindings; /* by step, NULL where this frame does not run it */
     const pr_call *call;
 };
 
@@ -123,12 +125,12 @@ typedef struct pr_instance {
     const pr_program *program;
     void *memory;
     float *arena, **base, *scratch;
-    pr_frame *frames;                /* shards, then blocks, then the whole */
+    pr_frame *frames; /* shards, then blocks, then the whole */
     int frame_count;
 } pr_instance;
 
-PARRY_CHECKED parry_status pr_instance_create(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_program *program, const pr_store *store,
-                                              pr_instance **out);
+PARRY_CHECKED parry_status pr_instance_create(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_program *program,
+                                              const pr_store *store, pr_instance **out);
 void pr_instance_free(pr_instance *instance);
 /* Gives a PR_BOUND buffer its memory, in the frames of all shards. */
 PARRY_CHECKED parry_status pr_instance_bind(parry_ctx *ctx, pr_instance *instance, int buffer, const float *data);

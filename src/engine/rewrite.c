@@ -23,14 +23,14 @@ parry_status pr_rewrite_flatten(parry_ctx *ctx, const pr_graph *graph, pr_graph 
     return status;
 }
 
-/* ---- ChannelAffine into the convolution behind it ------------------------------------------------------------------------------------------------- */
+/* ---- ChannelAffine into the convolution behind it -------------------------------------------------------------- */
 
 struct fold {
     parry_ctx *ctx;
     const pr_graph *from;
     pr_graph *into;
     pr_weights *weights;
-    pr_value *map;                   /* value of `from` -> value of `into` */
+    pr_value *map; /* value of `from` -> value of `into` */
 };
 
 static bool is_weight(const pr_graph *graph, pr_value value)
@@ -52,11 +52,13 @@ static int uses_of(const pr_graph *graph, pr_value value)
 static const pr_node *affine_before(const pr_graph *graph, const pr_node *node)
 {
     const pr_value_info *x = &graph->values[node->in[0]];
-    if (node->op != PR_OP_CONV || !is_weight(graph, node->in[1]) || (node->inputs > 2 && !is_weight(graph, node->in[2])) ||
-        x->kind != PR_VALUE_NODE || uses_of(graph, node->in[0]) != 1)
+    if (node->op != PR_OP_CONV || !is_weight(graph, node->in[1]) ||
+        (node->inputs > 2 && !is_weight(graph, node->in[2])) || x->kind != PR_VALUE_NODE ||
+        uses_of(graph, node->in[0]) != 1)
         return NULL;
     const pr_node *affine = &graph->nodes[x->producer];
-    bool stored = affine->op == PR_OP_CHANNEL_AFFINE && is_weight(graph, affine->in[1]) && is_weight(graph, affine->in[2]);
+    bool stored =
+        affine->op == PR_OP_CHANNEL_AFFINE && is_weight(graph, affine->in[1]) && is_weight(graph, affine->in[2]);
     return stored ? affine : NULL;
 }
 
@@ -65,7 +67,8 @@ static const float *data_of(const struct fold *f, pr_value value)
     return f->weights->items[f->from->values[value].weight].data;
 }
 
-static parry_status add_tensor(struct fold *f, const pr_node *node, const char *what, int rank, const int64_t *dim, pr_value *value, float **data)
+static parry_status add_tensor(struct fold *f, const pr_node *node, const char *what, int rank, const int64_t *dim,
+                               pr_value *value, float **data)
 {
     char *name;
     int32_t index;
@@ -84,7 +87,8 @@ static bool pads(const pr_node *node)
 }
 
 /* What one tap of output channel o adds for the shift alone. */
-static double tap_shift(const float *w, const float *shift, int64_t o, int64_t group_out, int64_t group_in, int64_t taps, int64_t tap)
+static double tap_shift(const float *w, const float *shift, int64_t o, int64_t group_out, int64_t group_in,
+                        int64_t taps, int64_t tap)
 {
     double sum = 0;
     for (int64_t i = 0; i < group_in; i++)
@@ -93,8 +97,8 @@ static double tap_shift(const float *w, const float *shift, int64_t o, int64_t g
 }
 
 /* map[o][y][x] = b[o] + the convolution of the shifts; h = w = 1 for one that does not pad. */
-static void fill_map(const pr_node *node, const int64_t *kernel, const int64_t *image, const int64_t *size, const float *w, const float *shift,
-                     const float *b, float *map)
+static void fill_map(const pr_node *node, const int64_t *kernel, const int64_t *image, const int64_t *size,
+                     const float *w, const float *shift, const float *b, float *map)
 {
     const int *stride = node->attrs.conv.stride, *dilation = node->attrs.conv.dilation, *pad = node->attrs.conv.pad;
     int64_t taps = kernel[2] * kernel[3], group_out = kernel[0] / node->attrs.conv.group;
@@ -120,7 +124,8 @@ static parry_status fold_conv(struct fold *f, const pr_node *node, const pr_node
     const int64_t *kernel = f->from->values[node->in[1]].dims.dim, *image = f->from->values[node->in[0]].dims.dim + 2;
     const int64_t *result = f->from->values[node->out[0]].dims.dim, one[2] = {1, 1};
     const float *b = node->inputs > 2 && node->in[2] >= 0 ? data_of(f, node->in[2]) : NULL;
-    int64_t row = kernel[1] * kernel[2] * kernel[3], taps = kernel[2] * kernel[3], group_out = kernel[0] / node->attrs.conv.group;
+    int64_t row = kernel[1] * kernel[2] * kernel[3], taps = kernel[2] * kernel[3],
+            group_out = kernel[0] / node->attrs.conv.group;
     TRY(add_tensor(f, node, "scaled_weight", 4, kernel, &in[1], &w));
     TRY(add_tensor(f, node, "shift", pads(node) ? 3 : 1, result + 1, &moved, &map));
     const float *from = data_of(f, node->in[1]), *scale = data_of(f, affine->in[1]);
@@ -140,7 +145,8 @@ static parry_status copy_node(struct fold *f, const pr_node *node)
     pr_value in[PR_NODE_IN], out[PR_NODE_OUT];
     for (int i = 0; i < node->inputs; i++)
         in[i] = node->in[i] < 0 ? -1 : f->map[node->in[i]];
-    TRY(pr_graph_node_outputs(f->ctx, f->into, node->op, node->name, &node->attrs, in, node->inputs, node->outputs, out));
+    TRY(pr_graph_node_outputs(f->ctx, f->into, node->op, node->name, &node->attrs, in, node->inputs, node->outputs,
+                              out));
     for (int o = 0; o < node->outputs; o++)
         f->map[node->out[o]] = out[o];
     return PARRY_OK;

@@ -3,7 +3,7 @@
 
 #include "engine/store.h"
 
-enum { SLACK = 64 };                 /* floats behind a copy, for kernels that load whole vectors */
+enum { SLACK = 64 }; /* floats behind a copy, for kernels that load whole vectors */
 
 void pr_store_clear(pr_store *store)
 {
@@ -42,7 +42,8 @@ static int find(const pr_store *store, int32_t weight, const pr_md *md)
     return -1;
 }
 
-/* The change of layout that fills `copy`: between layouts of the same dims, a row-major side taking those of the other. */
+/* The change of layout that fills `copy`: between layouts of the same dims, a row-major side taking those of the other.
+ */
 static parry_status make_reorder(parry_ctx *ctx, const pr_store *store, pr_packed *copy)
 {
     parry_status status;
@@ -61,7 +62,8 @@ done:
     return status;
 }
 
-static parry_status fill_new(parry_ctx *ctx, const pr_store *store, int32_t weight, const pr_md *md, int from, pr_packed *copy)
+static parry_status fill_new(parry_ctx *ctx, const pr_store *store, int32_t weight, const pr_md *md, int from,
+                             pr_packed *copy)
 {
     const pr_weight *info = &store->weights->items[weight];
     *copy = (pr_packed){.weight = weight, .plain = !md, .from = from};

@@ -1,7 +1,7 @@
 /* Packed copies of weights: one per (weight, layout), shared by all steps that want it.
  *
- * A plan's copies derive from the plain weights. A trainer has masters: the copy that the optimiser moves, in the layout of the weight's first user; the
- * other copies of that weight derive from it. */
+ * A plan's copies derive from the plain weights. A trainer has masters: the copy that the optimiser moves, in the
+ * layout of the weight's first user; the other copies of that weight derive from it. */
 #ifndef PR_ENGINE_STORE_H
 #define PR_ENGINE_STORE_H
 
@@ -14,7 +14,7 @@ typedef struct pr_packed {
     pr_md *md;
     float *data;
     int64_t floats;
-    int from;                        /* copy that this one derives from; -1: the plain weights */
+    int from; /* copy that this one derives from; -1: the plain weights */
     pr_prim *prim;
     pr_binding *binding;
 } pr_packed;
@@ -22,7 +22,7 @@ typedef struct pr_packed {
 typedef struct pr_store {
     const pr_dnnl *dnnl;
     const pr_weights *weights;
-    bool training;                   /* the first copy of a trained weight becomes its master */
+    bool training; /* the first copy of a trained weight becomes its master */
     pr_packed *items;
     size_t count, capacity;
 } pr_store;

@@ -1,8 +1,9 @@
 /* Training: the whole batch in phases on a team of threads.
  *
- * A batch of n is cut into shards whose number and sizes depend on n alone; shards, blocks of large matrices and ranges of parameters are dealt out to
- * the team's ranks, and everything that is summed over them is summed in their order: the bytes are the same for any number of threads. Programs are
- * compiled per n and kept for the full batch and for one other size, the last of an epoch. */
+ * A batch of n is cut into shards whose number and sizes depend on n alone; shards, blocks of large matrices and ranges
+ * of parameters are dealt out to the team's ranks, and everything that is summed over them is summed in their order:
+ * the bytes are the same for any number of threads. Programs are compiled per n and kept for the full batch and for one
+ * other size, the last of an epoch. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -16,9 +17,9 @@ enum { SHARD_LEAST = 8, SHARD_USUAL = 32, SHARDS_MOST = 8, CHUNK = 4096, MOMENTS
 struct parameter {
     int32_t weight;
     pr_value gradient;
-    int master;                      /* in the store */
+    int master; /* in the store */
     float *moments[MOMENTS_MOST];
-    pr_binding *pack, *unpack;       /* between row-major and the master's layout */
+    pr_binding *pack, *unpack; /* between row-major and the master's layout */
     pr_prim *pack_prim, *unpack_prim;
 };
 
@@ -33,17 +34,17 @@ struct compiled {
     int n;
     pr_program program;
     pr_instance *instance;
-    int *gradient, *partials;        /* by weight, as the lowering left them */
-    int in, logits, loss, *statistics;                               /* buffers; mean and variance of each link */
+    int *gradient, *partials;          /* by weight, as the lowering left them */
+    int in, logits, loss, *statistics; /* buffers; mean and variance of each link */
     struct range *ranges;
     size_t range_count;
 };
 
 struct pr_trainer {
     pr_dnnl *dnnl;
-    pr_weights *weights, *own;       /* the caller's; statistics, constants, and where masters began */
-    pr_graph *graph;                 /* training form with its derivative */
-    size_t forward;                  /* nodes of the forward pass */
+    pr_weights *weights, *own; /* the caller's; statistics, constants, and where masters began */
+    pr_graph *graph;           /* training form with its derivative */
+    size_t forward;            /* nodes of the forward pass */
     pr_bn_link *links;
     size_t link_count, count;
     const pr_update_rule *rule;
@@ -51,12 +52,12 @@ struct pr_trainer {
     bool reference;
     pr_value seed;
     struct parameter *parameters;
-    int *parameter_of;               /* by weight; -1: not trained */
+    int *parameter_of; /* by weight; -1: not trained */
     pr_store store;
-    struct compiled programs[PROGRAMS];                              /* the full batch, another size */
+    struct compiled programs[PROGRAMS]; /* the full batch, another size */
 };
 
-/* ---- the graph ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- the graph ------------------------------------------------------------------------------------------------- */
 
 static parry_status find_parameters(parry_ctx *ctx, pr_trainer *t)
 {
@@ -81,7 +82,8 @@ static parry_status differentiate(parry_ctx *ctx, pr_trainer *t)
     for (size_t i = 0; i < t->count; i++)
         values[i] = t->parameters[i].gradient;
     t->forward = t->graph->node_count;
-    parry_status status = pr_graph_differentiate(ctx, t->graph, t->graph->logits, values, t->count, &t->seed, values + t->count);
+    parry_status status =
+        pr_graph_differentiate(ctx, t->graph, t->graph->logits, values, t->count, &t->seed, values + t->count);
     for (size_t i = 0; status == PARRY_OK && i < t->count; i++) {
         t->parameters[i].gradient = values[t->count + i];
         if (values[t->count + i] < 0)
@@ -103,7 +105,7 @@ static parry_status make_graph(parry_ctx *ctx, const pr_graph *given, pr_trainer
     return differentiate(ctx, t);
 }
 
-/* ---- compiling ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- compiling ------------------------------------------------------------------------------------------------- */
 
 static int round_up(int n, int to)
 {
@@ -122,7 +124,8 @@ static parry_status run_loss(parry_ctx *ctx, const pr_step *step, const pr_frame
     const pr_call *call = frame->call;
     float *dlogits = pr_at(step, frame, 2), rows = (float)frame->program->rows;
     (void)ctx;
-    call->loss(call->loss_arg, frame->rows, (int)step->channels, pr_at(step, frame, 0), call->labels + frame->first_row, pr_at(step, frame, 1), dlogits);
+    call->loss(call->loss_arg, frame->rows, (int)step->channels, pr_at(step, frame, 0), call->labels + frame->first_row,
+               pr_at(step, frame, 1), dlogits);
     for (int64_t e = 0; e < frame->rows * step->channels; e++)
         dlogits[e] /= rows;
     return PARRY_OK;
@@ -248,7 +251,8 @@ static parry_status compile(parry_ctx *ctx, pr_trainer *t, int n, struct compile
     size_t copies = t->store.count, weights = t->own->count;
     int rows = shard_rows(n), shards = (n + rows - 1) / rows;
     c->n = n;
-    c->program = (pr_program){.graph = t->graph, .training = true, .rows = n, .shard_rows = PR_MIN(rows, n), .shards = shards};
+    c->program =
+        (pr_program){.graph = t->graph, .training = true, .rows = n, .shard_rows = PR_MIN(rows, n), .shards = shards};
     c->program.variants = shards > 1 && n % rows ? 2 : 1;
     TRY(pr_alloc(ctx, weights, &c->gradient));
     TRY(pr_alloc(ctx, weights, &c->partials));
@@ -297,14 +301,14 @@ static parry_status program_for(parry_ctx *ctx, pr_trainer *t, int n, struct com
     return status;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------------------------ */
 
 static parry_status build(parry_ctx *ctx, const pr_graph *graph, pr_trainer *t)
 {
     struct compiled *c;
     if (t->rule->moments > MOMENTS_MOST)
-        return pr_fail(ctx, PARRY_UNSUPPORTED, "the optimiser %s has %d moments; at most %d are supported", t->rule->name, t->rule->moments,
-                       MOMENTS_MOST);
+        return pr_fail(ctx, PARRY_UNSUPPORTED, "the optimiser %s has %d moments; at most %d are supported",
+                       t->rule->name, t->rule->moments, MOMENTS_MOST);
     TRY(pr_dnnl_create(ctx, &t->dnnl));
     TRY(pr_weights_clone(ctx, t->weights, &t->own));
     t->store = (pr_store){.dnnl = t->dnnl, .weights = t->own, .training = true};
@@ -312,8 +316,8 @@ static parry_status build(parry_ctx *ctx, const pr_graph *graph, pr_trainer *t)
     return program_for(ctx, t, t->batch, &c);
 }
 
-parry_status pr_trainer_create(parry_ctx *ctx, const pr_graph *graph, pr_weights *weights, int batch, const pr_update_rule *rule,
-                               pr_backend backend, pr_trainer **out)
+parry_status pr_trainer_create(parry_ctx *ctx, const pr_graph *graph, pr_weights *weights, int batch,
+                               const pr_update_rule *rule, pr_backend backend, pr_trainer **out)
 {
     pr_trainer *t;
     *out = NULL;
@@ -355,7 +359,7 @@ void pr_trainer_free(pr_trainer *t)
     pr_free(t);
 }
 
-/* ---- a step ------------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- a step ---------------------------------------------------------------------------------------------------- */
 
 struct run {
     parry_ctx *ctx;
@@ -448,14 +452,21 @@ static void work(pr_team *team, void *arg, int rank, int ranks)
     pr_omp_restore(threads);
 }
 
-parry_status pr_trainer_step(parry_ctx *ctx, pr_trainer *t, const float *x, const int32_t *labels, int n, pr_loss_rows loss,
-                             const void *loss_arg, uint64_t seed, uint64_t step, const double *scalars, float weight_decay, double *loss_sum,
-                             int64_t *correct)
+parry_status pr_trainer_step(parry_ctx *ctx, pr_trainer *t, const float *x, const int32_t *labels, int n,
+                             pr_loss_rows loss, const void *loss_arg, uint64_t seed, uint64_t step,
+                             const double *scalars, float weight_decay, double *loss_sum, int64_t *correct)
 {
     struct compiled *c;
     int classes = (int)pr_dims_row(t->graph->values[t->graph->logits].dims);
-    pr_call call = {.seed = seed, .step = step, .labels = labels, .loss = loss, .loss_arg = loss_arg, .scalars = scalars, .decay = weight_decay,
-                    .update = update, .trainer = t};
+    pr_call call = {.seed = seed,
+                    .step = step,
+                    .labels = labels,
+                    .loss = loss,
+                    .loss_arg = loss_arg,
+                    .scalars = scalars,
+                    .decay = weight_decay,
+                    .update = update,
+                    .trainer = t};
     TRY(program_for(ctx, t, n, &c));
     struct run run = {.ctx = ctx, .trainer = t, .compiled = c, .call = &call};
     pr_instance_call(c->instance, &call);
@@ -469,7 +480,7 @@ parry_status pr_trainer_step(parry_ctx *ctx, pr_trainer *t, const float *x, cons
     return PARRY_OK;
 }
 
-/* ---- parameters in and out ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- parameters in and out ------------------------------------------------------------------------------------- */
 
 /* Copies between a row-major tensor and one in the layout of a parameter's master. */
 static parry_status convert(parry_ctx *ctx, pr_binding *binding, const float *from, float *to)
@@ -513,11 +524,13 @@ parry_status pr_trainer_load(parry_ctx *ctx, pr_trainer *t)
 
 parry_status pr_trainer_moment(parry_ctx *ctx, pr_trainer *t, int32_t weight, int moment, float *data, bool store)
 {
-    if (weight < 0 || (size_t)weight >= t->own->count || t->parameter_of[weight] < 0 || moment < 0 || moment >= t->rule->moments)
+    if (weight < 0 || (size_t)weight >= t->own->count || t->parameter_of[weight] < 0 || moment < 0 ||
+        moment >= t->rule->moments)
         return pr_fail(ctx, PARRY_INVALID, "tensor %d has no moment %d", (int)weight, moment);
     const struct parameter *p = &t->parameters[t->parameter_of[weight]];
     int threads = pr_omp_single();
-    parry_status status = store ? convert(ctx, p->pack, data, p->moments[moment]) : convert(ctx, p->unpack, p->moments[moment], data);
+    parry_status status =
+        store ? convert(ctx, p->pack, data, p->moments[moment]) : convert(ctx, p->unpack, p->moments[moment], data);
     pr_omp_restore(threads);
     return status;
 }

@@ -1,5 +1,5 @@
-/* Plans against the oracle: logits and input gradients of every network of the zoo; the same bits in every position, for every way of cutting a job into
- * micro-batches, and after weights have moved. */
+/* Plans against the oracle: logits and input gradients of every network of the zoo; the same bits in every position,
+ * for every way of cutting a job into micro-batches, and after weights have moved. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +51,8 @@ static void run_plan(const zoo *z, const pr_plan_options *options, int n, struct
 {
     pr_plan *plan;
     pr_workspace *workspace;
-    int64_t pixels = pr_dims_row(z->graph->values[z->graph->input].dims), classes = pr_dims_row(z->graph->values[z->graph->logits].dims);
+    int64_t pixels = pr_dims_row(z->graph->values[z->graph->input].dims),
+            classes = pr_dims_row(z->graph->values[z->graph->logits].dims);
     OK(pr_plan_create(ctx, z->graph, z->weights, PR_INPUT_GRADIENT, options, &plan));
     OK(pr_workspace_create(ctx, plan, &workspace));
     int step = n ? n : pr_plan_micro_batch(plan);
@@ -73,7 +74,8 @@ static void run_oracle(const zoo *z, struct job *j)
     OK(pr_graph_to_inference(ctx, z->graph, z->weights, false, &graph, &none));
     OK(pr_graph_differentiate(ctx, graph, graph->logits, &graph->input, 1, &seed, &dx));
     pr_ref_feed feeds[] = {{graph->input, j->x}, {seed, j->dlogits}};
-    OK(pr_ref_run(ctx, graph, z->weights, IMAGES, feeds, 2, (pr_value[]){graph->logits, dx}, 2, (float *[]){j->logits, j->dx}, 0, 0));
+    OK(pr_ref_run(ctx, graph, z->weights, IMAGES, feeds, 2, (pr_value[]){graph->logits, dx}, 2,
+                  (float *[]){j->logits, j->dx}, 0, 0));
     pr_graph_free(graph);
 }
 
@@ -99,7 +101,8 @@ static void compare(const char *name, const char *how, const zoo *z)
 static void test_oracle(void **state)
 {
     (void)state;
-    const pr_plan_options cases[] = {{0}, {.moving = true}, {.backend = PR_BACKEND_REFERENCE}, {.micro_batch = 5}, {.micro_batch = 1}};
+    const pr_plan_options cases[] = {
+        {0}, {.moving = true}, {.backend = PR_BACKEND_REFERENCE}, {.micro_batch = 5}, {.micro_batch = 1}};
     static const char *const names[] = {"folded", "moving", "plain C", "micro-batch 5", "micro-batch 1"};
     fill_job(&job);
     fill_job(&other);
@@ -124,7 +127,8 @@ static void test_bits(void **state)
     fill_job(&other);
     for (size_t c = 0; c < PR_COUNT(zoo_cases); c++) {
         zoo z = zoo_open(ctx, &zoo_cases[c]);
-        int64_t pixels = pr_dims_row(z.graph->values[z.graph->input].dims), classes = pr_dims_row(z.graph->values[z.graph->logits].dims);
+        int64_t pixels = pr_dims_row(z.graph->values[z.graph->input].dims),
+                classes = pr_dims_row(z.graph->values[z.graph->logits].dims);
         run_plan(&z, NULL, 0, &other);
         for (size_t s = 0; s < PR_COUNT(sizes); s++) {
             run_plan(&z, NULL, sizes[s], &job);
@@ -168,7 +172,7 @@ static void test_moving_weights(void **state)
                 z.weights->items[w].data[0] *= 1.25f;
             pr_weights_changed(z.weights);
             if (step)
-                OK(pr_plan_refresh(ctx, plan));                      /* the first time the plan notices by itself */
+                OK(pr_plan_refresh(ctx, plan)); /* the first time the plan notices by itself */
             OK(pr_plan_forward(ctx, plan, workspace, job.x, 8, job.logits));
             run_oracle(&z, &other);
             assert_true(distance(job.logits, other.logits, 80) < 1e-4);
@@ -187,7 +191,8 @@ static void test_text(void **state)
         for (int purpose = PR_INFERENCE; purpose <= PR_INPUT_GRADIENT; purpose++) {
             pr_plan *plan;
             char *text;
-            OK(pr_plan_create(ctx, z.graph, z.weights, (pr_purpose)purpose, &(pr_plan_options){.moving = moving}, &plan));
+            OK(pr_plan_create(ctx, z.graph, z.weights, (pr_purpose)purpose, &(pr_plan_options){.moving = moving},
+                              &plan));
             OK(pr_plan_text(ctx, plan, &text));
             assert_int_equal(pr_plan_micro_batch(plan), 32);
             assert_int_equal(pr_plan_reference_steps(plan), 0);

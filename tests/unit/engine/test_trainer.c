@@ -1,5 +1,5 @@
-/* The trainer against training on the oracle: parameters and running statistics after steps of Adam and SGD, with partial batches and dropout; the same
- * bytes for any number of threads; moments and checkpoints. */
+/* The trainer against training on the oracle: parameters and running statistics after steps of Adam and SGD, with
+ * partial batches and dropout; the same bytes for any number of threads; moments and checkpoints. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 enum { BATCH = 40, CLASSES_MAX = 32, PIXELS_MAX = 1024, STEPS = 3, SEED = 5 };
 
-static parry_ctx *ctx[4];            /* by number of threads */
+static parry_ctx *ctx[4]; /* by number of threads */
 
 static int setup(void **state)
 {
@@ -39,9 +39,10 @@ static int teardown(void **state)
             fail_msg("%s: %s", #call, parry_ctx_error(ctx[2]));                                                        \
     } while (0)
 
-/* ---- a loss and two optimisers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- a loss and two optimisers --------------------------------------------------------------------------------- */
 
-static void cross_entropy(const void *arg, int64_t n, int k, const float *logits, const int32_t *labels, float *loss, float *dlogits)
+static void cross_entropy(const void *arg, int64_t n, int k, const float *logits, const int32_t *labels, float *loss,
+                          float *dlogits)
 {
     (void)arg;
     for (int64_t r = 0; r < n; r++, logits += k, dlogits += k) {
@@ -77,7 +78,7 @@ static void adam(const double *scalars, float decay, float *w, const float *grad
 
 static const pr_update_rule rules[] = {{"sgd", 1, sgd}, {"adam", 2, adam}};
 
-/* ---- training twice --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- training twice -------------------------------------------------------------------------------------------- */
 
 static float images[BATCH * PIXELS_MAX];
 static int32_t labels[BATCH];
@@ -104,8 +105,8 @@ static void train(const zoo *z, int threads, const pr_update_rule *rule, pr_back
     const double scalars[] = {0.02};
     OK(pr_trainer_create(ctx[threads], z->graph, z->weights, BATCH, rule, backend, &trainer));
     for (int step = 0; step < STEPS; step++) {
-        OK(pr_trainer_step(ctx[threads], trainer, images, labels, size_of(step), cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0.01f, loss,
-                           &correct));
+        OK(pr_trainer_step(ctx[threads], trainer, images, labels, size_of(step), cross_entropy, NULL, SEED,
+                           (uint64_t)step, scalars, 0.01f, loss, &correct));
         assert_in_range(correct, 0, size_of(step));
     }
     OK(pr_trainer_sync(ctx[threads], trainer));
@@ -156,7 +157,8 @@ static void oracle_step(const zoo *z, struct oracle *o, const pr_update_rule *ru
     pr_value wanted[64];
     size_t count = o->count + 2 * o->link_count;
     pr_ref_feed feeds[] = {{o->graph->input, images}, {o->seed, dlogits}};
-    OK(pr_ref_run(ctx[2], o->graph, z->weights, n, feeds, 1, &o->graph->logits, 1, (float *[]){logits}, SEED, (uint64_t)step));
+    OK(pr_ref_run(ctx[2], o->graph, z->weights, n, feeds, 1, &o->graph->logits, 1, (float *[]){logits}, SEED,
+                  (uint64_t)step));
     cross_entropy(NULL, n, classes, logits, labels, loss, dlogits);
     *loss_sum = 0;
     for (int r = 0; r < n; r++)
@@ -171,7 +173,9 @@ static void oracle_step(const zoo *z, struct oracle *o, const pr_update_rule *ru
     OK(pr_ref_run(ctx[2], o->graph, z->weights, n, feeds, 2, wanted, count, results, SEED, (uint64_t)step));
     for (size_t i = 0; i < count; i++) {
         const pr_bn_link *link = i < o->count ? NULL : &o->links[(i - o->count) / 2];
-        pr_weight *w = &z->weights->items[!link ? o->weight[i] : (i - o->count) % 2 ? link->var_weight : link->mean_weight];
+        pr_weight *w = &z->weights->items[!link                ? o->weight[i]
+                                          : (i - o->count) % 2 ? link->var_weight
+                                                               : link->mean_weight];
         if (!link)
             rule->update(scalars, w->role == PR_WEIGHT_KERNEL ? 0.01f : 0, w->data, results[i], o->state[i], w->count);
         for (int64_t c = 0; link && c < w->count; c++)
@@ -191,8 +195,8 @@ static void compare(const char *name, const char *how, const pr_weights *a, cons
             scale = fmax(scale, fabs((double)b->items[w].data[i]));
         }
         if (!(most / scale < 3e-4))
-            fail_msg("%s, %s: tensor %zu (%s, %lld numbers) differs by %g of %g", name, how, w, a->items[w].name, (long long)a->items[w].count, most,
-                     scale);
+            fail_msg("%s, %s: tensor %zu (%s, %lld numbers) differs by %g of %g", name, how, w, a->items[w].name,
+                     (long long)a->items[w].count, most, scale);
     }
 }
 
@@ -202,7 +206,7 @@ static void test_oracle(void **state)
     for (size_t c = 0; c < PR_COUNT(zoo_cases); c++)
         for (size_t r = 0; r < PR_COUNT(rules); r++) {
             if (zoo_cases[c].image[1] > 16)
-                continue;                                            /* the oracle is slow */
+                continue; /* the oracle is slow */
             zoo z = zoo_open(ctx[2], &zoo_cases[c]), mine = zoo_open(ctx[2], &zoo_cases[c]);
             struct oracle o;
             double loss = 0, expected = 0;
@@ -271,7 +275,8 @@ static void test_checkpoint(void **state)
     OK(pr_trainer_sync(ctx[2], first));
     assert_true(z.weights->version > version);
     for (size_t w = 0; w < z.weights->count; w++) {
-        memcpy(copy.weights->items[w].data, z.weights->items[w].data, sizeof(float) * (size_t)z.weights->items[w].count);
+        memcpy(copy.weights->items[w].data, z.weights->items[w].data,
+               sizeof(float) * (size_t)z.weights->items[w].count);
         for (int m = 0; m < 2 && z.weights->items[w].role <= PR_WEIGHT_VECTOR; m++) {
             float *moment;
             OK(pr_alloc(ctx[2], z.weights->items[w].count, &moment));
@@ -282,8 +287,10 @@ static void test_checkpoint(void **state)
     }
     OK(pr_trainer_load(ctx[2], second));
     for (int step = 1; step < 3; step++) {
-        OK(pr_trainer_step(ctx[2], first, images, labels, BATCH, cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0, &loss[0], &correct));
-        OK(pr_trainer_step(ctx[2], second, images, labels, BATCH, cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0, &loss[1], &correct));
+        OK(pr_trainer_step(ctx[2], first, images, labels, BATCH, cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0,
+                           &loss[0], &correct));
+        OK(pr_trainer_step(ctx[2], second, images, labels, BATCH, cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0,
+                           &loss[1], &correct));
         assert_true(loss[0] == loss[1]);
     }
     assert_int_equal(pr_trainer_moment(ctx[2], first, 0, 2, NULL, false), PARRY_INVALID);
@@ -312,7 +319,7 @@ static void test_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_oracle),  cmocka_unit_test(test_plain_c),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_oracle),     cmocka_unit_test(test_plain_c), cmocka_unit_test(test_threads),
         cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,4 +1,5 @@
-/* Small networks for the engine's tests: every operator, the odd shapes, and the tutorial's network. Weights are random. */
+/* Small networks for the engine's tests: every operator, the odd shapes, and the tutorial's network. Weights are
+ * random. */
 #ifndef PR_TEST_ZOO_H
 #define PR_TEST_ZOO_H
 
@@ -53,8 +54,11 @@ static inline void zoo_op(zoo *z, pr_op op)
 /* kernel k, `group` groups; pads: top, left, bottom, right. */
 static inline void zoo_conv(zoo *z, int64_t out, int k, int stride, int dilation, int group, const int pads[4])
 {
-    pr_attrs attrs = {.conv = {.group = group, .stride = {stride, stride}, .dilation = {dilation, dilation},
-                               .pad = {pads[0], pads[1], pads[2], pads[3]}, .kernel = {k, k}}};
+    pr_attrs attrs = {.conv = {.group = group,
+                               .stride = {stride, stride},
+                               .dilation = {dilation, dilation},
+                               .pad = {pads[0], pads[1], pads[2], pads[3]},
+                               .kernel = {k, k}}};
     int64_t in = zoo_dim(z, 1) / group;
     float range = 1.7f / (float)(in * k);
     pr_value w[] = {zoo_weight(z, PR_WEIGHT_KERNEL, 4, (int64_t[]){out, in, k, k}, -range, range),
@@ -76,8 +80,9 @@ static inline void zoo_norm(zoo *z)
 {
     pr_attrs attrs = {.bn = {1e-3f, 0.9f}};
     int64_t c = zoo_dim(z, 1);
-    pr_value w[] = {zoo_weight(z, PR_WEIGHT_VECTOR, 1, &c, 0.5f, 1.5f), zoo_weight(z, PR_WEIGHT_VECTOR, 1, &c, -0.5f, 0.5f),
-                    zoo_weight(z, PR_WEIGHT_STATISTIC, 1, &c, -0.2f, 0.4f), zoo_weight(z, PR_WEIGHT_STATISTIC, 1, &c, 0.5f, 1.5f)};
+    pr_value w[] = {
+        zoo_weight(z, PR_WEIGHT_VECTOR, 1, &c, 0.5f, 1.5f), zoo_weight(z, PR_WEIGHT_VECTOR, 1, &c, -0.5f, 0.5f),
+        zoo_weight(z, PR_WEIGHT_STATISTIC, 1, &c, -0.2f, 0.4f), zoo_weight(z, PR_WEIGHT_STATISTIC, 1, &c, 0.5f, 1.5f)};
     zoo_node(z, PR_OP_BATCH_NORM, &attrs, w, 4);
 }
 
@@ -100,16 +105,21 @@ static inline void zoo_flatten(zoo *z)
     zoo_node(z, PR_OP_RESHAPE, &attrs, NULL, 0);
 }
 
-static inline void zoo_pool(zoo *z, pr_op op, int kernel, int stride, int dilation, const int pads[4], bool count_pad, bool ceil_mode)
+static inline void zoo_pool(zoo *z, pr_op op, int kernel, int stride, int dilation, const int pads[4], bool count_pad,
+                            bool ceil_mode)
 {
-    pr_attrs attrs = {.pool = {.kernel = {kernel, kernel}, .stride = {stride, stride}, .dilation = {dilation, dilation},
-                               .pad = {pads[0], pads[1], pads[2], pads[3]}, .count_pad = count_pad, .ceil_mode = ceil_mode}};
+    pr_attrs attrs = {.pool = {.kernel = {kernel, kernel},
+                               .stride = {stride, stride},
+                               .dilation = {dilation, dilation},
+                               .pad = {pads[0], pads[1], pads[2], pads[3]},
+                               .count_pad = count_pad,
+                               .ceil_mode = ceil_mode}};
     zoo_node(z, op, &attrs, NULL, 0);
 }
 
 static const int zoo_none[4] = {0, 0, 0, 0}, zoo_one[4] = {1, 1, 1, 1}, zoo_after[4] = {0, 0, 1, 1};
 
-/* ---- networks -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- networks -------------------------------------------------------------------------------------------------- */
 
 static inline void simplecnn(zoo *z)
 {
