@@ -592,18 +592,30 @@ static void philox(uint64_t seed, uint64_t sample, uint32_t first, uvec words[4]
     words[3] = c3;
 }
 
+/* The masks of DRAWS blocks: element w of block d where word w of it says so. */
+static void mask_of(const uvec words[4], float ratio, float kept, float out[4 * DRAWS])
+{
+    float lanes[4][DRAWS];
+    for (int w = 0; w < 4; w++)
+        for (int d = 0; d < DRAWS; d++)
+            lanes[w][d] = pr_u32_to_unit(words[w][d]) >= ratio ? kept : 0;
+    for (int d = 0; d < DRAWS; d++)
+        for (int w = 0; w < 4; w++)
+            out[4 * d + w] = lanes[w][d];
+}
+
 static void dropout_mask(uint64_t seed, uint64_t sample, float ratio, int64_t first, int64_t rows, int64_t row,
                          float *mask)
 {
     const int64_t blocks = (row + 3) / 4;
     const float kept = 1 / (1 - ratio);
     uvec words[4];
+    float part[4 * DRAWS];
     for (int64_t r = 0; r < rows; r++)
         for (int64_t b = 0; b < blocks; b += DRAWS) {
-            float *out = mask + r * row + 4 * b;
             philox(seed, sample, (uint32_t)((first + r) * blocks + b), words);
-            for (int64_t e = 0; e < MIN(4 * DRAWS, row - 4 * b); e++)
-                out[e] = pr_u32_to_unit(words[e % 4][e / 4]) >= ratio ? kept : 0;
+            mask_of(words, ratio, kept, part);
+            memcpy(mask + r * row + 4 * b, part, sizeof(float) * (size_t)MIN(4 * DRAWS, row - 4 * b));
         }
 }
 
