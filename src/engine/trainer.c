@@ -11,7 +11,15 @@
 #include "engine/rewrite.h"
 #include "tensor/tensor.h"
 
-enum { SHARD_LEAST = 8, SHARD_USUAL = 32, SHARDS_MOST = 8, CHUNK = 4096, MOMENTS_MOST = 4, PROGRAMS = 2 };
+enum {
+    SHARD_LEAST = 8,
+    SHARD_USUAL = 32,
+    SHARDS_USUAL = 4,
+    SHARDS_MOST = 8,
+    CHUNK = 4096,
+    MOMENTS_MOST = 4,
+    PROGRAMS = 2
+};
 
 /* A trained weight. */
 struct parameter {
@@ -112,11 +120,12 @@ static int round_up(int n, int to)
     return (n + to - 1) / to * to;
 }
 
-/* Two shards for small batches, shards of 32 for common ones, eight shards at most: each has gradients of its own. */
+/* Four shards, so that four threads have work, but of 32 rows at most; eight shards at most: each has gradients of its
+ * own. */
 static int shard_rows(int n)
 {
-    int halves = PR_MIN(SHARD_USUAL, round_up((n + 1) / 2, SHARD_LEAST));
-    return PR_MAX(halves, round_up((n + SHARDS_MOST - 1) / SHARDS_MOST, SHARD_LEAST));
+    int usual = PR_MIN(SHARD_USUAL, round_up((n + SHARDS_USUAL - 1) / SHARDS_USUAL, SHARD_LEAST));
+    return PR_MAX(usual, round_up((n + SHARDS_MOST - 1) / SHARDS_MOST, SHARD_LEAST));
 }
 
 static parry_status run_loss(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
