@@ -50,6 +50,8 @@ PARRY_API const char *parry_version_details(void);
 PARRY_API PARRY_CHECKED parry_status parry_file_write(parry_ctx *ctx, const char *path, const void *data, size_t size);
 /* Whether such a write could start now; nothing is left behind. To be asked before long work. PARRY_IO. */
 PARRY_API PARRY_CHECKED parry_status parry_file_probe(parry_ctx *ctx, const char *path);
+/* Creates a folder and those above it; one that is there already will do. PARRY_IO. */
+PARRY_API PARRY_CHECKED parry_status parry_folder_make(parry_ctx *ctx, const char *path);
 
 /* Strings that the library returns through char **out are freed with this. NULL is taken. */
 PARRY_API void parry_string_free(char *string);

@@ -34,7 +34,7 @@ parry_status pr_path_join(parry_ctx *ctx, const char *folder, const char *name, 
     return pr_asprintf(ctx, out, "%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/", name);
 }
 
-parry_status pr_make_folder(parry_ctx *ctx, const char *path)
+parry_status parry_folder_make(parry_ctx *ctx, const char *path)
 {
     char *partial;
     TRY(pr_strdup(ctx, path, &partial));
@@ -148,11 +148,14 @@ parry_status pr_output_begin(parry_ctx *ctx, const char *path, pr_output *out)
     *out = (pr_output){0};
     struct stat info;
     bool device = stat(path, &info) == 0 && !S_ISREG(info.st_mode); /* a pipe or /dev/stdout is written in place */
-    parry_status status = pr_strdup(ctx, path, &out->path);
+    bool link = !device && lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    char *target = link ? realpath(path, NULL) : NULL; /* a link stays, the file that it names is replaced */
+    parry_status status = pr_strdup(ctx, target ? target : path, &out->path);
+    free(target);
     if (status == PARRY_OK && pr_is_folder(path))
         status = pr_fail(ctx, PARRY_IO, "%s: is a folder; expected the name of a file to write", path);
     if (status == PARRY_OK && !device)
-        status = pr_asprintf(ctx, &out->temporary, "%s.tmp%ld", path, (long)getpid());
+        status = pr_asprintf(ctx, &out->temporary, "%s.tmp%ld", out->path, (long)getpid());
     if (status == PARRY_OK) {
         out->stream = fopen(device ? path : out->temporary, "wb");
         if (!out->stream)
@@ -165,7 +168,12 @@ parry_status pr_output_begin(parry_ctx *ctx, const char *path, pr_output *out)
 
 parry_status pr_output_commit(parry_ctx *ctx, pr_output *out)
 {
-    bool failed = ferror(out->stream) || fflush(out->stream) != 0 || (out->temporary && fsync(fileno(out->stream)) != 0);
+    bool failed = ferror(out->stream);
+    errno = 0;
+    if (failed)
+        fputc(0, out->stream);       /* the reason is gone by now; one byte more meets it again */
+    if (fflush(out->stream) != 0 || (out->temporary && fsync(fileno(out->stream)) != 0))
+        failed = true;
     int reason = errno;
     if (fclose(out->stream) != 0 && !failed) {
         failed = true;
@@ -178,7 +186,7 @@ parry_status pr_output_commit(parry_ctx *ctx, pr_output *out)
     }
     parry_status status = PARRY_OK;
     if (failed)
-        status = pr_fail(ctx, PARRY_IO, "%s: writing failed: %s", out->path, strerror(reason ? reason : EIO));
+        status = pr_fail(ctx, PARRY_IO, "%s: writing failed: %s", out->path, reason ? strerror(reason) : "the disk is full or failing");
     else if (out->temporary)
         out->temporary[0] = '\0'; /* renamed: nothing left to remove */
     pr_output_abort(out);

@@ -24,8 +24,6 @@ void pr_output_abort(pr_output *out);
 
 bool pr_file_exists(const char *path);
 bool pr_is_folder(const char *path);
-/* mkdir -p. */
-PARRY_CHECKED parry_status pr_make_folder(parry_ctx *ctx, const char *path);
 /* "folder/name". */
 PARRY_CHECKED parry_status pr_path_join(parry_ctx *ctx, const char *folder, const char *name, char **out);
 /* The part after the last slash. */

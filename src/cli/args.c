@@ -122,6 +122,15 @@ static parry_status take_value(parry_ctx *ctx, cursor *words, const char *name, 
     return PARRY_OK;
 }
 
+/* An empty text is no name of anything: most likely a shell variable that is not set. */
+static parry_status take_text(parry_ctx *ctx, cursor *words, const parry_option *row, const char **value)
+{
+    parry_status status = take_value(ctx, words, row->name, value);
+    if (status == PARRY_OK && row->type == PARRY_OPTION_STRING && !(*value)[0])
+        status = usage(ctx, "--%s is empty", row->name);
+    return status;
+}
+
 static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attack_info *attack, cursor *words, const char *word)
 {
     char name[64];
@@ -133,7 +142,7 @@ static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attac
     if (params && row->type == PARRY_OPTION_BOOL)
         return parry_params_set(ctx, params, name, value ? value : "true");
     if (params) {
-        status = take_value(ctx, words, name, &value);
+        status = take_text(ctx, words, row, &value);
         return status == PARRY_OK ? parry_params_set(ctx, params, name, value) : status;
     }
     if ((params = find_negated(args, name, &row)))
@@ -147,7 +156,7 @@ static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attac
         return unknown_option(ctx, args, attack, name);
     if (row->type == PARRY_OPTION_BOOL)
         value = value ? value : (own != name ? "false" : "true");
-    else if ((status = take_value(ctx, words, name, &value)) != PARRY_OK)
+    else if ((status = take_text(ctx, words, row, &value)) != PARRY_OK)
         return status;
     if (args->loose_count == CLI_WORDS_MAX)
         return usage(ctx, "too many options");
@@ -175,19 +184,29 @@ static parry_status take_word(parry_ctx *ctx, cli_args *args, const parry_attack
                 return set_option(ctx, args, attack, words, short_options[i].name);
         return usage(ctx, "unknown option %s; 'parry help %s' lists the options", word, args->command->name);
     }
+    if (!word[0])
+        return usage(ctx, "an argument is empty; usage: parry %s %s", args->command->name, args->command->words);
     if (args->word_count >= args->command->max_words)
         return usage(ctx, "unexpected argument '%s'; usage: parry %s %s", word, args->command->name, args->command->words);
     args->words[args->word_count++] = word;
     return PARRY_OK;
 }
 
-/* The words with single quotes around those that a shell would split or expand. */
-static void line_as_typed(const char *name, int argc, char **argv, char *line, size_t size)
+/* One word in single quotes, a quote in it as '\''. Returns its length. */
+static size_t quote_word(const char *word, char *out, size_t size)
+{
+    size_t length = (size_t)snprintf(out, size, " '");
+    for (; *word && length < size; word++)
+        length += (size_t)snprintf(out + length, size - length, *word == '\'' ? "'\\''" : "%c", *word);
+    return length < size ? length + (size_t)snprintf(out + length, size - length, "'") : length;
+}
+
+void line_as_typed(const char *name, int argc, char **argv, char *line, size_t size)
 {
     size_t length = (size_t)snprintf(line, size, "parry %s", name);
     for (int i = 0; i < argc && length < size; i++) {
         bool plain = argv[i][0] && strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,+@%") == strlen(argv[i]);
-        length += (size_t)snprintf(line + length, size - length, plain ? " %s" : " '%s'", argv[i]);
+        length += plain ? (size_t)snprintf(line + length, size - length, " %s", argv[i]) : quote_word(argv[i], line + length, size - length);
     }
 }
 

@@ -54,7 +54,6 @@ struct cli_command {
     const char *summary;
     const char *text;                /* paragraphs of help, then examples */
     const parry_options *(*tables[CLI_TABLES_MAX])(void);
-    bool computes;                   /* takes the common options */
     bool attack_options;             /* takes the options of the attack named by --attack directly */
     parry_status (*run)(parry_ctx *ctx, const cli_args *args);
 };
@@ -71,10 +70,14 @@ void args_clear(cli_args *args);
 /* The option struct of one of the command's tables. */
 const void *args_values(const cli_args *args, const parry_options *table);
 bool args_given(const cli_args *args, const parry_options *table, const char *name);
+/* "parry NAME WORDS..." as a shell would take it: single quotes around words that it would split or expand. */
+void line_as_typed(const char *name, int argc, char **argv, char *line, size_t size);
 /* Sets an option of a table unless the user gave it: "name=value name=value". */
 PARRY_CHECKED parry_status args_defaults(parry_ctx *ctx, const cli_args *args, const char *words);
 
 /* ---- help.c -------------------------------------------------------------------------------------------------------------- */
+/* Writes `text` wrapped between `indent` and 80 columns, the cursor being at column `at`. Newlines in the text are kept. */
+void wrap(FILE *out, const char *text, int indent, int at);
 void help_overview(FILE *out);
 void help_command(FILE *out, const cli_command *command);
 void help_attack(FILE *out, const parry_attack_info *attack);
@@ -86,6 +89,8 @@ void help_manual(FILE *out);
 int terminal_width(void);
 /* A context with this command line's seed, threads and callbacks: warnings and, on a terminal, a progress bar on standard error; Ctrl-C cancels. */
 PARRY_CHECKED parry_status terminal_context(const common_options *options, parry_ctx **out);
+/* Where a command's tables go: standard output, or standard error once --json - has taken that. */
+FILE *results(void);
 /* Ends the line of the progress bar, if one is shown. Call before printing results. */
 void terminal_clear(void);
 /* A line on standard error unless --quiet. */
@@ -103,9 +108,14 @@ PARRY_CHECKED parry_status write_json_text(parry_ctx *ctx, const cli_args *args,
 PARRY_CHECKED parry_status write_json(parry_ctx *ctx, const cli_args *args, json_t *value);
 /* What every JSON output says of a model and of the data. */
 json_t *model_json(const parry_model *model);
+/* A string for JSON from text that may not be UTF-8, as a file's name may be: what is not ASCII becomes '?' then. */
+json_t *text_json(const char *text);
 json_t *data_json(const parry_dataset *dataset);
-/* Fails now rather than after the work when an output could not be written. NULL and "-" pass. */
-PARRY_CHECKED parry_status probe_output(parry_ctx *ctx, const char *path);
+/* Fails now rather than after the work when an output could not be written, or when it would replace a model that is
+ * read. NULL and "-" pass. */
+PARRY_CHECKED parry_status probe_output(parry_ctx *ctx, const cli_args *args, const char *path);
+/* The same for a folder of outputs, which is created. */
+PARRY_CHECKED parry_status probe_folder(parry_ctx *ctx, const char *path);
 /* PARRY_INVALID with a sentence about the command line. The sentence replaces the context's. */
 parry_status usage(parry_ctx *ctx, const char *format, ...) PARRY_PRINTF(2, 3);
 

@@ -52,13 +52,14 @@ static void print_result(const parry_attack *attack, const parry_threat *threat,
     char eps[48];
     eps_text(threat->eps, eps);
     terminal_clear();
-    printf("%s against %s, %lld images of %s\n", parry_attack_label(attack), parry_model_describe(model)->name, (long long)result->count,
+    FILE *out = results();
+    fprintf(out, "%s against %s, %lld images of %s\n", parry_attack_label(attack), parry_model_describe(model)->name, (long long)result->count,
            parry_dataset_describe(data)->name);
-    printf("  %s eps %s, loss %s, %s\n", norm, eps, loss, threat->clip ? "clipped to [0,1]" : "not clipped");
-    printf("  clean accuracy   %6.2f %%\n", 100 * result->clean_acc);
-    printf("  robust accuracy  %6.2f %%   loss %.4g on the adversaries\n", 100 * result->robust_acc, result->adv_loss);
-    printf("  perturbation     mean %.4g, largest %.4g (%s)\n", result->mean_norm, result->max_norm, norm);
-    printf("  queries          %.4g forward, %.4g gradient per image\n", (double)result->forward_queries / (double)result->count,
+    fprintf(out, "  %s eps %s, loss %s, %s\n", norm, eps, loss, threat->clip ? "clipped to [0,1]" : "not clipped");
+    fprintf(out, "  clean accuracy   %6.2f %%\n", 100 * result->clean_acc);
+    fprintf(out, "  robust accuracy  %6.2f %%   loss %.4g on the adversaries\n", 100 * result->robust_acc, result->adv_loss);
+    fprintf(out, "  perturbation     mean %.4g, largest %.4g (%s)\n", result->mean_norm, result->max_norm, norm);
+    fprintf(out, "  queries          %.4g forward, %.4g gradient per image\n", (double)result->forward_queries / (double)result->count,
            (double)result->gradient_queries / (double)result->count);
 }
 
@@ -86,6 +87,10 @@ parry_status cmd_attack(parry_ctx *ctx, const cli_args *args)
     parry_status status = make_attack(ctx, args, options->attack, &attack);
     if (status == PARRY_OK)
         status = parry_threat_check(ctx, threat);
+    if (status == PARRY_OK)
+        status = probe_folder(ctx, options->save_images);
+    if (status == PARRY_OK)
+        status = probe_folder(ctx, options->save);
     if (status == PARRY_OK)
         status = open_data(ctx, where->data, (parry_split)where->split, where->first, &data);
     if (status == PARRY_OK)

@@ -2,7 +2,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/commands.h"
 #include "cli/evaluation.h"
@@ -22,7 +21,8 @@ enum { PATH_SIZE = 512, WORDS = 48 };
 typedef struct demo {
     const demo_options *options;
     const common_options *common;
-    char data[64], seed[24], threads[16];
+    const char *data;
+    char seed[24], threads[16];
     char commands[8192];             /* the lines so far, for the report */
 } demo;
 
@@ -31,10 +31,10 @@ static void say(const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    fputc('\n', stdout);
-    vprintf(format, list);
-    fputc('\n', stdout);
-    fflush(stdout);
+    fputc('\n', results());
+    vfprintf(results(), format, list);
+    fputc('\n', results());
+    fflush(results());
     va_end(list);
 }
 
@@ -74,13 +74,13 @@ static line start_line(const demo *d, const char *command)
 /* Shows the line as typed and remembers it for the report. */
 static void show(demo *d, const line *l)
 {
-    size_t length = strlen(d->commands), start = length;
-    for (int i = 0; i < l->argc && length < sizeof d->commands; i++)
-        length += (size_t)snprintf(d->commands + length, sizeof d->commands - length, "%s%s", i ? " " : "", l->argv[i]);
-    printf("$ %s\n", d->commands + start);
-    fflush(stdout);
-    if (length + 1 < sizeof d->commands)
-        strcpy(d->commands + length, "\n");
+    size_t length = strlen(d->commands);
+    char *start = d->commands + length;
+    line_as_typed(l->argv[1], l->argc - 2, (char **)l->argv + 2, start, sizeof d->commands - length);
+    fprintf(results(), "$ %s\n", start);
+    fflush(results());
+    if (length + strlen(start) + 1 < sizeof d->commands)
+        strcat(start, "\n");
 }
 
 static parry_status run_step(demo *d, line *l)
@@ -99,25 +99,27 @@ static parry_status run_step(demo *d, line *l)
 static parry_status choose_data(parry_ctx *ctx, demo *d)
 {
     if (d->options->data) {
-        snprintf(d->data, sizeof d->data, "%s", d->options->data);
-        printf("data: %s, as asked\n", d->data);
+        d->data = d->options->data;
+        fprintf(results(), "data: %s, as asked\n", d->data);
         return PARRY_OK;
     }
     char *place = NULL;
     parry_status status = parry_dataset_locate(ctx, "mnist", &place);
     if (status != PARRY_OK)
         return status;
+    d->data = "mnist";
     if (place)
-        printf("data: MNIST, from %s\n", place);
-    else if (parry_dataset_fetch(ctx, "mnist", NULL) == PARRY_OK)
-        printf("data: MNIST, downloaded\n");
-    else
-        printf("data: BUILT-IN DIGITS drawn by parry, not MNIST, which is neither here nor could it be downloaded;\n"
-               "      figures differ from MNIST's\n");
-    bool mnist = place || parry_dataset_locate(ctx, "mnist", &place) != PARRY_OK || place;
-    snprintf(d->data, sizeof d->data, "%s", mnist ? "mnist" : "digits");
+        fprintf(results(), "data: MNIST, from %s\n", place);
+    else if ((status = parry_dataset_fetch(ctx, "mnist", NULL)) == PARRY_OK)
+        fprintf(results(), "data: MNIST, downloaded\n");
+    else if (status != PARRY_CANCELLED) {
+        d->data = "digits";
+        status = PARRY_OK;
+        fprintf(results(), "data: BUILT-IN DIGITS drawn by parry, not MNIST: it is neither here nor could\n"
+                           "      it be downloaded; figures differ from MNIST's\n");
+    }
     parry_string_free(place);
-    return PARRY_OK;
+    return status;
 }
 
 static parry_status train_step(demo *d, const char *model)
@@ -182,8 +184,11 @@ parry_status cmd_demo(parry_ctx *ctx, const cli_args *args)
     snprintf(d.threads, sizeof d.threads, "%lld", (long long)d.common->threads);
     evaluation_files first = {0}, all = {0};
 
-    mkdir(d.options->output, 0777);  /* the probe says what is wrong if this fails */
-    parry_status status = parry_file_probe(ctx, report);
+    if (strlen(d.options->output) + sizeof "/finetuned.onnx" > PATH_SIZE)
+        return usage(ctx, "the folder's name is longer than %d characters", PATH_SIZE - (int)sizeof "/finetuned.onnx");
+    parry_status status = probe_folder(ctx, d.options->output);
+    if (status == PARRY_OK)
+        status = parry_file_probe(ctx, report);
     if (status == PARRY_OK)
         status = choose_data(ctx, &d);
     if (status == PARRY_OK)

@@ -41,7 +41,7 @@ parry_status evaluation_print(parry_ctx *ctx, const parry_evaluation *evaluation
     if (status != PARRY_OK)
         return status;
     terminal_clear();
-    fputs(table, stdout);
+    fputs(table, results());
     parry_string_free(table);
     return PARRY_OK;
 }
@@ -71,7 +71,7 @@ parry_status cmd_evaluate(parry_ctx *ctx, const cli_args *args)
     const evaluate_options *options = args_values(args, &evaluate_command_table);
     parry_evaluate_settings settings = *(const parry_evaluate_settings *)args_values(args, parry_evaluate_options());
     evaluation_files files = {0};
-    parry_status status = probe_output(ctx, options->report);
+    parry_status status = probe_output(ctx, args, options->report);
     if (!options->report) {          /* curves and pictures cost time and are seen in the report; JSON has curves if asked for */
         settings.curve = args_given(args, parry_evaluate_options(), "curve") ? settings.curve : 0;
         settings.examples = 0;

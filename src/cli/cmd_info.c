@@ -20,20 +20,21 @@ PR_OPTIONS(info_command_table, info_options,
 
 static void print_info(const parry_model_info *info)
 {
-    printf("%s\n", info->name);
+    FILE *out = results();
+    fprintf(out, "%s\n", info->name);
     if (info->sha256)
-        printf("  sha256      %s\n", info->sha256);
-    printf("  producer    %s\n", info->producer[0] ? info->producer : "not stated");
-    printf("  input       N x %d x %d x %d\n", info->channels, info->height, info->width);
-    printf("  classes     %d%s\n", info->classes, info->softmax_peeled ? " (logits; the file ends in a softmax)" : "");
-    printf("  parameters  %lld\n", (long long)info->parameters);
+        fprintf(out, "  sha256      %s\n", info->sha256);
+    fprintf(out, "  producer    %s\n", info->producer[0] ? info->producer : "not stated");
+    fprintf(out, "  input       N x %d x %d x %d\n", info->channels, info->height, info->width);
+    fprintf(out, "  classes     %d%s\n", info->classes, info->softmax_peeled ? " (logits; the file ends in a softmax)" : "");
+    fprintf(out, "  parameters  %lld\n", (long long)info->parameters);
     json_t *history = info->history ? json_loads(info->history, 0, NULL) : NULL, *stage;
     size_t i;
     json_array_foreach(json_object_get(history, "stages"), i, stage) {
         const char *method = json_string_value(json_object_get(stage, "method"));
-        const char *data = json_string_value(json_object_get(json_object_get(stage, "dataset"), "name"));
-        printf("  stage %-5zu %s on %s, %zu epochs\n", i + 1, method ? method : "?", data ? data : "?",
-               json_array_size(json_object_get(stage, "epochs")));
+        const char *data = json_string_value(json_object_get(json_object_get(stage, "data"), "name"));
+        fprintf(out, "  stage %-5zu %s on %s, %zu epochs\n", i + 1, method ? method : "?", data ? data : "?",
+               json_array_size(json_object_get(stage, "curve")));
     }
     json_decref(history);
 }
@@ -54,7 +55,7 @@ parry_status cmd_info(parry_ctx *ctx, const cli_args *args)
     else if (status == PARRY_OK && options->plan)
         status = parry_model_plan_text(ctx, model, purposes[options->plan], &text);
     if (status == PARRY_OK && text)
-        fputs(text, stdout);
+        fputs(text, results());
     else if (status == PARRY_OK)
         print_info(parry_model_describe(model));
     if (status == PARRY_OK) {
@@ -89,7 +90,9 @@ static parry_status list_datasets(parry_ctx *ctx)
         parry_status status = parry_dataset_locate(ctx, entries[i].name, &place);
         if (status != PARRY_OK)
             return status;
-        printf("  %-17s %s; %s\n  %-17s %s\n", entries[i].name, entries[i].summary, entries[i].shape, "",
+        int at = printf("  %-17s ", entries[i].name);
+        wrap(stdout, entries[i].summary, at, at);
+        printf("\n%*s%s; %s\n", at, "", entries[i].shape,
                place ? place : entries[i].fetchable ? "not here; parry data fetch gets it" : "not here");
         parry_string_free(place);
     }
@@ -186,7 +189,7 @@ static parry_status list_methods(parry_ctx *ctx)
             if (k == 0)
                 printf("  %-20s %s\n", names[i], defaults);
             else if (strcmp(defaults, parry_harden_defaults(i, 0)) != 0)
-                printf("  %-20s %s\n", presets[k], defaults);
+                printf("  %s --preset %-*s %s\n", names[i], 10 - (int)strlen(names[i]), presets[k], defaults);
         }
     return PARRY_OK;
 }

@@ -50,7 +50,7 @@ static parry_status finish(parry_ctx *ctx, const cli_args *args, const parry_mod
     parry_status status = parry_model_save(ctx, model, output);
     if (status != PARRY_OK)
         return status;
-    json_t *json = json_pack("{s:s, s:o, s:o}", "output", output, "model", model_json(model), "trained_on", data_json(data));
+    json_t *json = json_pack("{s:o, s:o, s:o}", "output", text_json(output), "model", model_json(model), "trained_on", data_json(data));
     terminal_clear();
     if (test) {
         double acc, loss;
@@ -59,10 +59,10 @@ static parry_status finish(parry_ctx *ctx, const cli_args *args, const parry_mod
         json_object_set_new(json, "clean_loss", json_real(loss));
         json_object_set_new(json, "tested_on", data_json(test));
         if (status == PARRY_OK)
-            printf("%s: clean accuracy %.2f %% on %lld test images of %s\n", output, 100 * acc, (long long)parry_dataset_describe(test)->count,
+            fprintf(results(), "%s: clean accuracy %.2f %% on %lld test images of %s\n", output, 100 * acc, (long long)parry_dataset_describe(test)->count,
                    parry_dataset_describe(test)->name);
     } else
-        printf("%s: written\n", output);
+        fprintf(results(), "%s: written\n", output);
     const char *history = parry_model_describe(model)->history;
     if (history)
         json_object_set_new(json, "history", json_loads(history, 0, NULL));
@@ -81,7 +81,9 @@ parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
         return usage(ctx, "-o FILE is missing: where shall the model be written?");
     parry_dataset *train = NULL, *test = NULL;
     parry_model *model = NULL;
-    parry_status status = probe_output(ctx, options->output);
+    parry_status status = probe_output(ctx, args, options->output);
+    if (status == PARRY_OK)
+        status = probe_output(ctx, args, settings->checkpoint);
     if (status == PARRY_OK)
         status = open_both(ctx, options->data, PARRY_TRAIN, options->first, &train, &test);
     if (status == PARRY_OK) {
@@ -112,7 +114,9 @@ parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK)
         status = parry_threat_check(ctx, threat);
     if (status == PARRY_OK)
-        status = probe_output(ctx, options->output);
+        status = parry_file_probe(ctx, options->output); /* the model that is read may be replaced */
+    if (status == PARRY_OK)
+        status = probe_output(ctx, args, settings->checkpoint);
     if (status == PARRY_OK)
         status = open_both(ctx, options->data, (parry_split)options->split, options->first, &train, &test);
     if (status == PARRY_OK)

@@ -55,7 +55,7 @@ const cli_command commands[] = {
      "  parry data list            the known datasets and whether they are here\n"
      "  parry data info mnist      what a dataset is and where it was found\n"
      "  parry data fetch mnist     download it into the cache, checked by SHA-256",
-     {get_fetch_table, get_common_table}, .run = cmd_data},
+     {get_fetch_table}, .run = cmd_data},
     {"list", "KIND", 1, 1, "list attacks, architectures, datasets, losses or methods",
      "Lists what there is of a kind: attacks, architectures, datasets, losses, methods.\n\n  parry list attacks", {NULL}, .run = cmd_list},
     {"help", "[COMMAND | ATTACK]", 0, 1, "show the options of a command or an attack", "Shows help.\n\n  parry help pgd",

@@ -20,7 +20,7 @@ typedef struct evaluation_files {
 PARRY_CHECKED parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count, const char *source, const data_options *where,
                                            const parry_threat *threat, const parry_evaluate_settings *settings, evaluation_files *out);
 void evaluation_close(evaluation_files *files);
-/* The table, on standard output. */
+/* Prints the table. */
 PARRY_CHECKED parry_status evaluation_print(parry_ctx *ctx, const parry_evaluation *evaluation);
 
 #endif

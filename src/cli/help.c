@@ -5,8 +5,7 @@
 
 enum { COLUMNS = 80 };
 
-/* Writes `text` wrapped between `indent` and COLUMNS, the cursor being at column `at`. Newlines in the text are kept. */
-static void wrap(FILE *out, const char *text, int indent, int at)
+void wrap(FILE *out, const char *text, int indent, int at)
 {
     while (*text) {
         if (*text == '\n') {

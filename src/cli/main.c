@@ -1,7 +1,9 @@
 /* The command `parry`: finds the subcommand, parses its options, runs it, and turns failures into one sentence and an exit code. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 
@@ -77,7 +79,7 @@ static parry_status parse_and_run(parry_ctx *parsing, const cli_command *command
         const common_options *common = args_values(&args, &common_table);
         status = terminal_context(common, running);
         if (status == PARRY_OK && common && common->json)
-            status = probe_output(*running, common->json);
+            status = probe_output(*running, &args, common->json);
         if (status == PARRY_OK)
             status = command->run(*running, &args);
     }
@@ -109,8 +111,18 @@ int run_line(int argc, char **argv)
     return exit_code(status);
 }
 
+/* A standard descriptor that the caller closed would be given to the first file opened, and messages would end up in it. It is opened the wrong
+ * way round instead, so that using it fails. */
+static void hold_standard_descriptors(void)
+{
+    for (int descriptor = 0; descriptor <= 2; descriptor++)
+        if (fcntl(descriptor, F_GETFD) == -1 && open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY) != descriptor)
+            _exit(EXIT_FAILED);
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_descriptors();
     if (argc < 2) {
         help_overview(stderr);
         return EXIT_USAGE;

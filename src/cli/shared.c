@@ -1,6 +1,7 @@
 /* Pieces that several commands share: opening data, writing JSON, probing outputs. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/cli.h"
 
@@ -17,9 +18,32 @@ parry_status open_data(parry_ctx *ctx, const char *spec, parry_split split, int6
     return status;
 }
 
-parry_status probe_output(parry_ctx *ctx, const char *path)
+static bool same_file(const char *a, const char *b)
 {
-    return path && strcmp(path, "-") != 0 ? parry_file_probe(ctx, path) : PARRY_OK;
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+parry_status probe_output(parry_ctx *ctx, const cli_args *args, const char *path)
+{
+    if (!path || strcmp(path, "-") == 0)
+        return PARRY_OK;
+    for (int i = 0; i < args->word_count; i++)
+        if (same_file(args->words[i], path))
+            return usage(ctx, "%s is the model that is read; writing there would lose it", path);
+    return parry_file_probe(ctx, path);
+}
+
+parry_status probe_folder(parry_ctx *ctx, const char *path)
+{
+    if (!path)
+        return PARRY_OK;
+    parry_status status = parry_folder_make(ctx, path);
+    if (status != PARRY_OK)
+        return status;
+    char file[4096];
+    snprintf(file, sizeof file, "%s/probe", path);
+    return parry_file_probe(ctx, file);
 }
 
 parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text)
@@ -41,17 +65,32 @@ parry_status write_json(parry_ctx *ctx, const cli_args *args, json_t *value)
     json_object_set_new(value, "seed", json_integer((json_int_t)parry_ctx_seed(ctx)));
     char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(value);
-    if (!text)
-        return PARRY_NO_MEMORY;
+    if (!text) {
+        usage(ctx, "the results cannot be written as JSON: a figure is not finite, or memory is out");
+        return PARRY_IO;
+    }
     parry_status status = write_json_text(ctx, args, text);
     free(text);
     return status;
 }
 
+json_t *text_json(const char *text)
+{
+    json_t *json = json_string(text);
+    if (json)
+        return json;
+    char ascii[512];
+    snprintf(ascii, sizeof ascii, "%s", text);
+    for (char *at = ascii; *at; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    return json_string(ascii);
+}
+
 json_t *model_json(const parry_model *model)
 {
     const parry_model_info *info = parry_model_describe(model);
-    json_t *json = json_pack("{s:s, s:i, s:I}", "name", info->name, "classes", info->classes, "parameters", (json_int_t)info->parameters);
+    json_t *json = json_pack("{s:o, s:i, s:I}", "name", text_json(info->name), "classes", info->classes, "parameters", (json_int_t)info->parameters);
     if (info->sha256)
         json_object_set_new(json, "sha256", json_string(info->sha256));
     return json;
@@ -60,7 +99,7 @@ json_t *model_json(const parry_model *model)
 json_t *data_json(const parry_dataset *dataset)
 {
     const parry_dataset_info *info = parry_dataset_describe(dataset);
-    json_t *json = json_pack("{s:s, s:s, s:I, s:s}", "name", info->name, "split", info->split, "count", (json_int_t)info->count, "sha256",
+    json_t *json = json_pack("{s:o, s:s, s:I, s:s}", "name", text_json(info->name), "split", info->split, "count", (json_int_t)info->count, "sha256",
                              info->sha256);
     if (info->note)
         json_object_set_new(json, "note", json_string(info->note));

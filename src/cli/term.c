@@ -11,7 +11,7 @@
 
 /* One command runs at a time in this process, so its terminal state is the process's. */
 static struct {
-    bool quiet, bar_shown;
+    bool quiet, bar_shown, json_on_stdout;
     char task[96];
     double task_start, last_drawn;
     uint64_t task_done;              /* what was done already when the task was first seen */
@@ -38,6 +38,11 @@ int terminal_width(void)
 {
     int width = width_of(STDOUT_FILENO);
     return width ? width : 80;
+}
+
+FILE *results(void)
+{
+    return terminal.json_on_stdout ? stderr : stdout;
 }
 
 void terminal_clear(void)
@@ -125,9 +130,13 @@ static int cancelled(void *user)
 parry_status terminal_context(const common_options *options, parry_ctx **out)
 {
     terminal.quiet = options && options->quiet;
-    struct sigaction action = {.sa_handler = on_interrupt};
+    if (options && options->json && strcmp(options->json, "-") == 0)
+        terminal.json_on_stdout = true;
+    struct sigaction action = {.sa_handler = on_interrupt}, before;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* nohup ignores it */
+        sigaction(SIGHUP, &action, NULL);
     parry_ctx_options ctx = {
         .size = sizeof ctx,
         .seed = options ? (uint64_t)options->seed : 0,

@@ -280,7 +280,7 @@ parry_status parry_dataset_write(parry_ctx *ctx, const parry_dataset *dataset, c
 {
     pr_output outputs[PR_COUNT(parts)] = {0};
     parry_status status;
-    TRY(pr_make_folder(ctx, path));
+    TRY(parry_folder_make(ctx, path));
     for (size_t i = 0; i < PR_COUNT(parts); i++) {
         TRY_TO(out, begin_part(ctx, path, parts[i].name, &outputs[i]));
         TRY_TO(out, parts[i].write(ctx, dataset, outputs[i].stream));

@@ -314,7 +314,7 @@ static parry_status fetch_all(parry_ctx *ctx, const pr_source *source, pr_fetch_
     parry_status status = pr_path_join(ctx, cache, source->folders[0], &folder);
     pr_free(cache);
     TRY(status);
-    status = pr_make_folder(ctx, folder);
+    status = parry_folder_make(ctx, folder);
     for (size_t i = 0; i < source->remotes; i++)
         task->total += source->remote[i].size;
     for (size_t i = 0; status == PARRY_OK && i < source->remotes; i++) {

@@ -74,7 +74,7 @@ static parry_status write_one(parry_ctx *ctx, const char *path, const float *ima
 parry_status parry_images_write(parry_ctx *ctx, const char *folder, const char *name, const float *images, int64_t n,
                                 int channels, int height, int width)
 {
-    TRY(pr_make_folder(ctx, folder));
+    TRY(parry_folder_make(ctx, folder));
     for (int64_t i = 0; i < n; i++) {
         char *path;
         TRY(pr_poll(ctx));
