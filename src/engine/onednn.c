@@ -1,208 +1,14 @@
-/* oneDNN 2 and 3. The differences: in 2 a memory descriptor is a struct and a primitive begins with an operation
- * descriptor, in 3 both are handles.
- *
- * Which implementation runs is chosen by name, never by timing, so that results are the same from run to run. The rules
- * were measured on SimpleCNN's and ResNet's shapes: for convolutions in nhwc "jit" beats "brgconv" of the same
- * instruction set (by 2.4 on a first layer), for large matrices "gemm" beats "brg" unless weights are repacked; a "ref"
- * is up to 1900 times slower than either. */
+/* The library itself, memory layouts, and primitives bound to memory. */
 #include <omp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <dnnl.h>
-
-#include "engine/onednn.h"
-
-enum { RANK_MAX = 6, IMPL_MAX = 64, LARGE_MATRIX = 1 << 16 };
-
-struct pr_dnnl {
-    dnnl_engine_t engine;
-};
-
-struct pr_md {
-    dnnl_memory_desc_t desc;
-    int rank;
-    int64_t dim[RANK_MAX];
-};
-
-struct pr_prim {
-    dnnl_primitive_t primitive;
-    int number[PR_ARG_COUNT]; /* oneDNN's name of the argument; 0: absent */
-    pr_md *md[PR_ARG_COUNT], *scratch;
-    char impl[IMPL_MAX];
-};
-
-struct pr_binding {
-    dnnl_primitive_t primitive; /* the pr_prim's */
-    dnnl_stream_t stream;
-    dnnl_exec_arg_t args[PR_ARG_COUNT + 1];
-    int count, place[PR_ARG_COUNT]; /* index of each role in args */
-};
-
-/* ---- differences between versions ------------------------------------------------------------------------------ */
-
-#if DNNL_VERSION_MAJOR >= 3
-
-#define DESC(md) ((md) ? (md)->desc : NULL)
-typedef const_dnnl_memory_desc_t desc_ref;
-typedef struct search {
-    dnnl_primitive_desc_t at; /* stands at an implementation */
-} search;
-
-static dnnl_status_t desc_strided(dnnl_memory_desc_t *desc, int rank, const dnnl_dim_t *dim, const dnnl_dim_t *stride)
-{
-    return stride ? dnnl_memory_desc_create_with_strides(desc, rank, dim, dnnl_f32, stride)
-                  : dnnl_memory_desc_create_with_tag(desc, rank, dim, dnnl_f32, dnnl_format_tag_any);
-}
-
-static dnnl_status_t desc_copy(dnnl_memory_desc_t *to, desc_ref from)
-{
-    return dnnl_memory_desc_clone(to, from);
-}
-
-static void desc_release(pr_md *md)
-{
-    dnnl_memory_desc_destroy(md->desc);
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
-}
-
-static dnnl_status_t append_relu(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0, 0);
-}
-
-static dnnl_status_t search_next(search *s)
-{
-    return dnnl_primitive_desc_next_impl(s->at);
-}
-
-static dnnl_status_t search_get(const search *s, dnnl_primitive_desc_t *out)
-{
-    return dnnl_primitive_desc_clone(out, s->at);
-}
-
-static void search_end(search *s)
-{
-    dnnl_primitive_desc_destroy(s->at);
-}
-
-#else
-
-#define DESC(md) ((md) ? &(md)->desc : NULL)
-typedef const dnnl_memory_desc_t *desc_ref;
-typedef struct search {
-    dnnl_primitive_desc_iterator_t at;
-    union {
-        dnnl_convolution_desc_t conv;
-        dnnl_matmul_desc_t matmul;
-    } op; /* which the iterator refers to */
-} search;
-
-static dnnl_status_t desc_strided(dnnl_memory_desc_t *desc, int rank, const dnnl_dim_t *dim, const dnnl_dim_t *stride)
-{
-    return stride ? dnnl_memory_desc_init_by_strides(desc, rank, dim, dnnl_f32, stride)
-                  : dnnl_memory_desc_init_by_tag(desc, rank, dim, dnnl_f32, dnnl_format_tag_any);
-}
-
-static dnnl_status_t desc_copy(dnnl_memory_desc_t *to, desc_ref from)
-{
-    *to = *from;
-    return dnnl_success;
-}
-
-static void desc_release(pr_md *md)
-{
-    (void)md;
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_sum(ops, 1);
-}
-
-static dnnl_status_t append_relu(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
-}
-
-static dnnl_status_t search_next(search *s)
-{
-    return dnnl_primitive_desc_iterator_next(s->at);
-}
-
-static dnnl_status_t search_get(const search *s, dnnl_primitive_desc_t *out)
-{
-    *out = dnnl_primitive_desc_iterator_fetch(s->at);
-    return *out ? dnnl_success : dnnl_out_of_memory;
-}
-
-static void search_end(search *s)
-{
-    dnnl_primitive_desc_iterator_destroy(s->at);
-}
-
-#endif
-
-/* What a convolution is made of, in oneDNN's terms. */
-struct conv_call {
-    desc_ref src, weights, bias, dst;
-    dnnl_dim_t stride[RANK_MAX * 2], dilation[RANK_MAX * 2], before[RANK_MAX * 2], after[RANK_MAX * 2];
-};
-
-static dnnl_status_t conv_search(dnnl_engine_t engine, pr_conv_kind kind, const struct conv_call *c,
-                                 dnnl_primitive_attr_t attr, dnnl_primitive_desc_t hint, search *out)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    if (kind == PR_CONV_FORWARD)
-        return dnnl_convolution_forward_primitive_desc_create(
-            &out->at, engine, dnnl_forward_training, dnnl_convolution_direct, c->src, c->weights, c->bias, c->dst,
-            c->stride, c->dilation, c->before, c->after, attr);
-    if (kind == PR_CONV_GRAD_SRC)
-        return dnnl_convolution_backward_data_primitive_desc_create(&out->at, engine, dnnl_convolution_direct, c->src,
-                                                                    c->weights, c->dst, c->stride, c->dilation,
-                                                                    c->before, c->after, hint, attr);
-    return dnnl_convolution_backward_weights_primitive_desc_create(&out->at, engine, dnnl_convolution_direct, c->src,
-                                                                   c->weights, c->bias, c->dst, c->stride, c->dilation,
-                                                                   c->before, c->after, hint, attr);
-#else
-    dnnl_status_t done;
-    if (kind == PR_CONV_FORWARD)
-        done = dnnl_dilated_convolution_forward_desc_init(&out->op.conv, dnnl_forward_training, dnnl_convolution_direct,
-                                                          c->src, c->weights, c->bias, c->dst, c->stride, c->dilation,
-                                                          c->before, c->after);
-    else if (kind == PR_CONV_GRAD_SRC)
-        done =
-            dnnl_dilated_convolution_backward_data_desc_init(&out->op.conv, dnnl_convolution_direct, c->src, c->weights,
-                                                             c->dst, c->stride, c->dilation, c->before, c->after);
-    else
-        done = dnnl_dilated_convolution_backward_weights_desc_init(&out->op.conv, dnnl_convolution_direct, c->src,
-                                                                   c->weights, c->bias, c->dst, c->stride, c->dilation,
-                                                                   c->before, c->after);
-    return done != dnnl_success ? done
-                                : dnnl_primitive_desc_iterator_create(&out->at, &out->op.conv, attr, engine, hint);
-#endif
-}
-
-static dnnl_status_t matmul_search(dnnl_engine_t engine, desc_ref src, desc_ref weights, desc_ref bias, desc_ref dst,
-                                   dnnl_primitive_attr_t attr, search *out)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(&out->at, engine, src, weights, bias, dst, attr);
-#else
-    dnnl_status_t done = dnnl_matmul_desc_init(&out->op.matmul, src, weights, bias, dst);
-    return done != dnnl_success ? done
-                                : dnnl_primitive_desc_iterator_create(&out->at, &out->op.matmul, attr, engine, NULL);
-#endif
-}
+#include "engine/onednn_versions.h"
 
 /* ---- small services -------------------------------------------------------------------------------------------- */
 
-static parry_status check(parry_ctx *ctx, dnnl_status_t done, const char *what)
+parry_status pr_dnnl_check(parry_ctx *ctx, dnnl_status_t done, const char *what)
 {
     if (done == dnnl_success)
         return PARRY_OK;
@@ -225,7 +31,8 @@ void pr_omp_restore(int threads)
 parry_status pr_dnnl_create(parry_ctx *ctx, pr_dnnl **out)
 {
     TRY(pr_alloc(ctx, 1, out));
-    parry_status status = check(ctx, dnnl_engine_create(&(*out)->engine, dnnl_cpu, 0), "creating the CPU engine");
+    parry_status status =
+        pr_dnnl_check(ctx, dnnl_engine_create(&(*out)->engine, dnnl_cpu, 0), "creating the CPU engine");
     if (status != PARRY_OK) {
         pr_free(*out);
         *out = NULL;
@@ -243,7 +50,7 @@ void pr_dnnl_free(pr_dnnl *dnnl)
 
 /* ---- layouts --------------------------------------------------------------------------------------------------- */
 
-static parry_status md_new(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride, pr_md **out)
+parry_status pr_md_or_any(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride, pr_md **out)
 {
     dnnl_dim_t dims[DNNL_MAX_NDIMS] = {0}, strides[DNNL_MAX_NDIMS] = {0};
     *out = NULL;
@@ -256,7 +63,7 @@ static parry_status md_new(parry_ctx *ctx, int rank, const int64_t *dim, const i
         strides[d] = stride ? stride[d] : 0;
     }
     parry_status status =
-        check(ctx, desc_strided(&(*out)->desc, rank, dims, stride ? strides : NULL), "describing memory");
+        pr_dnnl_check(ctx, desc_strided(&(*out)->desc, rank, dims, stride ? strides : NULL), "describing memory");
     if (status != PARRY_OK) {
         pr_free(*out);
         *out = NULL;
@@ -271,7 +78,7 @@ parry_status pr_md_create(parry_ctx *ctx, int rank, const int64_t *dim, const in
         row_major[d] = step;
         step *= dim[d];
     }
-    return md_new(ctx, rank, dim, stride ? stride : row_major, out);
+    return pr_md_or_any(ctx, rank, dim, stride ? stride : row_major, out);
 }
 
 parry_status pr_md_plain(parry_ctx *ctx, const pr_md *md, pr_md **out)
@@ -279,13 +86,13 @@ parry_status pr_md_plain(parry_ctx *ctx, const pr_md *md, pr_md **out)
     return pr_md_create(ctx, md->rank, md->dim, NULL, out);
 }
 
-static parry_status md_of_desc(parry_ctx *ctx, desc_ref desc, int rank, const int64_t *dim, pr_md **out)
+parry_status pr_md_of_desc(parry_ctx *ctx, desc_ref desc, int rank, const int64_t *dim, pr_md **out)
 {
     TRY(pr_alloc(ctx, 1, out));
     (*out)->rank = rank;
     if (rank)
         memcpy((*out)->dim, dim, (size_t)rank * sizeof(*dim));
-    parry_status status = check(ctx, desc_copy(&(*out)->desc, desc), "describing memory");
+    parry_status status = pr_dnnl_check(ctx, desc_copy(&(*out)->desc, desc), "describing memory");
     if (status != PARRY_OK) {
         pr_free(*out);
         *out = NULL;
@@ -295,7 +102,7 @@ static parry_status md_of_desc(parry_ctx *ctx, desc_ref desc, int rank, const in
 
 parry_status pr_md_clone(parry_ctx *ctx, const pr_md *md, pr_md **out)
 {
-    return md_of_desc(ctx, DESC(md), md->rank, md->dim, out);
+    return pr_md_of_desc(ctx, DESC(md), md->rank, md->dim, out);
 }
 
 void pr_md_free(pr_md *md)
@@ -321,316 +128,6 @@ int64_t pr_md_floats(const pr_md *md)
     return (int64_t)((dnnl_memory_desc_get_size(DESC(md)) + sizeof(float) - 1) / sizeof(float));
 }
 
-/* ---- choosing an implementation -------------------------------------------------------------------------------- */
-
-static const char *impl_of(dnnl_primitive_desc_t pd)
-{
-    const char *name = NULL;
-    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name ? name : "";
-}
-
-static const char *isa_of(const char *impl)
-{
-    const char *colon = strrchr(impl, ':');
-    return colon ? colon : impl;
-}
-
-/* How much an implementation is wanted; `first` is the first one that is not a reference, "" while there is none. */
-static int rank_of(const char *impl, const char *first, const char *prefer)
-{
-    if (strstr(impl, "ref"))
-        return 0;
-    bool same_isa = !*first || strcmp(isa_of(impl), isa_of(first)) == 0 || strcmp(prefer, "gemm") == 0;
-    return same_isa && strncmp(impl, prefer, strlen(prefer)) == 0 ? 2 : 1;
-}
-
-/* The best implementation whose name begins with `prefer`, else the first that is not a reference, else what there is.
- * Ends the search. */
-static parry_status search_best(parry_ctx *ctx, search *s, const char *prefer, dnnl_primitive_desc_t *out)
-{
-    char first[IMPL_MAX] = "";
-    int best = -1;
-    *out = NULL;
-    do {
-        dnnl_primitive_desc_t pd;
-        parry_status status = check(ctx, search_get(s, &pd), "looking for an implementation");
-        if (status != PARRY_OK) {
-            search_end(s);
-            dnnl_primitive_desc_destroy(*out);
-            return status;
-        }
-        int rank = rank_of(impl_of(pd), first, prefer);
-        if (rank > 0 && !*first)
-            snprintf(first, sizeof first, "%s", impl_of(pd));
-        if (rank > best) {
-            dnnl_primitive_desc_destroy(*out);
-            *out = pd;
-            best = rank;
-        } else {
-            dnnl_primitive_desc_destroy(pd);
-        }
-    } while (best < 2 && search_next(s) == dnnl_success);
-    search_end(s);
-    return PARRY_OK;
-}
-
-static parry_status make_attr(parry_ctx *ctx, pr_post post, dnnl_primitive_attr_t *out)
-{
-    dnnl_post_ops_t ops = NULL;
-    TRY(check(ctx, dnnl_primitive_attr_create(out), "creating attributes"));
-    dnnl_status_t done = dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
-    if (done == dnnl_success)
-        done = dnnl_post_ops_create(&ops);
-    if (done == dnnl_success && post.sum)
-        done = append_sum(ops);
-    if (done == dnnl_success && post.relu)
-        done = append_relu(ops);
-    if (done == dnnl_success)
-        done = dnnl_primitive_attr_set_post_ops(*out, ops);
-    dnnl_post_ops_destroy(ops);
-    if (done != dnnl_success)
-        dnnl_primitive_attr_destroy(*out);
-    return check(ctx, done, "setting attributes");
-}
-
-/* ---- primitives ------------------------------------------------------------------------------------------------ */
-
-void pr_prim_free(pr_prim *prim)
-{
-    if (!prim)
-        return;
-    for (int a = 0; a < PR_ARG_COUNT; a++)
-        pr_md_free(prim->md[a]);
-    pr_md_free(prim->scratch);
-    dnnl_primitive_destroy(prim->primitive);
-    pr_free(prim);
-}
-
-const char *pr_prim_impl(const pr_prim *prim)
-{
-    return prim->impl;
-}
-
-bool pr_prim_is_reference(const pr_prim *prim)
-{
-    return strstr(prim->impl, "ref") != NULL;
-}
-
-const pr_md *pr_prim_md(const pr_prim *prim, pr_arg arg)
-{
-    return prim->md[arg];
-}
-
-int64_t pr_prim_scratch(const pr_prim *prim)
-{
-    return prim->scratch ? pr_md_floats(prim->scratch) : 0;
-}
-
-/* Keeps descriptor `query` of pd, which has the dims of `like`, as role `arg` with oneDNN's number. */
-static parry_status keep_arg(parry_ctx *ctx, pr_prim *prim, pr_arg arg, int number, dnnl_primitive_desc_t pd,
-                             dnnl_query_t query, const pr_md *like)
-{
-    if (!like)
-        return PARRY_OK;
-    prim->number[arg] = number;
-    return md_of_desc(ctx, dnnl_primitive_desc_query_md(pd, query, 0), like->rank, like->dim, &prim->md[arg]);
-}
-
-static parry_status finish(parry_ctx *ctx, pr_prim *prim, dnnl_primitive_desc_t pd)
-{
-    desc_ref scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    snprintf(prim->impl, sizeof prim->impl, "%s", impl_of(pd));
-    if (scratch && dnnl_memory_desc_get_size(scratch) > 0)
-        TRY(md_of_desc(ctx, scratch, 0, NULL, &prim->scratch));
-    return check(ctx, dnnl_primitive_create(&prim->primitive, pd), "creating a primitive");
-}
-
-/* The four descriptors of a convolution; weights and bias may be NULL in `out`. */
-struct conv_mds {
-    pr_md *src, *weights, *bias, *dst;
-};
-
-static parry_status nhwc(parry_ctx *ctx, int64_t n, int64_t c, int64_t h, int64_t w, pr_md **out)
-{
-    return pr_md_create(ctx, 4, (int64_t[]){n, c, h, w}, (int64_t[]){h * w * c, 1, w * c, c}, out);
-}
-
-static parry_status conv_mds_make(parry_ctx *ctx, const pr_conv_shape *s, const pr_md *weights, bool bias,
-                                  struct conv_mds *out)
-{
-    int64_t grouped[] = {s->group, s->out_c / s->group, s->in_c / s->group, s->kernel_h, s->kernel_w};
-    bool one = s->group == 1;
-    TRY(nhwc(ctx, s->n, s->in_c, s->in_h, s->in_w, &out->src));
-    TRY(nhwc(ctx, s->n, s->out_c, s->out_h, s->out_w, &out->dst));
-    TRY(weights ? pr_md_clone(ctx, weights, &out->weights)
-                : md_new(ctx, one ? 4 : 5, grouped + one, NULL, &out->weights));
-    return bias ? pr_md_create(ctx, 1, &s->out_c, NULL, &out->bias) : PARRY_OK;
-}
-
-static void conv_mds_free(struct conv_mds *mds)
-{
-    pr_md_free(mds->src);
-    pr_md_free(mds->weights);
-    pr_md_free(mds->bias);
-    pr_md_free(mds->dst);
-}
-
-static struct conv_call conv_call_of(const pr_conv_shape *s, const struct conv_mds *mds)
-{
-    struct conv_call call = {
-        .src = DESC(mds->src), .weights = DESC(mds->weights), .bias = DESC(mds->bias), .dst = DESC(mds->dst)};
-    for (int axis = 0; axis < 2; axis++) {
-        call.stride[axis] = s->stride[axis];
-        call.dilation[axis] = s->dilation[axis] - 1;
-        call.before[axis] = s->pad[axis];
-        call.after[axis] = s->pad[2 + axis];
-    }
-    return call;
-}
-
-static parry_status conv_choose(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind, const struct conv_call *call,
-                                pr_post post, dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
-{
-    dnnl_primitive_attr_t attr;
-    search s;
-    TRY(make_attr(ctx, post, &attr));
-    parry_status status = check(ctx, conv_search(dnnl->engine, kind, call, attr, hint, &s), "describing a convolution");
-    if (status == PARRY_OK)
-        status = search_best(ctx, &s, "jit", out);
-    dnnl_primitive_attr_destroy(attr);
-    return status;
-}
-
-static parry_status conv_fill(parry_ctx *ctx, pr_conv_kind kind, const struct conv_mds *mds, dnnl_primitive_desc_t pd,
-                              pr_prim *prim)
-{
-    static const struct {
-        int number;
-        dnnl_query_t query;
-    } roles[3][PR_ARG_COUNT] = {
-        [PR_CONV_FORWARD] = {{DNNL_ARG_SRC, dnnl_query_src_md},
-                             {DNNL_ARG_WEIGHTS, dnnl_query_weights_md},
-                             {DNNL_ARG_BIAS, dnnl_query_weights_md},
-                             {DNNL_ARG_DST, dnnl_query_dst_md}},
-        [PR_CONV_GRAD_SRC] = {{DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md},
-                              {DNNL_ARG_WEIGHTS, dnnl_query_weights_md},
-                              {0, dnnl_query_undef},
-                              {DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md}},
-        [PR_CONV_GRAD_WEIGHTS] = {{DNNL_ARG_SRC, dnnl_query_src_md},
-                                  {DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md},
-                                  {0, dnnl_query_undef},
-                                  {DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md}},
-    };
-    const pr_md *like[] = {mds->src, mds->weights, NULL, mds->dst};
-    for (int a = 0; a < PR_ARG_COUNT; a++)
-        TRY(keep_arg(ctx, prim, (pr_arg)a, roles[kind][a].number, pd, roles[kind][a].query, like[a]));
-    if (mds->bias) {
-        prim->number[PR_ARG_BIAS] = DNNL_ARG_BIAS;
-        TRY(pr_md_clone(ctx, mds->bias, &prim->md[PR_ARG_BIAS]));
-    }
-    return finish(ctx, prim, pd);
-}
-
-parry_status pr_prim_conv(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind, const pr_conv_shape *shape,
-                          const pr_md *weights, pr_post post, pr_prim **out)
-{
-    parry_status status;
-    struct conv_mds mds = {0}, any = {0};
-    dnnl_primitive_desc_t pd = NULL, hint = NULL;
-
-    *out = NULL;
-    TRY_TO(done, conv_mds_make(ctx, shape, weights, post.bias, &mds));
-    if (kind != PR_CONV_FORWARD) {
-        TRY_TO(done, conv_mds_make(ctx, shape, NULL, false, &any));
-        struct conv_call forward = conv_call_of(shape, &any);
-        TRY_TO(done, conv_choose(ctx, dnnl, PR_CONV_FORWARD, &forward, (pr_post){0}, NULL, &hint));
-    }
-    struct conv_call call = conv_call_of(shape, &mds);
-    TRY_TO(done, conv_choose(ctx, dnnl, kind, &call, post, hint, &pd));
-    TRY_TO(done, pr_alloc(ctx, 1, out));
-    TRY_TO(done, conv_fill(ctx, kind, &mds, pd, *out));
-done:
-    if (status != PARRY_OK) {
-        pr_prim_free(*out);
-        *out = NULL;
-    }
-    dnnl_primitive_desc_destroy(pd);
-    dnnl_primitive_desc_destroy(hint);
-    conv_mds_free(&mds);
-    conv_mds_free(&any);
-    return status;
-}
-
-static parry_status matmul_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *s, pr_post post,
-                                pr_prim *prim)
-{
-    static const int number[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST};
-    dnnl_primitive_attr_t attr;
-    dnnl_primitive_desc_t pd = NULL;
-    search found;
-    pr_md **md = prim->md;
-    TRY(pr_md_create(ctx, 2, (int64_t[]){s->m, s->k}, s->src_stride, &md[PR_ARG_SRC]));
-    TRY(pr_md_create(ctx, 2, (int64_t[]){s->k, s->n}, s->weights_stride, &md[PR_ARG_WEIGHTS]));
-    TRY(pr_md_create(ctx, 2, (int64_t[]){s->m, s->n}, (int64_t[]){s->dst_stride, 1}, &md[PR_ARG_DST]));
-    if (post.bias)
-        TRY(pr_md_create(ctx, 2, (int64_t[]){1, s->n}, NULL, &md[PR_ARG_BIAS]));
-    for (int a = 0; a < PR_ARG_COUNT; a++)
-        prim->number[a] = md[a] ? number[a] : 0;
-    TRY(make_attr(ctx, post, &attr));
-    parry_status status = check(ctx,
-                                matmul_search(dnnl->engine, DESC(md[PR_ARG_SRC]), DESC(md[PR_ARG_WEIGHTS]),
-                                              DESC(md[PR_ARG_BIAS]), DESC(md[PR_ARG_DST]), attr, &found),
-                                "describing a matrix product");
-    if (status == PARRY_OK)
-        status = search_best(ctx, &found, s->k * s->n + s->m * s->n >= LARGE_MATRIX ? "gemm" : "", &pd);
-    dnnl_primitive_attr_destroy(attr);
-    if (status == PARRY_OK)
-        status = finish(ctx, prim, pd);
-    dnnl_primitive_desc_destroy(pd);
-    return status;
-}
-
-parry_status pr_prim_matmul(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *shape, pr_post post,
-                            pr_prim **out)
-{
-    TRY(pr_alloc(ctx, 1, out));
-    parry_status status = matmul_fill(ctx, dnnl, shape, post, *out);
-    if (status != PARRY_OK) {
-        pr_prim_free(*out);
-        *out = NULL;
-    }
-    return status;
-}
-
-static parry_status reorder_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_md *from, const pr_md *to, pr_prim *prim)
-{
-    dnnl_primitive_attr_t attr;
-    dnnl_primitive_desc_t pd;
-    prim->number[PR_ARG_SRC] = DNNL_ARG_FROM;
-    prim->number[PR_ARG_DST] = DNNL_ARG_TO;
-    TRY(pr_md_clone(ctx, from, &prim->md[PR_ARG_SRC]));
-    TRY(pr_md_clone(ctx, to, &prim->md[PR_ARG_DST]));
-    TRY(make_attr(ctx, (pr_post){0}, &attr));
-    dnnl_status_t done =
-        dnnl_reorder_primitive_desc_create(&pd, DESC(from), dnnl->engine, DESC(to), dnnl->engine, attr);
-    dnnl_primitive_attr_destroy(attr);
-    TRY(check(ctx, done, "describing a change of layout"));
-    parry_status status = finish(ctx, prim, pd);
-    dnnl_primitive_desc_destroy(pd);
-    return status;
-}
-
-parry_status pr_prim_reorder(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_md *from, const pr_md *to, pr_prim **out)
-{
-    TRY(pr_alloc(ctx, 1, out));
-    parry_status status = reorder_fill(ctx, dnnl, from, to, *out);
-    if (status != PARRY_OK) {
-        pr_prim_free(*out);
-        *out = NULL;
-    }
-    return status;
-}
-
 /* ---- bindings -------------------------------------------------------------------------------------------------- */
 
 static parry_status bind(parry_ctx *ctx, const pr_dnnl *dnnl, pr_binding *binding, int number, const pr_md *md,
@@ -638,7 +135,7 @@ static parry_status bind(parry_ctx *ctx, const pr_dnnl *dnnl, pr_binding *bindin
 {
     dnnl_exec_arg_t *arg = &binding->args[binding->count];
     arg->arg = number;
-    TRY(check(ctx, dnnl_memory_create(&arg->memory, DESC(md), dnnl->engine, data), "binding memory"));
+    TRY(pr_dnnl_check(ctx, dnnl_memory_create(&arg->memory, DESC(md), dnnl->engine, data), "binding memory"));
     binding->count++;
     return PARRY_OK;
 }
@@ -646,7 +143,8 @@ static parry_status bind(parry_ctx *ctx, const pr_dnnl *dnnl, pr_binding *bindin
 static parry_status bind_all(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_prim *prim, float *const data[PR_ARG_COUNT],
                              float *scratch, pr_binding *binding)
 {
-    TRY(check(ctx, dnnl_stream_create(&binding->stream, dnnl->engine, dnnl_stream_default_flags), "creating a stream"));
+    TRY(pr_dnnl_check(ctx, dnnl_stream_create(&binding->stream, dnnl->engine, dnnl_stream_default_flags),
+                      "creating a stream"));
     for (int a = 0; a < PR_ARG_COUNT; a++) {
         binding->place[a] = binding->count;
         if (prim->number[a])
@@ -680,14 +178,15 @@ void pr_binding_free(pr_binding *binding)
 
 parry_status pr_binding_set(parry_ctx *ctx, pr_binding *binding, pr_arg arg, const float *data)
 {
-    return check(ctx, dnnl_memory_set_data_handle(binding->args[binding->place[arg]].memory, (void *)data),
-                 "binding memory");
+    return pr_dnnl_check(ctx, dnnl_memory_set_data_handle(binding->args[binding->place[arg]].memory, (void *)data),
+                         "binding memory");
 }
 
 parry_status pr_binding_run(parry_ctx *ctx, const pr_binding *binding)
 {
-    return check(ctx, dnnl_primitive_execute(binding->primitive, binding->stream, binding->count, binding->args),
-                 "running a primitive");
+    return pr_dnnl_check(ctx,
+                         dnnl_primitive_execute(binding->primitive, binding->stream, binding->count, binding->args),
+                         "running a primitive");
 }
 
 /* ---- version --------------------------------------------------------------------------------------------------- */

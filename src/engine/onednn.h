@@ -1,6 +1,6 @@
-/* oneDNN behind a small interface: memory layouts, primitives, and primitives bound to memory. onednn.c is the only
- * file that knows the library and the differences between its major versions. Everything is f32 and single-threaded; a
- * primitive is created and run with one OpenMP thread. */
+/* oneDNN behind a small interface: memory layouts, primitives, and primitives bound to memory. Only the onednn
+ * files know the library, and onednn_versions.h the differences between its major versions. Everything is f32 and
+ * single-threaded; a primitive is created and run with one OpenMP thread. */
 #ifndef PR_ENGINE_ONEDNN_H
 #define PR_ENGINE_ONEDNN_H
 
