@@ -2,12 +2,12 @@
 . "$(dirname "$0")/lib.sh"
 
 small="--data digits --first 16000"
-succeeds "train" "$PARRY" train --arch simplecnn $small --epochs 3 --seed 3 --threads 2 -o cnn.onnx --json train.json
+succeeds "train" "$PARRY" train --arch simplecnn $small --epochs 2 --seed 3 --threads 2 -o cnn.onnx --json train.json
 prints "train" "clean accuracy"
 between "training works" "$(json_number train.json clean_acc)" 0.8 1
-succeeds "train on one thread" "$PARRY" train $small --epochs 3 --seed 3 --threads 1 -o cnn1.onnx --quiet
+succeeds "train on one thread" "$PARRY" train $small --epochs 2 --seed 3 --threads 1 -o cnn1.onnx --quiet
 holds "the same bytes for one and two threads" cmp cnn.onnx cnn1.onnx
-succeeds "train with another seed" "$PARRY" train $small --epochs 3 --seed 4 -o other.onnx --quiet
+succeeds "train with another seed" "$PARRY" train $small --epochs 2 --seed 4 -o other.onnx --quiet
 if cmp -s cnn.onnx other.onnx; then fail "another seed gives another network"; else pass; fi
 
 succeeds "train one epoch with a checkpoint" "$PARRY" train $small --epochs 1 --seed 3 -o one.onnx --checkpoint half.ckpt --quiet
@@ -28,7 +28,7 @@ succeeds "eps 0 changes nothing" "$PARRY" attack cnn.onnx $images --eps 0 --json
 between "eps 0" "$(json_number zero.json robust_acc)" "$(json_number zero.json clean_acc)" "$(json_number zero.json clean_acc)"
 
 for method in finetune mixed pgd; do
-    succeeds "harden $method" "$PARRY" harden cnn.onnx $small --method $method --epochs 1 --eps 0.2 -o $method.onnx --quiet
+    succeeds "harden $method" "$PARRY" harden cnn.onnx --data digits --first 1000 --method $method --epochs 1 --eps 0.2 -o $method.onnx --quiet
 done
 succeeds "harden pgd, short, keeping the weights" "$PARRY" harden cnn.onnx --data digits --first 200 --method pgd --preset short --keep-weights \
     --epochs 1 -o kept.onnx --quiet
@@ -54,7 +54,7 @@ succeeds "evaluate without an attack" "$PARRY" evaluate cnn.onnx $images --json 
 between "clean accuracy alone" "$(json_number clean.json clean_acc)" 0.8 1
 
 # Ctrl-C leaves a checkpoint from which the same bytes come out.
-"$PARRY" train $small --epochs 3 --seed 3 -o late.onnx --checkpoint late.ckpt --quiet >out 2>err &
+"$PARRY" train $small --epochs 2 --seed 3 -o late.onnx --checkpoint late.ckpt --quiet >out 2>err &
 pid=$!
 sleep 0.4
 kill -INT $pid 2>/dev/null
@@ -63,7 +63,7 @@ code=$?
 if [ $code -eq 130 ]; then
     pass
     holds "no partial model" test ! -e late.onnx
-    succeeds "resume" "$PARRY" train $small --epochs 3 --seed 3 -o late.onnx --checkpoint late.ckpt --resume --quiet
+    succeeds "resume" "$PARRY" train $small --epochs 2 --seed 3 -o late.onnx --checkpoint late.ckpt --resume --quiet
     holds "resumed training gives the same bytes" cmp cnn.onnx late.onnx
 elif [ $code -eq 0 ]; then
     echo "training ended before the interrupt: not tested"
