@@ -82,6 +82,7 @@ parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node);
 parry_status pr_rule_gemm_grad_w(pr_lower *l, const pr_node *node);
 parry_status pr_rule_map(pr_lower *l, const pr_node *node);
 parry_status pr_rule_pool(pr_lower *l, const pr_node *node);
+parry_status pr_rule_pad(pr_lower *l, const pr_node *node);
 parry_status pr_rule_affine(pr_lower *l, const pr_node *node);
 parry_status pr_rule_norm(pr_lower *l, const pr_node *node);
 parry_status pr_rule_norm_train(pr_lower *l, const pr_node *node);

@@ -183,6 +183,27 @@ static void test_moving_weights(void **state)
     }
 }
 
+/* Every allocation of a plan and its workspace fails in turn; what was made is given back (the sanitizers look). */
+static void test_memory(void **state)
+{
+    (void)state;
+    zoo z = zoo_open(ctx, &zoo_cases[1]);
+    parry_status status = PARRY_NO_MEMORY;
+    for (long n = 1; status != PARRY_OK; n++) {
+        pr_plan *plan = NULL;
+        pr_workspace *workspace = NULL;
+        pr_alloc_fail_at(n);
+        status = pr_plan_create(ctx, z.graph, z.weights, PR_INPUT_GRADIENT, NULL, &plan);
+        if (status == PARRY_OK)
+            status = pr_workspace_create(ctx, plan, &workspace);
+        pr_alloc_fail_at(0);
+        assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
+        pr_workspace_free(workspace);
+        pr_plan_free(plan);
+    }
+    zoo_close(&z);
+}
+
 static void test_text(void **state)
 {
     (void)state;
@@ -209,8 +230,8 @@ static void test_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_oracle),         cmocka_unit_test(test_bits), cmocka_unit_test(test_micro_batches),
-        cmocka_unit_test(test_moving_weights), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_oracle),         cmocka_unit_test(test_bits),   cmocka_unit_test(test_micro_batches),
+        cmocka_unit_test(test_moving_weights), cmocka_unit_test(test_memory), cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

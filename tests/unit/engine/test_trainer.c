@@ -300,6 +300,22 @@ static void test_checkpoint(void **state)
     zoo_close(&copy);
 }
 
+static void test_memory(void **state)
+{
+    (void)state;
+    zoo z = zoo_open(ctx[2], &zoo_cases[8]);
+    parry_status status = PARRY_NO_MEMORY;
+    for (long n = 1; status != PARRY_OK; n++) {
+        pr_trainer *trainer;
+        pr_alloc_fail_at(n);
+        status = pr_trainer_create(ctx[2], z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &trainer);
+        pr_alloc_fail_at(0);
+        assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
+        pr_trainer_free(trainer);
+    }
+    zoo_close(&z);
+}
+
 static void test_text(void **state)
 {
     (void)state;
@@ -320,7 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_oracle),     cmocka_unit_test(test_plain_c), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_memory),  cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
