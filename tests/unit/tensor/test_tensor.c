@@ -122,10 +122,29 @@ static void check_ball(const pr_kernels *k, vectors *v, int count)
     }
 }
 
+/* Centres and radii as attacks have them: bounds fall on powers of two, such as 153/255 - 0.1 near 0.5. */
+static void check_ball_at_grey_levels(const pr_kernels *k, vectors *v, int count)
+{
+    for (int hundredths = 1; hundredths <= 50; hundredths++) {
+        float radius = nextafterf((float)hundredths / 100, (float)(hundredths % 2));
+        for (int level = 0; level < 256; level++)
+            for (int side = -1; side <= 1; side += 2) {
+                float center = (float)level / 255.0f, bound = (float)side;
+                v->expected[0] = center;
+                v->y[0] = bound;
+                k->clamp_ball(v->expected, radius, v->y, 1);
+                assert_true(fabs((double)v->y[0] - center) <= radius);
+                assert_true(fabs((double)nextafterf(v->y[0], bound) - center) > radius || v->y[0] == bound);
+            }
+    }
+    (void)count;
+}
+
 static void test_clamp_ball_is_exact(void **state)
 {
     (void)state;
     for_each(check_ball);
+    for_each(check_ball_at_grey_levels);
 }
 
 typedef double (*term)(const vectors *v, int i);
