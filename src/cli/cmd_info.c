@@ -33,7 +33,7 @@ static void print_info(const parry_model_info *info)
     json_array_foreach(json_object_get(history, "stages"), i, stage) {
         const char *method = json_string_value(json_object_get(stage, "method"));
         const char *data = json_string_value(json_object_get(json_object_get(stage, "data"), "name"));
-        fprintf(out, "  stage %-5zu %s on %s, %zu epochs\n", i + 1, method ? method : "?", data ? data : "?",
+        fprintf(out, "  stage %-5zu %s on %s, epochs: %zu\n", i + 1, method ? method : "?", data ? data : "?",
                json_array_size(json_object_get(stage, "curve")));
     }
     json_decref(history);

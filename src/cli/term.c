@@ -17,7 +17,8 @@ static struct {
     uint64_t task_done;              /* what was done already when the task was first seen */
 } terminal;
 
-static volatile sig_atomic_t interrupts;
+static volatile sig_atomic_t interrupted;
+static volatile double interrupt_time;
 
 static double now(void)
 {
@@ -115,7 +116,10 @@ static void on_progress(void *user, const parry_progress *p)
 
 static void on_interrupt(int signal_number)
 {
-    if (++interrupts > 1) {          /* the second time means it */
+    if (!interrupted) {
+        interrupt_time = now();
+        interrupted = 1;
+    } else if (now() - interrupt_time > 1) { /* once more means at once; sooner, it is the same interrupt delivered twice, as timeout(1) does */
         signal(signal_number, SIG_DFL);
         raise(signal_number);
     }
@@ -124,7 +128,7 @@ static void on_interrupt(int signal_number)
 static int cancelled(void *user)
 {
     (void)user;
-    return interrupts > 0;
+    return interrupted;
 }
 
 parry_status terminal_context(const common_options *options, parry_ctx **out)
