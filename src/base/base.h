@@ -57,6 +57,8 @@ void pr_alloc_fail_at(long n);
 /* ---- strings ---------------------------------------------------------------------------------------------------------------- */
 
 PARRY_CHECKED parry_status pr_strdup(parry_ctx *ctx, const char *text, char **out);
+/* For names that come from files and paths and go to terminals and JSON: control characters and bytes that are no UTF-8 become '?'. */
+void pr_make_printable(char *text);
 PARRY_CHECKED parry_status pr_asprintf(parry_ctx *ctx, char **out, const char *format, ...) PARRY_PRINTF(3, 4);
 
 /* A growing text. Zero-initialise; failures are sticky and come out of pr_text_take. */

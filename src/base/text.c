@@ -14,6 +14,33 @@ parry_status pr_strdup(parry_ctx *ctx, const char *text, char **out)
     return PARRY_OK;
 }
 
+/* The bytes of the UTF-8 character at `c`; 0 where there is none (overlong forms and surrogates included). */
+static int utf8_length(const unsigned char *c)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    int length = c[0] < 0x80 ? 1 : c[0] >> 5 == 6 ? 2 : c[0] >> 4 == 14 ? 3 : c[0] >> 3 == 30 ? 4 : 0;
+    uint32_t code = length > 1 ? c[0] & (0x7fu >> length) : c[0];
+    for (int i = 1; i < length; i++) {
+        if (c[i] >> 6 != 2)
+            return 0;
+        code = code << 6 | (c[i] & 0x3fu);
+    }
+    bool valid = length && code >= least[length] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
+    return valid ? length : 0;
+}
+
+void pr_make_printable(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c;) {
+        int length = utf8_length(c);
+        if (length == 0 || *c < 0x20 || *c == 0x7f) {
+            *c = '?';
+            length = 1;
+        }
+        c += length;
+    }
+}
+
 static parry_status vformat(parry_ctx *ctx, char **out, const char *format, va_list args)
 {
     va_list again;

@@ -74,6 +74,7 @@ static void store_release(store *s)
 static parry_status copy_words(parry_ctx *ctx, store *s, const pr_dataset_words *words)
 {
     TRY(pr_strdup(ctx, words->name, &s->name));
+    pr_make_printable(s->name);
     TRY(pr_strdup(ctx, words->origin, &s->origin));
     if (words->note)
         TRY(pr_strdup(ctx, words->note, &s->note));

@@ -310,6 +310,7 @@ static parry_status network_fill(parry_ctx *ctx, const char *name, const char *p
 {
     int image[3], classes = 0;
     TRY(pr_strdup(ctx, name, &network->name));
+    pr_make_printable(network->name);
     if (path)
         TRY(pr_strdup(ctx, path, &network->path));
     const char *history = pr_onnx_meta_get(&network->file, "parry.history");

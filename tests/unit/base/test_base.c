@@ -190,6 +190,27 @@ static void test_text(void **state)
     assert_null(growing.data);
 }
 
+static void test_printable(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"plain", "plain"},
+        {"\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80"}, /* two, three and four bytes */
+        {"a\x1b[31m\nb\x7f", "a?[31m?b?"},
+        {"\xff\xfe", "??"},
+        {"\xc3", "?"},                                    /* cut short */
+        {"\xc0\xaf", "??"},                               /* overlong */
+        {"\xed\xa0\x80", "???"},                          /* a surrogate */
+        {"\xf4\x90\x80\x80", "????"},                     /* beyond the last character */
+    };
+    for (size_t i = 0; i < PR_COUNT(pairs); i++) {
+        char text[32];
+        strcpy(text, pairs[i][0]);
+        pr_make_printable(text);
+        assert_string_equal(text, pairs[i][1]);
+    }
+}
+
 static void test_nearest_name(void **state)
 {
     (void)state;
@@ -234,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_grow_keeps_content),
         cmocka_unit_test(test_injected_failures),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_printable),
         cmocka_unit_test(test_nearest_name),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
