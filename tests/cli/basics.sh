@@ -30,6 +30,7 @@ succeeds "list methods" "$PARRY" list methods
 prints "list methods" finetune
 succeeds "data list" "$PARRY" data list
 prints "data list" mnist
+holds "data list fits 80 columns" sh -c 'PARRY_DATA= XDG_CACHE_HOME=/none "$PARRY" data list | awk "length(\$0) > 80 { exit 1 }"'
 succeeds "man page" "$PARRY" help --man
 prints "man page" ".TH PARRY 1"
 

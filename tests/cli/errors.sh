@@ -34,6 +34,36 @@ fails "a failed step leaves the old file" 1 "missing.onnx" "$PARRY" harden missi
 holds "the old file is whole" cmp good.onnx kept.onnx
 holds "no temporary files remain" sh -c '! ls | grep -q tmp'
 
+# What is read stays, whatever an output is called; links are followed.
+fails "JSON onto the model" 2 "good.onnx" "$PARRY" attack good.onnx --data digits --first 10 --json ./good.onnx --quiet
+fails "a report onto the model" 2 "good.onnx" "$PARRY" evaluate good.onnx --data digits --first 10 --report good.onnx --quiet
+fails "a checkpoint onto the model" 2 "good.onnx" "$PARRY" harden good.onnx --data digits --first 100 --checkpoint good.onnx -o h.onnx --quiet
+holds "the model is whole" cmp good.onnx kept.onnx
+fails "pictures into a file" 1 "text.onnx" "$PARRY" attack good.onnx --data digits --first 10 --save-images text.onnx --quiet
+fails "an empty file name" 2 "--json is empty" "$PARRY" attack good.onnx --data digits --first 10 --json "" --quiet
+fails "an empty argument" 2 "empty" "$PARRY" attack "" --data digits --quiet
+cp good.onnx target.onnx
+ln -s target.onnx link.onnx
+succeeds "harden a model onto itself, through a link" "$PARRY" harden link.onnx --data digits --first 100 --method mixed --epochs 1 -o link.onnx --quiet
+holds "the link is still one" test -h link.onnx
+if cmp -s target.onnx good.onnx; then fail "the file behind the link is the new model"; else pass; fi
+mkdir "it's ünï code"
+cp good.onnx "it's ünï code/a b.onnx"
+succeeds "spaces, quotes and accents in names" "$PARRY" evaluate "it's ünï code/a b.onnx" --data digits --first 10 --json "it's ünï code/j.json" \
+    --report "it's ünï code/r.html" --quiet
+holds "the report quotes the command as a shell takes it" grep -qF "&#39;it&#39;\\&#39;&#39;s ünï code/a b.onnx&#39;" "it's ünï code/r.html"
+latin=$(printf 'caf\351.onnx')
+cp good.onnx "$latin"
+succeeds "a name that is not UTF-8" "$PARRY" evaluate "$latin" --data digits --first 10 --json latin.json --quiet
+holds "it is printable in the JSON" grep -qF '"caf?.onnx"' latin.json
+
+# Standard output that cannot be written, or was closed by the caller, is an error and never ends up in a file.
+if "$PARRY" list attacks >/dev/full 2>err; then fail "standard output on a full disk"; else pass; fi
+if "$PARRY" attack good.onnx --data digits --first 10 --json closed.json --quiet >&- 2>err; then fail "standard output closed"; else pass; fi
+holds "the JSON holds JSON alone" sh -c 'head -c 1 closed.json | grep -q "{" && ! grep -q "clean accuracy" closed.json'
+succeeds "JSON on standard output" "$PARRY" attack good.onnx --data digits --first 10 --json -
+holds "it is alone there" sh -c 'head -n 1 out | grep -qx "{" && tail -n 1 out | grep -qx "}" && grep -q "clean accuracy" err'
+
 fails "a loss that stops being finite" 1 "finite" "$PARRY" train --data digits --first 500 --epochs 2 --optimiser sgd --lr 1e30 -o nan.onnx --quiet
 holds "no model after that" test ! -e nan.onnx
 fails "a foreign checkpoint" 1 "text.onnx" "$PARRY" train --data digits --first 500 --epochs 1 -o x.onnx --checkpoint text.onnx --resume --quiet
