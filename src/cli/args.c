@@ -1,4 +1,5 @@
-/* Reading a command line into option structs. --name value, --name=value, --flag, --no-flag, -o/-q/-h, and -- to end options. */
+/* Reading a command line into option structs. --name value, --name=value, --flag, --no-flag, -o/-q/-h, and -- to end
+ * options. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +57,8 @@ parry_status args_defaults(parry_ctx *ctx, const cli_args *args, const char *wor
     return PARRY_OK;
 }
 
-static parry_status unknown_option(parry_ctx *ctx, const cli_args *args, const parry_attack_info *attack, const char *name)
+static parry_status unknown_option(parry_ctx *ctx, const cli_args *args, const parry_attack_info *attack,
+                                   const char *name)
 {
     const char *names[256];
     size_t count = 0;
@@ -72,7 +74,8 @@ static parry_status unknown_option(parry_ctx *ctx, const cli_args *args, const p
 }
 
 /* The attack that --attack names, when its options may be given directly. */
-static parry_status chosen_attack(parry_ctx *ctx, const cli_command *command, int argc, char **argv, const parry_attack_info **out)
+static parry_status chosen_attack(parry_ctx *ctx, const cli_command *command, int argc, char **argv,
+                                  const parry_attack_info **out)
 {
     char name[64];
     *out = NULL;
@@ -131,7 +134,8 @@ static parry_status take_text(parry_ctx *ctx, cursor *words, const parry_option 
     return status;
 }
 
-static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attack_info *attack, cursor *words, const char *word)
+static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attack_info *attack, cursor *words,
+                               const char *word)
 {
     char name[64];
     const char *value;
@@ -165,7 +169,8 @@ static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attac
     return PARRY_OK;
 }
 
-static parry_status take_word(parry_ctx *ctx, cli_args *args, const parry_attack_info *attack, cursor *words, bool *options_end)
+static parry_status take_word(parry_ctx *ctx, cli_args *args, const parry_attack_info *attack, cursor *words,
+                              bool *options_end)
 {
     const char *word = words->argv[words->at];
     if (!*options_end && strcmp(word, "--") == 0) {
@@ -187,7 +192,8 @@ static parry_status take_word(parry_ctx *ctx, cli_args *args, const parry_attack
     if (!word[0])
         return usage(ctx, "an argument is empty; usage: parry %s %s", args->command->name, args->command->words);
     if (args->word_count >= args->command->max_words)
-        return usage(ctx, "unexpected argument '%s'; usage: parry %s %s", word, args->command->name, args->command->words);
+        return usage(ctx, "unexpected argument '%s'; usage: parry %s %s", word, args->command->name,
+                     args->command->words);
     args->words[args->word_count++] = word;
     return PARRY_OK;
 }
@@ -205,8 +211,11 @@ void line_as_typed(const char *name, int argc, char **argv, char *line, size_t s
 {
     size_t length = (size_t)snprintf(line, size, "parry %s", name);
     for (int i = 0; i < argc && length < size; i++) {
-        bool plain = argv[i][0] && strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,+@%") == strlen(argv[i]);
-        length += plain ? (size_t)snprintf(line + length, size - length, " %s", argv[i]) : quote_word(argv[i], line + length, size - length);
+        bool plain =
+            argv[i][0] && strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,+@%") ==
+                              strlen(argv[i]);
+        length += plain ? (size_t)snprintf(line + length, size - length, " %s", argv[i])
+                        : quote_word(argv[i], line + length, size - length);
     }
 }
 

@@ -25,7 +25,7 @@ extern const parry_options common_table;
 /* Options of commands that read images. */
 typedef struct data_options {
     const char *data;
-    int split;                       /* parry_split */
+    int split; /* parry_split */
     int64_t first;
 } data_options;
 extern const parry_options data_table;
@@ -43,18 +43,18 @@ typedef struct cli_args {
     /* Options of the chosen attack, when the command takes them (see command.attack_options): name and text pairs. */
     const char *loose[CLI_WORDS_MAX][2];
     int loose_count;
-    char line[1024];                 /* the command line as typed, for reports */
+    char line[1024]; /* the command line as typed, for reports */
     bool help;
 } cli_args;
 
 struct cli_command {
     const char *name;
-    const char *words;               /* the positional arguments as shown: "MODEL..." */
+    const char *words; /* the positional arguments as shown: "MODEL..." */
     int min_words, max_words;
     const char *summary;
-    const char *text;                /* paragraphs of help, then examples */
+    const char *text; /* paragraphs of help, then examples */
     const parry_options *(*tables[CLI_TABLES_MAX])(void);
-    bool attack_options;             /* takes the options of the attack named by --attack directly */
+    bool attack_options; /* takes the options of the attack named by --attack directly */
     parry_status (*run)(parry_ctx *ctx, const cli_args *args);
 };
 
@@ -62,8 +62,7 @@ extern const cli_command commands[];
 extern const size_t command_count;
 const cli_command *find_command(const char *name);
 
-
-/* ---- args.c ------------------------------------------------------------------------------------------------------------ */
+/* ---- args.c ---------------------------------------------------------------------------------------------------- */
 /* argv without the program's and the command's name. Strings are borrowed from argv. */
 PARRY_CHECKED parry_status args_parse(parry_ctx *ctx, const cli_command *command, int argc, char **argv, cli_args *out);
 void args_clear(cli_args *args);
@@ -75,8 +74,9 @@ void line_as_typed(const char *name, int argc, char **argv, char *line, size_t s
 /* Sets an option of a table unless the user gave it: "name=value name=value". */
 PARRY_CHECKED parry_status args_defaults(parry_ctx *ctx, const cli_args *args, const char *words);
 
-/* ---- help.c -------------------------------------------------------------------------------------------------------------- */
-/* Writes `text` wrapped between `indent` and 80 columns, the cursor being at column `at`. Newlines in the text are kept. */
+/* ---- help.c ---------------------------------------------------------------------------------------------------- */
+/* Writes `text` wrapped between `indent` and 80 columns, the cursor being at column `at`. Newlines in the text are
+ * kept. */
 void wrap(FILE *out, const char *text, int indent, int at);
 void help_overview(FILE *out);
 void help_command(FILE *out, const cli_command *command);
@@ -84,10 +84,11 @@ void help_attack(FILE *out, const parry_attack_info *attack);
 /* The manual page of the whole command, in roff. */
 void help_manual(FILE *out);
 
-/* ---- term.c -------------------------------------------------------------------------------------------------------------- */
+/* ---- term.c ---------------------------------------------------------------------------------------------------- */
 /* Columns of standard output's terminal; 80 where it is none. */
 int terminal_width(void);
-/* A context with this command line's seed, threads and callbacks: warnings and, on a terminal, a progress bar on standard error; Ctrl-C cancels. */
+/* A context with this command line's seed, threads and callbacks: warnings and, on a terminal, a progress bar on
+ * standard error; Ctrl-C cancels. */
 PARRY_CHECKED parry_status terminal_context(const common_options *options, parry_ctx **out);
 /* Where a command's tables go: standard output, or standard error once --json - has taken that. */
 FILE *results(void);
@@ -96,12 +97,13 @@ void terminal_clear(void);
 /* A line on standard error unless --quiet. */
 void chat(const char *format, ...) PARRY_PRINTF(1, 2);
 
-/* Runs one command line (main's argc and argv) from start to end; returns the exit code and prints the error sentence. */
+/* Runs one command line (main's argc and argv) from start to end; prints the error sentence, returns the exit code. */
 int run_line(int argc, char **argv);
 
-/* ---- shared.c -------------------------------------------------------------------------------------------------------------- */
+/* ---- shared.c -------------------------------------------------------------------------------------------------- */
 /* Opens one split of the dataset of --data, the first --first images of it (all when 0), and tells its caveat. */
-PARRY_CHECKED parry_status open_data(parry_ctx *ctx, const char *spec, parry_split split, int64_t first, parry_dataset **out);
+PARRY_CHECKED parry_status open_data(parry_ctx *ctx, const char *spec, parry_split split, int64_t first,
+                                     parry_dataset **out);
 /* Writes JSON text to the file of --json ("-": standard output) if given. */
 PARRY_CHECKED parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text);
 /* The same for a value, which is released. */

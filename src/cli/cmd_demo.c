@@ -12,8 +12,10 @@ typedef struct demo_options {
 } demo_options;
 
 PR_OPTIONS(demo_table, demo_options,
-           OPT_STRING(demo_options, output, "output", "demo", "FOLDER", "where models, results and report.html are written"),
-           OPT_STRING(demo_options, data, "data", NULL, "NAME", "mnist, fashion-mnist or digits; without it MNIST, else built-in digits"),
+           OPT_STRING(demo_options, output, "output", "demo", "FOLDER",
+                      "where models, results and report.html are written"),
+           OPT_STRING(demo_options, data, "data", NULL, "NAME",
+                      "mnist, fashion-mnist or digits; without it MNIST, else built-in digits"),
            OPT_BOOL(demo_options, quick, "quick", "false", "fewer images and epochs: under a minute, weaker figures"));
 
 enum { PATH_SIZE = 512, WORDS = 48 };
@@ -23,7 +25,7 @@ typedef struct demo {
     const common_options *common;
     const char *data;
     char seed[24], threads[16];
-    char commands[8192];             /* the lines so far, for the report */
+    char commands[8192]; /* the lines so far, for the report */
 } demo;
 
 static void say(const char *format, ...) PARRY_PRINTF(1, 2);
@@ -142,7 +144,8 @@ static parry_status attack_step(demo *d, const char *model)
 }
 
 /* One hardening of `model` into `output`; extra words end with NULL. */
-static parry_status harden_step(demo *d, const char *model, const char *output, const char *method, const char *const *extra)
+static parry_status harden_step(demo *d, const char *model, const char *output, const char *method,
+                                const char *const *extra)
 {
     line l = start_line(d, "harden");
     l.argv[l.argc++] = model;
@@ -162,7 +165,8 @@ static parry_status evaluate_step(parry_ctx *ctx, demo *d, line *l, evaluation_f
     const evaluate_options *options = args_values(&args, &evaluate_command_table);
     if (status == PARRY_OK)
         status = evaluation_open(ctx, args.words, args.word_count, options->source, args_values(&args, &data_table),
-                                 args_values(&args, parry_threat_options()), args_values(&args, parry_evaluate_options()), files);
+                                 args_values(&args, parry_threat_options()),
+                                 args_values(&args, parry_evaluate_options()), files);
     if (status == PARRY_OK)
         status = evaluation_print(ctx, files->evaluation);
     args_clear(&args);
@@ -197,13 +201,14 @@ parry_status cmd_demo(parry_ctx *ctx, const cli_args *args)
         status = attack_step(&d, cnn);
     if (status == PARRY_OK) {
         say("3. The tutorial's defence: fine-tune on those very images, and test on them again.");
-        status = harden_step(&d, cnn, tutorial, "finetune", (const char *const[]){"--split", "test", "--loss", "mse", "--no-clip", NULL});
+        status = harden_step(&d, cnn, tutorial, "finetune",
+                             (const char *const[]){"--split", "test", "--loss", "mse", "--no-clip", NULL});
     }
     if (status == PARRY_OK) {
         say("   Stale adversaries were made against the network before its defence; fresh ones know the defence.");
         line l = start_line(&d, "evaluate");
-        add_words(&l, cnn, tutorial, "--attack", "fgsm,pgd:first=2000", "--eps", "0.1", "--loss", "mse", "--no-clip", "--source", cnn, "--curve",
-                  "0", "--examples", "0", NULL);
+        add_words(&l, cnn, tutorial, "--attack", "fgsm,pgd:first=2000", "--eps", "0.1", "--loss", "mse", "--no-clip",
+                  "--source", cnn, "--curve", "0", "--examples", "0", NULL);
         status = evaluate_step(ctx, &d, &l, &first);
     }
     if (status == PARRY_OK) {
@@ -212,21 +217,23 @@ parry_status cmd_demo(parry_ctx *ctx, const cli_args *args)
     }
     if (status == PARRY_OK)
         status = harden_step(&d, cnn, mixed, "mixed",
-                             quick ? (const char *const[]){"--epochs", "1", "--first", "20000", NULL} : (const char *const[]){NULL});
+                             quick ? (const char *const[]){"--epochs", "1", "--first", "20000", NULL}
+                                   : (const char *const[]){NULL});
     if (status == PARRY_OK)
-        status = harden_step(&d, cnn, pgd, "pgd",
-                             quick ? (const char *const[]){"--preset", "short", "--epochs", "1", "--first", "20000", NULL}
-                                   : (const char *const[]){"--preset", "short", NULL});
+        status =
+            harden_step(&d, cnn, pgd, "pgd",
+                        quick ? (const char *const[]){"--preset", "short", "--epochs", "1", "--first", "20000", NULL}
+                              : (const char *const[]){"--preset", "short", NULL});
     if (status == PARRY_OK) {
         say("5. What each is worth against fresh adversaries.");
         line l = start_line(&d, "evaluate");
-        add_words(&l, cnn, finetuned, mixed, pgd, "--attack", quick ? "fgsm,pgd:first=500" : "fgsm,pgd:first=2000", "--eps", "0.1,0.3",
-                  "--source", cnn, "--curve", quick ? "100" : "500", NULL);
+        add_words(&l, cnn, finetuned, mixed, pgd, "--attack", quick ? "fgsm,pgd:first=500" : "fgsm,pgd:first=2000",
+                  "--eps", "0.1,0.3", "--source", cnn, "--curve", quick ? "100" : "500", NULL);
         status = evaluate_step(ctx, &d, &l, &all);
     }
     if (status == PARRY_OK)
-        status = parry_evaluation_write_html(ctx, (const parry_evaluation *const[]){all.evaluation, first.evaluation}, 2,
-                                             "A small network, broken and hardened", d.commands, report);
+        status = parry_evaluation_write_html(ctx, (const parry_evaluation *const[]){all.evaluation, first.evaluation},
+                                             2, "A small network, broken and hardened", d.commands, report);
     if (status == PARRY_OK)
         say("The whole story with pictures: %s", report);
     if (status == PARRY_OK) {

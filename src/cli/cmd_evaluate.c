@@ -8,10 +8,12 @@
 PR_OPTIONS(evaluate_command_table, evaluate_options,
            OPT_STRING(evaluate_options, report, "report", NULL, "FILE", "write one offline HTML report"),
            OPT_STRING(evaluate_options, title, "title", "Adversarial robustness", "TEXT", "title of the report"),
-           OPT_STRING(evaluate_options, source, "source", NULL, "MODEL", "also score every model on adversaries made against this one"));
+           OPT_STRING(evaluate_options, source, "source", NULL, "MODEL",
+                      "also score every model on adversaries made against this one"));
 
-parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count, const char *source, const data_options *where,
-                             const parry_threat *threat, const parry_evaluate_settings *settings, evaluation_files *out)
+parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count, const char *source,
+                             const data_options *where, const parry_threat *threat,
+                             const parry_evaluate_settings *settings, evaluation_files *out)
 {
     *out = (evaluation_files){.count = count};
     parry_status status = open_data(ctx, where->data, (parry_split)where->split, where->first, &out->data);
@@ -20,7 +22,8 @@ parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count
     if (status == PARRY_OK && source)
         status = parry_model_load(ctx, source, out->data, &out->source);
     if (status == PARRY_OK)
-        status = parry_evaluate(ctx, (const parry_model *const *)out->models, count, out->data, out->source, threat, settings, &out->evaluation);
+        status = parry_evaluate(ctx, (const parry_model *const *)out->models, count, out->data, out->source, threat,
+                                settings, &out->evaluation);
     return status;
 }
 
@@ -72,7 +75,7 @@ parry_status cmd_evaluate(parry_ctx *ctx, const cli_args *args)
     parry_evaluate_settings settings = *(const parry_evaluate_settings *)args_values(args, parry_evaluate_options());
     evaluation_files files = {0};
     parry_status status = probe_output(ctx, args, options->report);
-    if (!options->report) {          /* curves and pictures cost time and are seen in the report; JSON has curves if asked for */
+    if (!options->report) { /* curves and pictures cost time and are seen in the report; JSON has curves if asked for */
         settings.curve = args_given(args, parry_evaluate_options(), "curve") ? settings.curve : 0;
         settings.examples = 0;
     }

@@ -3,7 +3,7 @@
 
 #include "cli/commands.h"
 
-/* ---- info ---------------------------------------------------------------------------------------------------------------- */
+/* ---- info ------------------------------------------------------------------------------------------------------ */
 
 typedef struct info_options {
     int plan;
@@ -26,15 +26,17 @@ static void print_info(const parry_model_info *info)
         fprintf(out, "  sha256      %s\n", info->sha256);
     fprintf(out, "  producer    %s\n", info->producer[0] ? info->producer : "not stated");
     fprintf(out, "  input       N x %d x %d x %d\n", info->channels, info->height, info->width);
-    fprintf(out, "  classes     %d%s\n", info->classes, info->softmax_peeled ? " (logits; the file ends in a softmax)" : "");
+    fprintf(out, "  classes     %d%s\n", info->classes,
+            info->softmax_peeled ? " (logits; the file ends in a softmax)" : "");
     fprintf(out, "  parameters  %lld\n", (long long)info->parameters);
     json_t *history = info->history ? json_loads(info->history, 0, NULL) : NULL, *stage;
     size_t i;
-    json_array_foreach(json_object_get(history, "stages"), i, stage) {
+    json_array_foreach(json_object_get(history, "stages"), i, stage)
+    {
         const char *method = json_string_value(json_object_get(stage, "method"));
         const char *data = json_string_value(json_object_get(json_object_get(stage, "data"), "name"));
         fprintf(out, "  stage %-5zu %s on %s, epochs: %zu\n", i + 1, method ? method : "?", data ? data : "?",
-               json_array_size(json_object_get(stage, "curve")));
+                json_array_size(json_object_get(stage, "curve")));
     }
     json_decref(history);
 }
@@ -72,14 +74,15 @@ parry_status cmd_info(parry_ctx *ctx, const cli_args *args)
     return status;
 }
 
-/* ---- data ---------------------------------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------------------------ */
 
 typedef struct fetch_options {
     const char *mirror;
 } fetch_options;
 
 PR_OPTIONS(fetch_table, fetch_options,
-           OPT_STRING(fetch_options, mirror, "mirror", NULL, "URL", "fetch: download from this folder instead of the known mirrors"));
+           OPT_STRING(fetch_options, mirror, "mirror", NULL, "URL",
+                      "fetch: download from this folder instead of the known mirrors"));
 
 static parry_status list_datasets(parry_ctx *ctx)
 {
@@ -93,7 +96,9 @@ static parry_status list_datasets(parry_ctx *ctx)
         int at = printf("  %-17s ", entries[i].name);
         wrap(stdout, entries[i].summary, at, at);
         printf("\n%*s%s; %s\n", at, "", entries[i].shape,
-               place ? place : entries[i].fetchable ? "not here; parry data fetch gets it" : "not here");
+               place                  ? place
+               : entries[i].fetchable ? "not here; parry data fetch gets it"
+                                      : "not here");
         parry_string_free(place);
     }
     return PARRY_OK;
@@ -106,8 +111,9 @@ static parry_status describe_split(parry_ctx *ctx, const char *name, parry_split
     if (status != PARRY_OK)
         return status;
     const parry_dataset_info *info = parry_dataset_describe(data);
-    printf("%s, %s: %lld images of %d x %d x %d, %d classes\n  from    %s\n  sha256  %s\n", info->name, info->split, (long long)info->count,
-           info->channels, info->height, info->width, info->classes, info->origin, info->sha256);
+    printf("%s, %s: %lld images of %d x %d x %d, %d classes\n  from    %s\n  sha256  %s\n", info->name, info->split,
+           (long long)info->count, info->channels, info->height, info->width, info->classes, info->origin,
+           info->sha256);
     if (info->note)
         printf("  note    %s\n", info->note);
     parry_dataset_free(data);
@@ -129,7 +135,8 @@ parry_status cmd_data(parry_ctx *ctx, const cli_args *args)
 {
     const char *verb = args->words[0], *name = args->word_count > 1 ? args->words[1] : NULL;
     if (strcmp(verb, "list") == 0)
-        return name ? usage(ctx, "data list takes no name; 'parry data info %s' describes one", name) : list_datasets(ctx);
+        return name ? usage(ctx, "data list takes no name; 'parry data info %s' describes one", name)
+                    : list_datasets(ctx);
     bool fetch = strcmp(verb, "fetch") == 0;
     if (!fetch && strcmp(verb, "info") != 0)
         return usage(ctx, "unknown 'data %s'; expected list, info NAME or fetch NAME", verb);
@@ -137,7 +144,8 @@ parry_status cmd_data(parry_ctx *ctx, const cli_args *args)
         return usage(ctx, "data %s needs the name of a dataset; 'parry data list' shows them", verb);
     if (!fetch)
         return describe_dataset(ctx, name);
-    parry_status status = parry_dataset_fetch(ctx, name, ((const fetch_options *)args_values(args, &fetch_table))->mirror);
+    parry_status status =
+        parry_dataset_fetch(ctx, name, ((const fetch_options *)args_values(args, &fetch_table))->mirror);
     char *place = NULL;
     if (status == PARRY_OK)
         status = parry_dataset_locate(ctx, name, &place);
@@ -149,7 +157,7 @@ parry_status cmd_data(parry_ctx *ctx, const cli_args *args)
     return status;
 }
 
-/* ---- list ---------------------------------------------------------------------------------------------------------------- */
+/* ---- list ------------------------------------------------------------------------------------------------------ */
 
 static parry_status list_attacks(parry_ctx *ctx)
 {
@@ -182,7 +190,8 @@ static parry_status list_losses(parry_ctx *ctx)
 static parry_status list_methods(parry_ctx *ctx)
 {
     (void)ctx;
-    const char *const *names = parry_harden_list(), *const *presets = parry_options_find(parry_harden_options(), "preset")->choices;
+    const char *const *names = parry_harden_list(), *const *presets =
+                                                        parry_options_find(parry_harden_options(), "preset")->choices;
     for (int i = 0; names[i]; i++)
         for (int k = 0; presets[k]; k++) {
             const char *defaults = parry_harden_defaults(i, k);
@@ -200,7 +209,8 @@ parry_status cmd_list(parry_ctx *ctx, const cli_args *args)
         const char *kind;
         parry_status (*list)(parry_ctx *);
     } kinds[] = {
-        {"attacks", list_attacks}, {"architectures", list_archs}, {"datasets", list_datasets}, {"losses", list_losses}, {"methods", list_methods},
+        {"attacks", list_attacks}, {"architectures", list_archs}, {"datasets", list_datasets},
+        {"losses", list_losses},   {"methods", list_methods},
     };
     enum { KINDS = sizeof kinds / sizeof kinds[0] };
     const char *names[KINDS];
@@ -210,17 +220,19 @@ parry_status cmd_list(parry_ctx *ctx, const cli_args *args)
         names[i] = kinds[i].kind;
     }
     const char *nearest = parry_nearest(args->words[0], names, KINDS);
-    return usage(ctx, "cannot list '%s'; %s%s", args->words[0], nearest ? "did you mean " : "there are attacks, architectures, datasets, losses, methods",
+    return usage(ctx, "cannot list '%s'; %s%s", args->words[0],
+                 nearest ? "did you mean " : "there are attacks, architectures, datasets, losses, methods",
                  nearest ? nearest : "");
 }
 
-/* ---- help ---------------------------------------------------------------------------------------------------------------- */
+/* ---- help ------------------------------------------------------------------------------------------------------ */
 
 typedef struct help_options {
     bool man;
 } help_options;
 
-PR_OPTIONS(help_command_table, help_options, OPT_BOOL(help_options, man, "man", "false", "print the manual page in roff"));
+PR_OPTIONS(help_command_table, help_options,
+           OPT_BOOL(help_options, man, "man", "false", "print the manual page in roff"));
 
 parry_status cmd_help(parry_ctx *ctx, const cli_args *args)
 {
@@ -250,6 +262,6 @@ parry_status cmd_help(parry_ctx *ctx, const cli_args *args)
     for (size_t i = 0; i < command_count && count < 128; i++)
         names[count++] = commands[i].name;
     const char *nearest = parry_nearest(args->words[0], names, count);
-    return usage(ctx, "no command or attack is called '%s'%s%s%s", args->words[0], nearest ? "; did you mean '" : "; see 'parry --help'",
-                 nearest ? nearest : "", nearest ? "'?" : "");
+    return usage(ctx, "no command or attack is called '%s'%s%s%s", args->words[0],
+                 nearest ? "; did you mean '" : "; see 'parry --help'", nearest ? nearest : "", nearest ? "'?" : "");
 }

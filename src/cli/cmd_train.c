@@ -11,7 +11,8 @@ typedef struct train_options {
 PR_OPTIONS(train_command_table, train_options,
            OPT_STRING(train_options, output, "output", NULL, "FILE", "where the model is written, required"),
            OPT_STRING(train_options, arch, "arch", "simplecnn", "NAME", "architecture (parry list architectures)"),
-           OPT_STRING(train_options, data, "data", "mnist", "NAME|PATH", "the images; trained on the train split, scored on the test split"),
+           OPT_STRING(train_options, data, "data", "mnist", "NAME|PATH",
+                      "the images; trained on the train split, scored on the test split"),
            OPT_INT(train_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
 
 typedef struct harden_options {
@@ -22,15 +23,17 @@ typedef struct harden_options {
 
 static const char *const splits[] = {"train", "test", NULL};
 
-PR_OPTIONS(harden_command_table, harden_options,
-           OPT_STRING(harden_options, output, "output", NULL, "FILE", "where the hardened model is written, required"),
-           OPT_STRING(harden_options, data, "data", "mnist", "NAME|PATH", "the images"),
-           OPT_CHOICE(harden_options, split, "split", "train", splits,
-                      "images that are attacked and trained on; test is the tutorial's way and flatters the test score"),
-           OPT_INT(harden_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
+PR_OPTIONS(
+    harden_command_table, harden_options,
+    OPT_STRING(harden_options, output, "output", NULL, "FILE", "where the hardened model is written, required"),
+    OPT_STRING(harden_options, data, "data", "mnist", "NAME|PATH", "the images"),
+    OPT_CHOICE(harden_options, split, "split", "train", splits,
+               "images that are attacked and trained on; test is the tutorial's way and flatters the test score"),
+    OPT_INT(harden_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
 
 /* Both splits; the test split may be missing (a folder of one's own). */
-static parry_status open_both(parry_ctx *ctx, const char *spec, parry_split split, int64_t first, parry_dataset **train, parry_dataset **test)
+static parry_status open_both(parry_ctx *ctx, const char *spec, parry_split split, int64_t first, parry_dataset **train,
+                              parry_dataset **test)
 {
     parry_status status = open_data(ctx, spec, split, first, train);
     if (status != PARRY_OK)
@@ -44,13 +47,14 @@ static parry_status open_both(parry_ctx *ctx, const char *spec, parry_split spli
 }
 
 /* Saves, scores and reports a model that was just trained. */
-static parry_status finish(parry_ctx *ctx, const cli_args *args, const parry_model *model, const parry_dataset *data, const parry_dataset *test,
-                           const char *output)
+static parry_status finish(parry_ctx *ctx, const cli_args *args, const parry_model *model, const parry_dataset *data,
+                           const parry_dataset *test, const char *output)
 {
     parry_status status = parry_model_save(ctx, model, output);
     if (status != PARRY_OK)
         return status;
-    json_t *json = json_pack("{s:o, s:o, s:o}", "output", text_json(output), "model", model_json(model), "trained_on", data_json(data));
+    json_t *json = json_pack("{s:o, s:o, s:o}", "output", text_json(output), "model", model_json(model), "trained_on",
+                             data_json(data));
     terminal_clear();
     if (test) {
         double acc, loss;
@@ -59,8 +63,8 @@ static parry_status finish(parry_ctx *ctx, const cli_args *args, const parry_mod
         json_object_set_new(json, "clean_loss", json_real(loss));
         json_object_set_new(json, "tested_on", data_json(test));
         if (status == PARRY_OK)
-            fprintf(results(), "%s: clean accuracy %.2f %% on %lld test images of %s\n", output, 100 * acc, (long long)parry_dataset_describe(test)->count,
-                   parry_dataset_describe(test)->name);
+            fprintf(results(), "%s: clean accuracy %.2f %% on %lld test images of %s\n", output, 100 * acc,
+                    (long long)parry_dataset_describe(test)->count, parry_dataset_describe(test)->name);
     } else
         fprintf(results(), "%s: written\n", output);
     const char *history = parry_model_describe(model)->history;
@@ -88,7 +92,8 @@ parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
         status = open_both(ctx, options->data, PARRY_TRAIN, options->first, &train, &test);
     if (status == PARRY_OK) {
         const parry_dataset_info *info = parry_dataset_describe(train);
-        status = parry_model_build(ctx, options->arch, info->channels, info->height, info->width, info->classes, &model);
+        status =
+            parry_model_build(ctx, options->arch, info->channels, info->height, info->width, info->classes, &model);
     }
     if (status == PARRY_OK)
         status = parry_train(ctx, model, train, test, settings);

@@ -28,7 +28,8 @@ const cli_command commands[] = {
      "  parry attack cnn.onnx --data mnist --attack fgsm --eps 0.1 --save-images out\n"
      "  parry attack cnn.onnx --attack pgd --steps 100 --restarts 5 --eps 0.3\n"
      "  parry attack cnn.onnx --attack fgsm --loss mse --no-clip --save adv",
-     {get_attack_command_table, get_data_table, parry_threat_options, get_common_table}, .attack_options = true, .run = cmd_attack},
+     {get_attack_command_table, get_data_table, parry_threat_options, get_common_table},
+     .attack_options = true, .run = cmd_attack},
     {"harden", "MODEL", 1, 1, "train a model further so that it resists attacks",
      "Hardens a model and writes the result as ONNX. Methods: finetune tunes on\n"
      "adversaries made once; mixed makes half of every batch adversarial against the\n"
@@ -36,7 +37,8 @@ const cli_command commands[] = {
      "unless --keep-weights. Each method has its own defaults for epochs, lr and eps;\n"
      "parry list methods shows them.\n\n"
      "  parry harden cnn.onnx --data mnist --method mixed -o hard.onnx",
-     {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options, get_common_table}, .run = cmd_harden},
+     {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options, get_common_table},
+     .run = cmd_harden},
     {"evaluate", "MODEL...", 1, CLI_WORDS_MAX, "score models under attacks, side by side; table, JSON, HTML report",
      "Scores one or more models, clean and under each attack at each eps, and writes\n"
      "a table, JSON (--json) and one offline HTML report (--report). Without --attack\n"
@@ -45,7 +47,8 @@ const cli_command commands[] = {
      "  parry evaluate cnn.onnx hard.onnx --data mnist --attack fgsm,pgd --eps 0.1 \\\n"
      "      --report report.html --json result.json\n"
      "  parry evaluate cnn.onnx --attack fgsm,pgd:steps=100:first=1000 --eps 0.1,0.3",
-     {get_evaluate_command_table, parry_evaluate_options, get_data_table, parry_threat_options, get_common_table}, .run = cmd_evaluate},
+     {get_evaluate_command_table, parry_evaluate_options, get_data_table, parry_threat_options, get_common_table},
+     .run = cmd_evaluate},
     {"info", "MODEL", 1, 1, "what a model file is; its execution plan or graph",
      "Describes a model: input, classes, parameters, how it was trained.\n\n"
      "  parry info cnn.onnx\n"
@@ -57,8 +60,10 @@ const cli_command commands[] = {
      "  parry data fetch mnist     download it into the cache, checked by SHA-256",
      {get_fetch_table}, .run = cmd_data},
     {"list", "KIND", 1, 1, "list attacks, architectures, datasets, losses or methods",
-     "Lists what there is of a kind: attacks, architectures, datasets, losses, methods.\n\n  parry list attacks", {NULL}, .run = cmd_list},
-    {"help", "[COMMAND | ATTACK]", 0, 1, "show the options of a command or an attack", "Shows help.\n\n  parry help pgd",
+     "Lists what there is of a kind: attacks, architectures, datasets, losses, methods.\n\n  parry list attacks",
+     {NULL}, .run = cmd_list},
+    {"help", "[COMMAND | ATTACK]", 0, 1, "show the options of a command or an attack",
+     "Shows help.\n\n  parry help pgd",
      {get_help_command_table}, .run = cmd_help},
     {"demo", "", 0, 0, "the whole story on MNIST: train, break, harden, measure; one report",
      "Trains a small network, attacks it, hardens it in three ways, measures what each\n"

@@ -14,7 +14,7 @@ parry_status cmd_list(parry_ctx *ctx, const cli_args *args);
 parry_status cmd_help(parry_ctx *ctx, const cli_args *args);
 parry_status cmd_demo(parry_ctx *ctx, const cli_args *args);
 
-extern const parry_options train_command_table, attack_command_table, harden_command_table, evaluate_command_table, info_command_table,
-    fetch_table, help_command_table, demo_table;
+extern const parry_options train_command_table, attack_command_table, harden_command_table, evaluate_command_table,
+    info_command_table, fetch_table, help_command_table, demo_table;
 
 #endif

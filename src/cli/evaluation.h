@@ -17,8 +17,9 @@ typedef struct evaluation_files {
 } evaluation_files;
 
 /* Loads the data and models and evaluates. Close it in any case. */
-PARRY_CHECKED parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count, const char *source, const data_options *where,
-                                           const parry_threat *threat, const parry_evaluate_settings *settings, evaluation_files *out);
+PARRY_CHECKED parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count, const char *source,
+                                           const data_options *where, const parry_threat *threat,
+                                           const parry_evaluate_settings *settings, evaluation_files *out);
 void evaluation_close(evaluation_files *files);
 /* Prints the table. */
 PARRY_CHECKED parry_status evaluation_print(parry_ctx *ctx, const parry_evaluation *evaluation);

@@ -34,7 +34,7 @@ void wrap(FILE *out, const char *text, int indent, int at)
 static const char *metavar(const parry_option *row)
 {
     static const char *const by_type[] = {
-        [PARRY_OPTION_BOOL] = "", [PARRY_OPTION_INT] = "N", [PARRY_OPTION_FLOAT] = "X",
+        [PARRY_OPTION_BOOL] = "",       [PARRY_OPTION_INT] = "N",       [PARRY_OPTION_FLOAT] = "X",
         [PARRY_OPTION_STRING] = "TEXT", [PARRY_OPTION_CHOICE] = "NAME", [PARRY_OPTION_FLOATS] = "X,...",
     };
     return row->metavar ? row->metavar : by_type[row->type];
@@ -69,7 +69,10 @@ static void help_table(FILE *out, const cli_command *command, const parry_option
         const parry_option *row = &table->rows[i];
         if (shadowed(command, table, row->name))
             continue;
-        snprintf(flag, sizeof flag, "  %s--%s %s", strcmp(row->name, "output") == 0 ? "-o, " : strcmp(row->name, "quiet") == 0 ? "-q, " : "",
+        snprintf(flag, sizeof flag, "  %s--%s %s",
+                 strcmp(row->name, "output") == 0  ? "-o, "
+                 : strcmp(row->name, "quiet") == 0 ? "-q, "
+                                                   : "",
                  row->name, metavar(row));
         describe(row, text, sizeof text);
         int length = fprintf(out, "%s", flag);
@@ -85,14 +88,16 @@ static void help_table(FILE *out, const cli_command *command, const parry_option
 void help_overview(FILE *out)
 {
     fputs("parry: how easily is an image classifier fooled, and what makes it harder?\n\n"
-          "usage: parry COMMAND [OPTIONS]\n\n", out);
+          "usage: parry COMMAND [OPTIONS]\n\n",
+          out);
     for (size_t i = 0; i < command_count; i++) {
         int at = fprintf(out, "  %-10s", commands[i].name);
         wrap(out, commands[i].summary, 12, at);
         fputc('\n', out);
     }
     fputs("\nparry help COMMAND shows a command's options, parry help ATTACK an attack's.\n"
-          "The shortest way to see it all: parry demo -o demo\n", out);
+          "The shortest way to see it all: parry demo -o demo\n",
+          out);
 }
 
 void help_command(FILE *out, const cli_command *command)
@@ -106,15 +111,18 @@ void help_command(FILE *out, const cli_command *command)
         help_table(out, command, command->tables[i]());
     }
     if (command->attack_options)
-        wrap(out, "\nThe options of the attack named by --attack may be given as well; parry help ATTACK lists them.\n", 0, 0);
+        wrap(out, "\nThe options of the attack named by --attack may be given as well; parry help ATTACK lists them.\n",
+             0, 0);
 }
 
 void help_attack(FILE *out, const parry_attack_info *attack)
 {
     fprintf(out, "%s: ", attack->name);
     wrap(out, attack->summary, 0, (int)strlen(attack->name) + 2);
-    fprintf(out, "\nsource: %s\nnorms:%s%s\nneeds: %s\n", attack->cite, attack->norms & PARRY_NORM_BIT(PARRY_LINF) ? " linf" : "",
-            attack->norms & PARRY_NORM_BIT(PARRY_L2) ? " l2" : "", attack->needs & PARRY_NEEDS_GRADIENT ? "gradients" : "logits");
+    fprintf(out, "\nsource: %s\nnorms:%s%s\nneeds: %s\n", attack->cite,
+            attack->norms & PARRY_NORM_BIT(PARRY_LINF) ? " linf" : "",
+            attack->norms & PARRY_NORM_BIT(PARRY_L2) ? " l2" : "",
+            attack->needs & PARRY_NEEDS_GRADIENT ? "gradients" : "logits");
     if (attack->options && attack->options->count) {
         fputs("\noptions:\n", out);
         help_table(out, NULL, attack->options);
@@ -124,7 +132,7 @@ void help_attack(FILE *out, const parry_attack_info *attack)
     help_table(out, NULL, parry_threat_options());
 }
 
-/* ---- the manual page ----------------------------------------------------------------------------------------------------- */
+/* ---- the manual page ------------------------------------------------------------------------------------------- */
 
 /* Text with roff's own characters escaped. */
 static void roff_text(FILE *out, const char *text)
@@ -157,7 +165,8 @@ static void roff_table(FILE *out, const cli_command *command, const parry_option
 
 void help_manual(FILE *out)
 {
-    fprintf(out, ".TH PARRY 1 \"\" \"parry %s\"\n.SH NAME\nparry \\- attack, evaluate and harden image classifiers\n", parry_version());
+    fprintf(out, ".TH PARRY 1 \"\" \"parry %s\"\n.SH NAME\nparry \\- attack, evaluate and harden image classifiers\n",
+            parry_version());
     fputs(".SH SYNOPSIS\n.B parry\nCOMMAND [OPTIONS]\n.SH COMMANDS\n", out);
     for (size_t i = 0; i < command_count; i++) {
         fprintf(out, ".SS parry %s %s\n.nf\n", commands[i].name, commands[i].words);
@@ -174,8 +183,11 @@ void help_manual(FILE *out)
         fprintf(out, " (%s)\n", attack->cite);
         roff_table(out, NULL, attack->options);
     }
-    fputs(".SH EXIT STATUS\n0 done; 1 failed, with a sentence on standard error; 2 the command line is wrong; 130 interrupted.\n"
-          ".SH ENVIRONMENT\n.TP\n.B PARRY_DATA\nfolder in which datasets are looked for first\n"
-          ".TP\n.B XDG_CACHE_HOME\nwhere fetched datasets are kept (parry/), else ~/.cache\n"
-          ".TP\n.B PARRY_MAX_ISA\navx512, avx2 or baseline: the best instruction set that parry's own kernels may use\n", out);
+    fputs(
+        ".SH EXIT STATUS\n0 done; 1 failed, with a sentence on standard error; 2 the command line is wrong; 130 "
+        "interrupted.\n"
+        ".SH ENVIRONMENT\n.TP\n.B PARRY_DATA\nfolder in which datasets are looked for first\n"
+        ".TP\n.B XDG_CACHE_HOME\nwhere fetched datasets are kept (parry/), else ~/.cache\n"
+        ".TP\n.B PARRY_MAX_ISA\navx512, avx2 or baseline: the best instruction set that parry's own kernels may use\n",
+        out);
 }

@@ -1,4 +1,5 @@
-/* The command `parry`: finds the subcommand, parses its options, runs it, and turns failures into one sentence and an exit code. */
+/* The command `parry`: finds the subcommand, parses its options, runs it, and turns failures into one sentence and an
+ * exit code. */
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,13 +11,15 @@
 static const char *const splits[] = {"train", "test", NULL};
 
 PR_OPTIONS(common_table, common_options,
-           OPT_INT(common_options, seed, "seed", "0", 0, 9007199254740991, "keys every random draw; the same seed gives the same bytes"),
+           OPT_INT(common_options, seed, "seed", "0", 0, 9007199254740991,
+                   "keys every random draw; the same seed gives the same bytes"),
            OPT_INT(common_options, threads, "threads", "0", 0, 1024, "worker threads; 0: one per processor"),
            OPT_STRING(common_options, json, "json", NULL, "FILE", "write the results as JSON; - is standard output"),
            OPT_BOOL(common_options, quiet, "quiet", "false", "only results and errors"));
 
 PR_OPTIONS(data_table, data_options,
-           OPT_STRING(data_options, data, "data", "mnist", "NAME|PATH", "the images: a dataset's name (parry data list), a folder or a file"),
+           OPT_STRING(data_options, data, "data", "mnist", "NAME|PATH",
+                      "the images: a dataset's name (parry data list), a folder or a file"),
            OPT_CHOICE(data_options, split, "split", "test", splits, "which part of the dataset"),
            OPT_INT(data_options, first, "first", "0", 0, 1e12, "use only the first N images; 0: all"));
 
@@ -69,7 +72,8 @@ static int unknown_command(const char *name)
 }
 
 /* The parsing context only serves messages; the command's own has its seed and threads. */
-static parry_status parse_and_run(parry_ctx *parsing, const cli_command *command, int argc, char **argv, parry_ctx **running)
+static parry_status parse_and_run(parry_ctx *parsing, const cli_command *command, int argc, char **argv,
+                                  parry_ctx **running)
 {
     cli_args args;
     parry_status status = args_parse(parsing, command, argc, argv, &args);
@@ -103,7 +107,10 @@ int run_line(int argc, char **argv)
         status = PARRY_IO;
     }
     if (status != PARRY_OK) {
-        const char *sentence = usage_sentence[0] ? usage_sentence : running ? parry_ctx_error(running) : parsing ? parry_ctx_error(parsing) : "";
+        const char *sentence = usage_sentence[0] ? usage_sentence
+                               : running         ? parry_ctx_error(running)
+                               : parsing         ? parry_ctx_error(parsing)
+                                                 : "";
         fprintf(stderr, "parry %s: %s\n", command->name, sentence[0] ? sentence : parry_status_name(status));
     }
     parry_ctx_free(running);
@@ -111,8 +118,8 @@ int run_line(int argc, char **argv)
     return exit_code(status);
 }
 
-/* A standard descriptor that the caller closed would be given to the first file opened, and messages would end up in it. It is opened the wrong
- * way round instead, so that using it fails. */
+/* A standard descriptor that the caller closed would be given to the first file opened, and messages would end up in
+ * it. It is opened the wrong way round instead, so that using it fails. */
 static void hold_standard_descriptors(void)
 {
     for (int descriptor = 0; descriptor <= 2; descriptor++)

@@ -90,7 +90,8 @@ json_t *text_json(const char *text)
 json_t *model_json(const parry_model *model)
 {
     const parry_model_info *info = parry_model_describe(model);
-    json_t *json = json_pack("{s:s, s:i, s:I}", "name", info->name, "classes", info->classes, "parameters", (json_int_t)info->parameters);
+    json_t *json = json_pack("{s:s, s:i, s:I}", "name", info->name, "classes", info->classes, "parameters",
+                             (json_int_t)info->parameters);
     if (info->sha256)
         json_object_set_new(json, "sha256", json_string(info->sha256));
     return json;
@@ -99,8 +100,8 @@ json_t *model_json(const parry_model *model)
 json_t *data_json(const parry_dataset *dataset)
 {
     const parry_dataset_info *info = parry_dataset_describe(dataset);
-    json_t *json = json_pack("{s:s, s:s, s:I, s:s}", "name", info->name, "split", info->split, "count", (json_int_t)info->count, "sha256",
-                             info->sha256);
+    json_t *json = json_pack("{s:s, s:s, s:I, s:s}", "name", info->name, "split", info->split, "count",
+                             (json_int_t)info->count, "sha256", info->sha256);
     if (info->note)
         json_object_set_new(json, "note", json_string(info->note));
     return json;

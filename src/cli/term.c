@@ -14,7 +14,7 @@ static struct {
     bool quiet, bar_shown, json_on_stdout;
     char task[96];
     double task_start, last_drawn;
-    uint64_t task_done;              /* what was done already when the task was first seen */
+    uint64_t task_done; /* what was done already when the task was first seen */
 } terminal;
 
 static volatile sig_atomic_t interrupted;
@@ -96,7 +96,8 @@ static void on_progress(void *user, const parry_progress *p)
     if (time - terminal.last_drawn < 0.1 && p->done != p->total)
         return;
     terminal.last_drawn = time;
-    double elapsed = time - terminal.task_start, rate = elapsed > 0 ? (double)(p->done - terminal.task_done) / elapsed : 0;
+    double elapsed = time - terminal.task_start,
+           rate = elapsed > 0 ? (double)(p->done - terminal.task_done) / elapsed : 0;
     char line[256], bar[21] = "", left[40] = "", eta[24];
     if (p->total) {
         int filled = (int)(20 * (double)p->done / (double)p->total);
@@ -107,7 +108,8 @@ static void on_progress(void *user, const parry_progress *p)
             snprintf(left, sizeof left, "  %s left", eta);
         }
     }
-    snprintf(line, sizeof line, "%s [%s] %.0f %s/s%s%s%s", p->task, bar, rate, p->unit, left, p->note ? "  " : "", p->note ? p->note : "");
+    snprintf(line, sizeof line, "%s [%s] %.0f %s/s%s%s%s", p->task, bar, rate, p->unit, left, p->note ? "  " : "",
+             p->note ? p->note : "");
     int width = width_of(STDERR_FILENO);
     fprintf(stderr, "\r%.*s\033[K", width ? width - 1 : 79, line);
     fflush(stderr);
@@ -119,7 +121,8 @@ static void on_interrupt(int signal_number)
     if (!interrupted) {
         interrupt_time = now();
         interrupted = 1;
-    } else if (now() - interrupt_time > 1) { /* once more means at once; sooner, it is the same interrupt delivered twice, as timeout(1) does */
+    } else if (now() - interrupt_time >
+               1) { /* once more means at once; sooner, it is the same interrupt delivered twice, as timeout(1) does */
         signal(signal_number, SIG_DFL);
         raise(signal_number);
     }

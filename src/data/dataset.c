@@ -156,7 +156,7 @@ parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int
     if (classes < 1 || !pr_extent_bytes(extent, PR_COUNT(extent), sizeof(float), &bytes))
         return pr_fail(
             ctx, PARRY_INVALID,
-            "a data set of %lld images of %d x %d x %d in %d classes: all must be positive and fit in memory",
+            "a dataset of %lld images of %d x %d x %d in %d classes: all must be positive and fit in memory",
             (long long)n, channels, height, width, classes);
     pr_images copy = {.count = n, .channels = channels, .height = height, .width = width, .classes = classes};
     parry_status status;

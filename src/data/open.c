@@ -96,12 +96,12 @@ static parry_status check_content(parry_ctx *ctx, const char *name, const char *
         return PARRY_OK;
     if (source->only_known)
         return pr_fail(ctx, PARRY_MISMATCH,
-                       "%s: the files in %s do not hold the original pixels of this data set%s%s; to use them all the "
+                       "%s: the files in %s do not hold the original pixels of this dataset%s%s; to use them all the "
                        "same, name the folder: --data %s",
                        name, folder, content && content->note ? ": " : "",
                        content && content->note ? content->note : "", folder);
     if (!*note)
-        *note = "the content differs from the original files of this data set";
+        *note = "the content differs from the original files of this dataset";
     return PARRY_OK;
 }
 

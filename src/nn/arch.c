@@ -29,8 +29,8 @@ parry_status pr_arch_find(parry_ctx *ctx, const char *name, const pr_arch **out)
     if (*out)
         return PARRY_OK;
     const char *near = parry_nearest(name, names, PR_COUNT(names));
-    return near ? pr_fail(ctx, PARRY_NOT_FOUND, "there is no architecture \"%s\"; did you mean \"%s\"?", name, near)
-                : pr_fail(ctx, PARRY_NOT_FOUND, "there is no architecture \"%s\"; \"parry list archs\" shows them",
+    return near ? pr_fail(ctx, PARRY_NOT_FOUND, "there is no architecture '%s'; did you mean '%s'?", name, near)
+                : pr_fail(ctx, PARRY_NOT_FOUND, "there is no architecture '%s'; 'parry list architectures' shows them",
                           name);
 }
 

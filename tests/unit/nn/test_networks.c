@@ -104,7 +104,7 @@ static void senseless_sizes_and_names_are_refused(void **state)
     network net = network_make();
     const pr_arch *arch;
     assert_int_equal(pr_arch_find(net.ctx, "simplecn", &arch), PARRY_NOT_FOUND);
-    assert_non_null(strstr(parry_ctx_error(net.ctx), "did you mean \"simplecnn\""));
+    assert_non_null(strstr(parry_ctx_error(net.ctx), "did you mean 'simplecnn'"));
     network_free(&net);
 }
 
