@@ -65,6 +65,13 @@ parry_status pr_cache_folder(parry_ctx *ctx, char **out)
     return pr_fail(ctx, PARRY_NOT_FOUND, "no cache folder: neither HOME nor XDG_CACHE_HOME is set");
 }
 
+/* zlib's message without the path that it starts with. */
+static const char *own_words(const char *path, const char *message)
+{
+    size_t length = strlen(path);
+    return strncmp(message, path, length) == 0 && message[length] == ':' ? message + length + 2 : message;
+}
+
 /* Reads to the end through zlib, which passes plain files through unchanged. */
 static parry_status read_all(parry_ctx *ctx, const char *path, gzFile file, size_t limit, uint8_t **data, size_t *size)
 {
@@ -79,7 +86,7 @@ static parry_status read_all(parry_ctx *ctx, const char *path, gzFile file, size
         const char *message = gzerror(file, &code);
         if (got < 0)
             return code == Z_ERRNO ? pr_fail(ctx, PARRY_IO, "%s: reading failed: %s", path, strerror(errno))
-                                   : pr_fail(ctx, PARRY_FORMAT, "%s: corrupt gzip data: %s", path, message);
+                                   : pr_fail(ctx, PARRY_FORMAT, "%s: corrupt gzip data: %s", path, own_words(path, message));
         if (code == Z_BUF_ERROR)
             return pr_fail(ctx, PARRY_FORMAT, "%s: truncated gzip data", path);
         length += (size_t)got;
@@ -121,7 +128,8 @@ parry_status pr_file_read(parry_ctx *ctx, const char *path, size_t limit, uint8_
         return pr_fail(ctx, PARRY_IO, "%s: is a folder; expected a file", path);
     FILE *file = fopen(path, "rb");
     if (!file)
-        return pr_fail(ctx, errno == ENOENT ? PARRY_NOT_FOUND : PARRY_IO, "%s: cannot be opened: %s", path, strerror(errno));
+        return pr_fail(ctx, errno == ENOENT ? PARRY_NOT_FOUND : PARRY_IO, "%s: cannot be opened: %s", path,
+                       strerror(errno));
     parry_status status = PARRY_OK;
     size_t capacity = 0, got;
     do {
@@ -186,7 +194,8 @@ parry_status pr_output_commit(parry_ctx *ctx, pr_output *out)
     }
     parry_status status = PARRY_OK;
     if (failed)
-        status = pr_fail(ctx, PARRY_IO, "%s: writing failed: %s", out->path, reason ? strerror(reason) : "the disk is full or failing");
+        status = pr_fail(ctx, PARRY_IO, "%s: writing failed: %s", out->path,
+                         reason ? strerror(reason) : "the disk is full or failing");
     else if (out->temporary)
         out->temporary[0] = '\0'; /* renamed: nothing left to remove */
     pr_output_abort(out);
