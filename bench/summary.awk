@@ -51,4 +51,9 @@ END {
         if (keras[s]) printf "   Keras %8.2f s, ratio %.1f", keras[s], keras[s] / seconds[s]
         print ""
     }
+    rest = keras["train"] + keras["fine-tune"]
+    total = seconds["train"] + seconds["fgsm"] + seconds["fine-tune"]
+    if (rest && total)
+        printf "%-22s %10.3f s   Keras %.2f s image by image, ratio %.1f; %.2f s in batches, ratio %.1f\n", "story", total,
+            rest + keras["fgsm-single"], (rest + keras["fgsm-single"]) / total, rest + keras["fgsm-batched"], (rest + keras["fgsm-batched"]) / total
 }
