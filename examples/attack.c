@@ -1,4 +1,5 @@
-/* How easily is a classifier fooled? Loads an ONNX file, attacks it with PGD on MNIST's first 500 test images and prints both accuracies.
+/* How easily is a classifier fooled? Loads an ONNX file, attacks it with PGD on MNIST's first 500 test images and
+ * prints both accuracies.
  *
  *     cc attack.c -o attack $(pkg-config --cflags --libs parry) && ./attack cnn.onnx
  */
@@ -24,8 +25,8 @@ static parry_status run(parry_ctx *ctx, const char *path)
     if (status == PARRY_OK)
         status = parry_attack_run(ctx, pgd, &threat, model, images, &result);
     if (status == PARRY_OK)
-        printf("clean accuracy %.1f %%, under %s at eps %.1f: %.1f %%\n", 100 * result.clean_acc, parry_attack_label(pgd), threat.eps,
-               100 * result.robust_acc);
+        printf("clean accuracy %.1f %%, under %s at eps %.1f: %.1f %%\n", 100 * result.clean_acc,
+               parry_attack_label(pgd), threat.eps, 100 * result.robust_acc);
 
     parry_attack_result_clear(&result);
     parry_attack_free(pgd);

@@ -1,5 +1,5 @@
-/* The tutorial's batch generator: an endless stream of batches, half of each adversarial against the model as it is. Takes three batches and
- * shows how the model fares on the clean and on the adversarial half.
+/* The tutorial's batch generator: an endless stream of batches, half of each adversarial against the model as it is.
+ * Takes three batches and shows how the model fares on the clean and on the adversarial half.
  *
  *     cc batches.c -o batches $(pkg-config --cflags --libs parry) && ./batches cnn.onnx
  */
@@ -34,8 +34,9 @@ static parry_status show_batches(parry_ctx *ctx, const parry_model *model, parry
             status = parry_model_logits(ctx, model, images, n, logits);
         if (status != PARRY_OK)
             return status;
-        printf("batch %d: %d of %d clean images right, %d of %d adversaries\n", i + 1, count_right(logits, labels, 0, n / 2), (int)(n / 2),
-               count_right(logits, labels, n / 2, n), (int)(n - n / 2));
+        printf("batch %d: %d of %d clean images right, %d of %d adversaries\n", i + 1,
+               count_right(logits, labels, 0, n / 2), (int)(n / 2), count_right(logits, labels, n / 2, n),
+               (int)(n - n / 2));
     }
     return PARRY_OK;
 }
@@ -54,7 +55,8 @@ static parry_status run(parry_ctx *ctx, const char *path)
     if (status == PARRY_OK)
         status = parry_attack_create(ctx, "fgsm", &fgsm);
     if (status == PARRY_OK) {
-        parry_stream_options options = {.size = sizeof options, .batch = BATCH, .adversarial_share = 0.5, .attack = fgsm, .threat = &threat};
+        parry_stream_options options = {
+            .size = sizeof options, .batch = BATCH, .adversarial_share = 0.5, .attack = fgsm, .threat = &threat};
         status = parry_stream_create(ctx, model, images, &options, &stream);
     }
     if (status == PARRY_OK)

@@ -17,10 +17,10 @@ enum parry_attack_needs { PARRY_NEEDS_GRADIENT = 1u, PARRY_NEEDS_LOGITS = 2u };
 
 /* What the adversary may do. It belongs to the run, not to the attack. Option table: parry_threat_options. */
 typedef struct parry_threat {
-    int norm;           /* parry_norm */
-    double eps;         /* radius of the ball, in units of the pixel range [0,1] */
-    int loss;           /* index into parry_loss_list: what gradient attacks climb */
-    bool clip;          /* keep adversaries inside the pixel box [0,1] */
+    int norm;   /* parry_norm */
+    double eps; /* radius of the ball, in units of the pixel range [0,1] */
+    int loss;   /* index into parry_loss_list: what gradient attacks climb */
+    bool clip;  /* keep adversaries inside the pixel box [0,1] */
 } parry_threat;
 PARRY_API const parry_options *parry_threat_options(void);
 /* PARRY_INVALID when eps is negative, not finite or, for linf with clipping, more than 1. */
@@ -28,9 +28,9 @@ PARRY_API PARRY_CHECKED parry_status parry_threat_check(parry_ctx *ctx, const pa
 
 typedef struct parry_attack_info {
     const char *name, *summary, *cite;
-    unsigned needs;                     /* parry_attack_needs */
-    unsigned norms;                     /* PARRY_NORM_BIT of each norm served */
-    const parry_options *options;       /* its own, NULL when it has none */
+    unsigned needs;               /* parry_attack_needs */
+    unsigned norms;               /* PARRY_NORM_BIT of each norm served */
+    const parry_options *options; /* its own, NULL when it has none */
 } parry_attack_info;
 /* NULL beyond the end. */
 PARRY_API const parry_attack_info *parry_attack_at(size_t index);
@@ -41,7 +41,8 @@ PARRY_API PARRY_CHECKED parry_status parry_attack_find(parry_ctx *ctx, const cha
 typedef struct parry_attack parry_attack;
 /* `spec` is a name, optionally with parameters: "pgd:steps=100:restarts=5". */
 PARRY_API PARRY_CHECKED parry_status parry_attack_create(parry_ctx *ctx, const char *spec, parry_attack **out);
-PARRY_API PARRY_CHECKED parry_status parry_attack_set(parry_ctx *ctx, parry_attack *attack, const char *name, const char *text);
+PARRY_API PARRY_CHECKED parry_status parry_attack_set(parry_ctx *ctx, parry_attack *attack, const char *name,
+                                                      const char *text);
 PARRY_API void parry_attack_free(parry_attack *attack);
 PARRY_API const parry_attack_info *parry_attack_describe(const parry_attack *attack);
 /* Name and strength for tables: "PGD-40", "FGSM". Owned by the attack. */
@@ -49,35 +50,41 @@ PARRY_API const char *parry_attack_label(const parry_attack *attack);
 
 typedef struct parry_attack_result {
     int64_t count;
-    double clean_acc, robust_acc;       /* fraction right before and after; an image counts as robust when its adversary is classified right */
-    double adv_loss;                    /* mean cross-entropy on the adversaries */
-    double mean_norm, max_norm;         /* of adversary minus image, in the threat's norm */
-    int64_t forward_queries, gradient_queries;  /* image evaluations */
-    float *adversaries;                 /* count x C x H x W */
-    float *logits;                      /* count x classes, on the adversaries */
-    bool *fooled;                       /* count: misclassified after the attack (an image that was wrong already is fooled) */
+    double clean_acc, robust_acc; /* fraction right before and after; an image counts as robust when its adversary is
+                                     classified right */
+    double adv_loss;              /* mean cross-entropy on the adversaries */
+    double mean_norm, max_norm;   /* of adversary minus image, in the threat's norm */
+    int64_t forward_queries, gradient_queries; /* image evaluations */
+    float *adversaries;                        /* count x C x H x W */
+    float *logits;                             /* count x classes, on the adversaries */
+    bool *fooled; /* count: misclassified after the attack (an image that was wrong already is fooled) */
 } parry_attack_result;
-/* Attacks every image of `dataset`. The result does not depend on the number of threads. Clear it with parry_attack_result_clear. */
-PARRY_API PARRY_CHECKED parry_status parry_attack_run(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat,
-                                                      const parry_model *model, const parry_dataset *dataset, parry_attack_result *out);
+/* Attacks every image of `dataset`. The result does not depend on the number of threads. Clear it with
+ * parry_attack_result_clear. */
+PARRY_API PARRY_CHECKED parry_status parry_attack_run(parry_ctx *ctx, const parry_attack *attack,
+                                                      const parry_threat *threat, const parry_model *model,
+                                                      const parry_dataset *dataset, parry_attack_result *out);
 PARRY_API void parry_attack_result_clear(parry_attack_result *result);
 
-/* An endless stream of batches from `dataset`: each pass over the images is a new permutation (sampling without replacement), a share of each
- * batch is replaced by adversaries that `attack` makes against `model` as it is at that moment, all in one pass over the network. */
+/* An endless stream of batches from `dataset`: each pass over the images is a new permutation (sampling without
+ * replacement), a share of each batch is replaced by adversaries that `attack` makes against `model` as it is at that
+ * moment, all in one pass over the network. */
 typedef struct parry_stream parry_stream;
 typedef struct parry_stream_options {
-    size_t size;                        /* sizeof(parry_stream_options) */
-    int batch;                          /* images per batch */
-    double adversarial_share;           /* 0..1; floor(batch * share) adversaries, placed after the clean images */
-    const parry_attack *attack;         /* not needed when the share is 0 */
+    size_t size;                /* sizeof(parry_stream_options) */
+    int batch;                  /* images per batch */
+    double adversarial_share;   /* 0..1; floor(batch * share) adversaries, placed after the clean images */
+    const parry_attack *attack; /* not needed when the share is 0 */
     const parry_threat *threat;
-    bool drop_partial;                  /* false: the last batch of a pass may be smaller */
+    bool drop_partial; /* false: the last batch of a pass may be smaller */
 } parry_stream_options;
 /* model, dataset, attack and threat are borrowed until the stream is freed. */
-PARRY_API PARRY_CHECKED parry_status parry_stream_create(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset,
+PARRY_API PARRY_CHECKED parry_status parry_stream_create(parry_ctx *ctx, const parry_model *model,
+                                                         const parry_dataset *dataset,
                                                          const parry_stream_options *options, parry_stream **out);
 /* Writes the next batch: up to `batch` images (C x H x W each), labels and how many there are. */
-PARRY_API PARRY_CHECKED parry_status parry_stream_next(parry_ctx *ctx, parry_stream *stream, float *images, int32_t *labels, int64_t *count);
+PARRY_API PARRY_CHECKED parry_status parry_stream_next(parry_ctx *ctx, parry_stream *stream, float *images,
+                                                       int32_t *labels, int64_t *count);
 PARRY_API void parry_stream_free(parry_stream *stream);
 
 #ifdef __cplusplus

@@ -17,19 +17,19 @@ typedef enum parry_log_level { PARRY_LOG_WARNING, PARRY_LOG_INFO, PARRY_LOG_DEBU
 
 /* A snapshot of long work. `done` and `total` count `unit`s (images, usually); total is 0 when unknown. */
 typedef struct parry_progress {
-    const char *task;      /* what is going on: "train epoch 3/20", "pgd eps 0.1" */
-    const char *unit;      /* "images", "bytes" */
+    const char *task; /* what is going on: "train epoch 3/20", "pgd eps 0.1" */
+    const char *unit; /* "images", "bytes" */
     uint64_t done, total;
-    const char *note;      /* current figures, "loss 0.031", or NULL */
+    const char *note; /* current figures, "loss 0.031", or NULL */
 } parry_progress;
 
 typedef struct parry_ctx_options {
-    size_t size;                                                /* sizeof(parry_ctx_options) */
-    uint64_t seed;                                              /* keys every random draw */
-    int threads;                                                /* 0: as many as the process may run on */
-    void (*log)(void *user, parry_log_level level, const char *message);  /* NULL: silent */
-    void (*progress)(void *user, const parry_progress *progress);         /* NULL: none; called from one thread at a time */
-    int (*cancelled)(void *user);                               /* polled; non-zero ends work with PARRY_CANCELLED */
+    size_t size;                                                         /* sizeof(parry_ctx_options) */
+    uint64_t seed;                                                       /* keys every random draw */
+    int threads;                                                         /* 0: as many as the process may run on */
+    void (*log)(void *user, parry_log_level level, const char *message); /* NULL: silent */
+    void (*progress)(void *user, const parry_progress *progress); /* NULL: none; called from one thread at a time */
+    int (*cancelled)(void *user);                                 /* polled; non-zero ends work with PARRY_CANCELLED */
     void *user;
 } parry_ctx_options;
 
@@ -46,7 +46,8 @@ PARRY_API int parry_ctx_threads(const parry_ctx *ctx);
 PARRY_API const char *parry_version(void);
 PARRY_API const char *parry_version_details(void);
 
-/* Writes `size` bytes to `path`: to a temporary name in the same folder, then renamed, so that a failure leaves what was there. PARRY_IO. */
+/* Writes `size` bytes to `path`: to a temporary name in the same folder, then renamed, so that a failure leaves what
+ * was there. PARRY_IO. */
 PARRY_API PARRY_CHECKED parry_status parry_file_write(parry_ctx *ctx, const char *path, const void *data, size_t size);
 /* Whether such a write could start now; nothing is left behind. To be asked before long work. PARRY_IO. */
 PARRY_API PARRY_CHECKED parry_status parry_file_probe(parry_ctx *ctx, const char *path);

@@ -14,44 +14,49 @@ extern "C" {
 typedef struct parry_model parry_model;
 
 typedef struct parry_model_info {
-    const char *name;           /* file name without folder, or the architecture's name */
-    const char *path;           /* NULL for a model that was built */
-    const char *sha256;         /* of the file, NULL for a model that was built */
-    const char *producer;       /* of the file, "" when it names none */
-    int channels, height, width;/* of the images it takes, N x C x H x W in [0,1], before its own layout and preprocessing */
+    const char *name;     /* file name without folder, or the architecture's name */
+    const char *path;     /* NULL for a model that was built */
+    const char *sha256;   /* of the file, NULL for a model that was built */
+    const char *producer; /* of the file, "" when it names none */
+    int channels, height,
+        width; /* of the images it takes, N x C x H x W in [0,1], before its own layout and preprocessing */
     int classes;
-    int64_t parameters;         /* trainable scalars */
-    bool softmax_peeled;        /* the file ends in Softmax or LogSoftmax; logits are taken before it */
-    const char *history;        /* JSON: how it was trained (see parry_train), or NULL */
+    int64_t parameters;  /* trainable scalars */
+    bool softmax_peeled; /* the file ends in Softmax or LogSoftmax; logits are taken before it */
+    const char *history; /* JSON: how it was trained (see parry_train), or NULL */
 } parry_model_info;
 
-/* Loads an ONNX classifier. A flat (N x 784), channel-less (N x 28 x 28) or NHWC input is fitted to images of `fit`'s shape, which may
- * be NULL when the file says enough. PARRY_FORMAT names what is wrong with the file, PARRY_UNSUPPORTED lists every missing operator with its
- * node, PARRY_MISMATCH says how file and dataset differ, PARRY_NUMERIC names a weight that is not finite. */
-PARRY_API PARRY_CHECKED parry_status parry_model_load(parry_ctx *ctx, const char *path, const parry_dataset *fit, parry_model **out);
+/* Loads an ONNX classifier. A flat (N x 784), channel-less (N x 28 x 28) or NHWC input is fitted to images of `fit`'s
+ * shape, which may be NULL when the file says enough. PARRY_FORMAT names what is wrong with the file, PARRY_UNSUPPORTED
+ * lists every missing operator with its node, PARRY_MISMATCH says how file and dataset differ, PARRY_NUMERIC names a
+ * weight that is not finite. */
+PARRY_API PARRY_CHECKED parry_status parry_model_load(parry_ctx *ctx, const char *path, const parry_dataset *fit,
+                                                      parry_model **out);
 /* A freshly initialised network: "simplecnn". Weights depend on the context's seed alone. */
-PARRY_API PARRY_CHECKED parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height, int width, int classes,
-                                                       parry_model **out);
+PARRY_API PARRY_CHECKED parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height,
+                                                       int width, int classes, parry_model **out);
 /* Writes ONNX (a Softmax that was peeled is restored) to a temporary name and renames it. */
 PARRY_API PARRY_CHECKED parry_status parry_model_save(parry_ctx *ctx, const parry_model *model, const char *path);
 PARRY_API void parry_model_free(parry_model *model);
 PARRY_API const parry_model_info *parry_model_describe(const parry_model *model);
 
 /* Logits, n x classes, of n images (n x C x H x W, in [0,1]; values outside are allowed). */
-PARRY_API PARRY_CHECKED parry_status parry_model_logits(parry_ctx *ctx, const parry_model *model, const float *images, int64_t n,
-                                                        float *logits);
-/* Gradient of each image's own loss (`loss` names one of parry_loss_list) with respect to that image, n x C x H x W. `loss_out` (n) may be
- * NULL. */
-PARRY_API PARRY_CHECKED parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model, const char *loss,
-                                                                const float *images, const int32_t *labels, int64_t n,
-                                                                float *loss_out, float *gradient);
+PARRY_API PARRY_CHECKED parry_status parry_model_logits(parry_ctx *ctx, const parry_model *model, const float *images,
+                                                        int64_t n, float *logits);
+/* Gradient of each image's own loss (`loss` names one of parry_loss_list) with respect to that image, n x C x H x W.
+ * `loss_out` (n) may be NULL. */
+PARRY_API PARRY_CHECKED parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model,
+                                                                const char *loss, const float *images,
+                                                                const int32_t *labels, int64_t n, float *loss_out,
+                                                                float *gradient);
 /* Share of `dataset` that is classified as labelled, and the mean cross-entropy (`loss` may be NULL). */
-PARRY_API PARRY_CHECKED parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset,
-                                                          double *accuracy, double *loss);
+PARRY_API PARRY_CHECKED parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model,
+                                                          const parry_dataset *dataset, double *accuracy, double *loss);
 
-/* The execution plan as text: a line per step with the implementation chosen; lines with a reference kernel of the library are
- * marked "REFERENCE". purpose: "inference", "gradient" or "training". Freed with parry_string_free. */
-PARRY_API PARRY_CHECKED parry_status parry_model_plan_text(parry_ctx *ctx, const parry_model *model, const char *purpose, char **out);
+/* The execution plan as text: a line per step with the implementation chosen; lines with a reference kernel of the
+ * library are marked "REFERENCE". purpose: "inference", "gradient" or "training". Freed with parry_string_free. */
+PARRY_API PARRY_CHECKED parry_status parry_model_plan_text(parry_ctx *ctx, const parry_model *model,
+                                                           const char *purpose, char **out);
 /* The graph in Graphviz' DOT language. */
 PARRY_API PARRY_CHECKED parry_status parry_model_dot(parry_ctx *ctx, const parry_model *model, char **out);
 

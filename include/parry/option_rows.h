@@ -15,7 +15,8 @@
 #include <parry/options.h>
 
 /* 0, or a compile error when the field is not of the given type. */
-#define OPT_CHECK(type, field, wanted) (0 * sizeof(struct { int wrong_type : _Generic(((type *)0)->field, wanted: 1, default: -1); }))
+#define OPT_CHECK(type, field, wanted)                                                                                 \
+    (0 * sizeof(struct { int wrong_type : _Generic(((type *)0)->field, wanted: 1, default: -1); }))
 
 #define OPT_BOOL(type, field, flag, def, help)                                                                        \
     {flag, PARRY_OPTION_BOOL, offsetof(type, field) + OPT_CHECK(type, field, bool), def, 0, 1, NULL, NULL, help}
@@ -24,11 +25,13 @@
 #define OPT_FLOAT(type, field, flag, def, min, max, help)                                                             \
     {flag, PARRY_OPTION_FLOAT, offsetof(type, field) + OPT_CHECK(type, field, double), def, min, max, NULL, NULL, help}
 #define OPT_STRING(type, field, flag, def, metavar, help)                                                             \
-    {flag, PARRY_OPTION_STRING, offsetof(type, field) + OPT_CHECK(type, field, const char *), def, 0, 0, NULL, metavar, help}
+    {flag, PARRY_OPTION_STRING, offsetof(type, field) + OPT_CHECK(type, field, const char *), def, 0, 0, NULL, metavar, \
+     help}
 #define OPT_CHOICE(type, field, flag, def, choices, help)                                                             \
     {flag, PARRY_OPTION_CHOICE, offsetof(type, field) + OPT_CHECK(type, field, int), def, 0, 0, choices, NULL, help}
 #define OPT_FLOATS(type, field, flag, def, min, max, help)                                                            \
-    {flag, PARRY_OPTION_FLOATS, offsetof(type, field) + OPT_CHECK(type, field, parry_floats), def, min, max, NULL, NULL, help}
+    {flag, PARRY_OPTION_FLOATS, offsetof(type, field) + OPT_CHECK(type, field, parry_floats), def, min, max, NULL, NULL, \
+     help}
 
 /* Defines `const parry_options name` from rows. */
 #define PR_OPTIONS(name, type, ...)                                                                                    \

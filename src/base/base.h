@@ -28,8 +28,9 @@
 #define PR_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define PR_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Sets the sentence of the failure and returns `status`. The latest failure wins, so whoever handles one and goes on need not tidy up. Thread-safe.
- * The sentence names the file, node or option, what was expected and what was found; no trailing full stop or newline. */
+/* Sets the sentence of the failure and returns `status`. The latest failure wins, so whoever handles one and goes on
+ * need not tidy up. Thread-safe. The sentence names the file, node or option, what was expected and what was found; no
+ * trailing full stop or newline. */
 parry_status pr_fail(parry_ctx *ctx, parry_status status, const char *format, ...) PARRY_PRINTF(3, 4);
 
 void pr_log(parry_ctx *ctx, parry_log_level level, const char *format, ...) PARRY_PRINTF(3, 4);
@@ -40,7 +41,8 @@ PARRY_CHECKED parry_status pr_poll(parry_ctx *ctx);
 
 /* ---- allocation: 64-byte aligned, freed with pr_free -------------------------------------------------------- */
 
-/* *out becomes zeroed memory for count * size bytes (NULL when that is 0). PARRY_NO_MEMORY on overflow or exhaustion. */
+/* *out becomes zeroed memory for count * size bytes (NULL when that is 0). PARRY_NO_MEMORY on overflow or exhaustion.
+ */
 PARRY_CHECKED parry_status pr_alloc_bytes(parry_ctx *ctx, size_t count, size_t size, void **out);
 #define pr_alloc(ctx, count, out) pr_alloc_bytes((ctx), (size_t)(count), sizeof(**(out)), (void **)(out))
 /* The same, not zeroed: for big buffers that are written before they are read. */
@@ -48,16 +50,18 @@ PARRY_CHECKED parry_status pr_alloc_raw_bytes(parry_ctx *ctx, size_t count, size
 #define pr_alloc_raw(ctx, count, out) pr_alloc_raw_bytes((ctx), (size_t)(count), sizeof(**(out)), (void **)(out))
 /* Grows *array (holding *capacity items) to hold at least `need`; keeps the content. */
 PARRY_CHECKED parry_status pr_grow_bytes(parry_ctx *ctx, size_t need, size_t size, size_t *capacity, void **array);
-#define pr_grow(ctx, need, capacity, array) pr_grow_bytes((ctx), (size_t)(need), sizeof(**(array)), (capacity), (void **)(array))
+#define pr_grow(ctx, need, capacity, array)                                                                            \
+    pr_grow_bytes((ctx), (size_t)(need), sizeof(**(array)), (capacity), (void **)(array))
 void pr_free(void *memory);
 
 /* Tests: the n-th allocation from now fails (0: none does). Process-wide. */
 void pr_alloc_fail_at(long n);
 
-/* ---- strings ---------------------------------------------------------------------------------------------------------------- */
+/* ---- strings ---------------------------------------------------------------------------------------------------- */
 
 PARRY_CHECKED parry_status pr_strdup(parry_ctx *ctx, const char *text, char **out);
-/* For names that come from files and paths and go to terminals and JSON: control characters and bytes that are no UTF-8 become '?'. */
+/* For names that come from files and paths and go to terminals and JSON: control characters and bytes that are no UTF-8
+ * become '?'. */
 void pr_make_printable(char *text);
 PARRY_CHECKED parry_status pr_asprintf(parry_ctx *ctx, char **out, const char *format, ...) PARRY_PRINTF(3, 4);
 
@@ -73,16 +77,17 @@ void pr_text_bytes(pr_text *text, const void *bytes, size_t count);
 PARRY_CHECKED parry_status pr_text_take(parry_ctx *ctx, pr_text *text, char **out);
 void pr_text_clear(pr_text *text);
 
-/* ---- parallel work ------------------------------------------------------------------------------------------------------------ */
+/* ---- parallel work ---------------------------------------------------------------------------------------------- */
 
-/* Runs job(arg, index, worker) for index 0..count-1 on the context's threads; worker is in 0..threads-1 and identifies per-thread
- * scratch. Indices are handed out dynamically: results must not depend on who runs what. The first failure stops the rest. A call from inside a job
- * runs serially as that job's worker. All workers flush denormals to zero while they work. */
+/* Runs job(arg, index, worker) for index 0..count-1 on the context's threads; worker is in 0..threads-1 and identifies
+ * per-thread scratch. Indices are handed out dynamically: results must not depend on who runs what. The first failure
+ * stops the rest. A call from inside a job runs serially as that job's worker. All workers flush denormals to zero
+ * while they work. */
 typedef parry_status (*pr_job)(parry_ctx *ctx, void *arg, int64_t index, int worker);
 PARRY_CHECKED parry_status pr_parallel_for(parry_ctx *ctx, int64_t count, pr_job job, void *arg);
 
-/* Runs job(arg, rank, ranks) once on each of `ranks` <= threads threads at the same time; inside, pr_team_barrier makes all ranks meet (bounded spin, then
- * sleep). Every rank must pass the same barriers, failures included. */
+/* Runs job(arg, rank, ranks) once on each of `ranks` <= threads threads at the same time; inside, pr_team_barrier makes
+ * all ranks meet (bounded spin, then sleep). Every rank must pass the same barriers, failures included. */
 typedef struct pr_team pr_team;
 typedef void (*pr_team_job)(pr_team *team, void *arg, int rank, int ranks);
 PARRY_CHECKED parry_status pr_parallel_team(parry_ctx *ctx, int ranks, pr_team_job job, void *arg);

@@ -85,8 +85,9 @@ static parry_status read_all(parry_ctx *ctx, const char *path, gzFile file, size
         int code = Z_OK;
         const char *message = gzerror(file, &code);
         if (got < 0)
-            return code == Z_ERRNO ? pr_fail(ctx, PARRY_IO, "%s: reading failed: %s", path, strerror(errno))
-                                   : pr_fail(ctx, PARRY_FORMAT, "%s: corrupt gzip data: %s", path, own_words(path, message));
+            return code == Z_ERRNO
+                       ? pr_fail(ctx, PARRY_IO, "%s: reading failed: %s", path, strerror(errno))
+                       : pr_fail(ctx, PARRY_FORMAT, "%s: corrupt gzip data: %s", path, own_words(path, message));
         if (code == Z_BUF_ERROR)
             return pr_fail(ctx, PARRY_FORMAT, "%s: truncated gzip data", path);
         length += (size_t)got;
@@ -179,7 +180,7 @@ parry_status pr_output_commit(parry_ctx *ctx, pr_output *out)
     bool failed = ferror(out->stream);
     errno = 0;
     if (failed)
-        fputc(0, out->stream);       /* the reason is gone by now; one byte more meets it again */
+        fputc(0, out->stream); /* the reason is gone by now; one byte more meets it again */
     if (fflush(out->stream) != 0 || (out->temporary && fsync(fileno(out->stream)) != 0))
         failed = true;
     int reason = errno;

@@ -6,13 +6,16 @@
 
 #include "base/base.h"
 
-/* The whole file, and its size; a zero byte follows the content. PARRY_FORMAT when it is larger than `limit` bytes. Freed with pr_free. */
+/* The whole file, and its size; a zero byte follows the content. PARRY_FORMAT when it is larger than `limit` bytes.
+ * Freed with pr_free. */
 PARRY_CHECKED parry_status pr_file_read(parry_ctx *ctx, const char *path, size_t limit, uint8_t **data, size_t *size);
 /* The same, decompressing gzip when the content starts with its magic; `limit` bounds the decompressed size. */
-PARRY_CHECKED parry_status pr_file_read_gz(parry_ctx *ctx, const char *path, size_t limit, uint8_t **data, size_t *size);
+PARRY_CHECKED parry_status pr_file_read_gz(parry_ctx *ctx, const char *path, size_t limit, uint8_t **data,
+                                           size_t *size);
 
-/* An output that appears under its name only when complete: written to a temporary name in the same folder, flushed to disk and renamed by commit.
- * pr_output_abort removes the temporary file; it may follow a failed commit and is then harmless. Write errors (disk full) come out of commit at the latest. */
+/* An output that appears under its name only when complete: written to a temporary name in the same folder, flushed to
+ * disk and renamed by commit. pr_output_abort removes the temporary file; it may follow a failed commit and is then
+ * harmless. Write errors (disk full) come out of commit at the latest. */
 typedef struct pr_output {
     FILE *stream;
     char *path, *temporary;

@@ -11,6 +11,7 @@ PARRY_CHECKED parry_status pr_json_text(parry_ctx *ctx, const json_t *value, cha
 /* `where` names the source in the error. The caller owns *out (json_decref). */
 PARRY_CHECKED parry_status pr_json_parse(parry_ctx *ctx, const char *where, const char *text, json_t **out);
 /* All values of an option struct as an object, keys as the flags' names. */
-PARRY_CHECKED parry_status pr_options_json(parry_ctx *ctx, const parry_options *table, const void *values, json_t **out);
+PARRY_CHECKED parry_status pr_options_json(parry_ctx *ctx, const parry_options *table, const void *values,
+                                           json_t **out);
 
 #endif

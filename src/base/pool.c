@@ -1,7 +1,8 @@
 /* Threads: a pool per context, started on first use; the calling thread is worker 0.
  *
- * Two shapes of work: a loop whose indices are handed out dynamically, and a team whose ranks run together and meet at barriers. Waiting spins
- * for a bounded time and then sleeps: a spinning barrier collapses when another process takes the core. */
+ * Two shapes of work: a loop whose indices are handed out dynamically, and a team whose ranks run together and meet at
+ * barriers. Waiting spins for a bounded time and then sleeps: a spinning barrier collapses when another process takes
+ * the core. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,14 +31,14 @@ struct pr_team {
 struct pr_pool {
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
-    atomic_uint job_number;          /* raised for each job */
-    atomic_int running;              /* helpers that have not finished the job */
-    int active;                      /* workers taking part in the job, the caller included */
+    atomic_uint job_number; /* raised for each job */
+    atomic_int running;     /* helpers that have not finished the job */
+    int active;             /* workers taking part in the job, the caller included */
     void (*work)(void *arg, int rank);
     void *work_arg;
     bool stop;
-    int workers;                     /* the caller included */
-    worker *helpers;                 /* workers - 1 */
+    int workers;     /* the caller included */
+    worker *helpers; /* workers - 1 */
 };
 
 /* Which worker of which pool this thread is; nested calls run serially. */

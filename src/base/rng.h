@@ -13,13 +13,13 @@
 
 /* One stream per purpose; a new purpose takes the next number and old numbers never change meaning. */
 typedef enum pr_stream {
-    PR_STREAM_INIT = 1,    /* weight initialisation: sample = parameter index */
-    PR_STREAM_SHUFFLE,     /* order of training images: sample = epoch */
-    PR_STREAM_DROPOUT,     /* dropout masks: sample = step and row, see the engine */
-    PR_STREAM_ATTACK,      /* random starts: sample = index of the image in its dataset */
-    PR_STREAM_DIGITS,      /* built-in digits: sample = index of the digit */
-    PR_STREAM_MIX,         /* which images of a mixed batch are attacked */
-    PR_STREAM_TEST,        /* tests only */
+    PR_STREAM_INIT = 1, /* weight initialisation: sample = parameter index */
+    PR_STREAM_SHUFFLE,  /* order of training images: sample = epoch */
+    PR_STREAM_DROPOUT,  /* dropout masks: sample = step and row, see the engine */
+    PR_STREAM_ATTACK,   /* random starts: sample = index of the image in its dataset */
+    PR_STREAM_DIGITS,   /* built-in digits: sample = index of the digit */
+    PR_STREAM_MIX,      /* which images of a mixed batch are attacked */
+    PR_STREAM_TEST,     /* tests only */
 } pr_stream;
 
 typedef struct pr_rng_key {
@@ -57,7 +57,8 @@ static inline float pr_u32_to_unit(uint32_t bits)
     return (float)(bits >> 8) * 0x1p-24f;
 }
 
-/* A sequential reader over one key, for code that wants a number at a time. Draws are the words of blocks 0, 1, 2 ... */
+/* A sequential reader over one key, for code that wants a number at a time. Draws are the words of blocks 0, 1, 2 ...
+ */
 typedef struct pr_rng {
     pr_rng_key key;
     uint32_t next_block;

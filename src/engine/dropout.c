@@ -1,8 +1,10 @@
-/* Masks of dropout: a pure function of (seed, step, node, row, element), so that every backend and every split of the batch draws the same. */
+/* Masks of dropout: a pure function of (seed, step, node, row, element), so that every backend and every split of the
+ * batch draws the same. */
 #include "base/rng.h"
 #include "engine/engine.h"
 
-void pr_dropout_mask(uint64_t seed, uint64_t step, int32_t stream, float ratio, int64_t index, int64_t row, float *scale)
+void pr_dropout_mask(uint64_t seed, uint64_t step, int32_t stream, float ratio, int64_t index, int64_t row,
+                     float *scale)
 {
     pr_rng_key key = {seed, PR_STREAM_DROPOUT, (step << 16) + (uint64_t)stream};
     int64_t blocks = (row + 3) / 4;

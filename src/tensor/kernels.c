@@ -43,8 +43,9 @@ static void clamp(float lo, float hi, float *y, int64_t count)
 }
 
 /* The bounds center -+ radius are exact in double. Rounded to float they may lie outside the ball by half a unit in the
- * last place; then the float before is taken: for a normal f and a nudge of |f| (2^-24 + 2^-47), f - nudge rounds to the float
- * just below f and f + nudge to the one just above. (A nudge of |f| / 2^24 alone is a tie when f is a power of two.) */
+ * last place; then the float before is taken: for a normal f and a nudge of |f| (2^-24 + 2^-47), f - nudge rounds to
+ * the float just below f and f + nudge to the one just above. (A nudge of |f| / 2^24 alone is a tie when f is a power
+ * of two.) */
 static void clamp_ball(const float *restrict center, float radius, float *restrict y, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
