@@ -3,7 +3,7 @@
  * Two shapes of work: a loop whose indices are handed out dynamically, and a team whose ranks run together and meet at
  * barriers. Waiting spins for a bounded time and then sleeps: a spinning barrier collapses when another process takes
  * the core. */
-#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__SSE__)
@@ -107,6 +107,17 @@ static void *helper_main(void *arg)
     }
 }
 
+/* Signals go to the caller's threads: see parry_ctx_create. Returns an error number. */
+static int start_without_signals(worker *helper)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&helper->thread, NULL, helper_main, helper);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 static parry_status pool_create(parry_ctx *ctx, pr_pool **out)
 {
     pr_pool *pool;
@@ -120,9 +131,10 @@ static parry_status pool_create(parry_ctx *ctx, pr_pool **out)
     for (int rank = 1; rank < ctx->options.threads; rank++) {
         worker *helper = &pool->helpers[rank - 1];
         *helper = (worker){pool, 0, rank};
-        if (pthread_create(&helper->thread, NULL, helper_main, helper) != 0)
+        int error = start_without_signals(helper);
+        if (error != 0)
             return pr_fail(ctx, PARRY_NO_MEMORY, "thread %d of %d could not be started: %s", rank + 1,
-                           ctx->options.threads, strerror(errno));
+                           ctx->options.threads, strerror(error));
         pool->workers++;
     }
     return PARRY_OK;
