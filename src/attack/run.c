@@ -99,8 +99,7 @@ void pr_project(const parry_threat *threat, const pr_tensor *center, pr_tensor *
         pr_project_row(threat, center->data + i * center->row, adv->data + i * adv->row, adv->row);
 }
 
-/* ---- chunks over workers
- * --------------------------------------------------------------------------------------------- */
+/* ---- chunks over workers ---------------------------------------------------------------------------------------- */
 
 /* The arguments of pr_attack_rows. */
 typedef struct request {

@@ -124,8 +124,7 @@ parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model
     return run_images(ctx, model, &call);
 }
 
-/* ---- accuracy
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- accuracy --------------------------------------------------------------------------------------------------- */
 
 typedef struct accuracy_call {
     pr_workers workers;

@@ -133,8 +133,7 @@ static void test_eps_zero_is_the_identity(void **state)
     for_each(2, 1, check_identity, NULL);
 }
 
-/* ---- keeps_best
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- keeps_best ------------------------------------------------------------------------------------------------- */
 
 static void check_keeps_best(const subject *s, void *arg, int number)
 {
@@ -166,8 +165,7 @@ static void test_never_less_than_the_clean_image(void **state)
     for_each(2, 1, check_keeps_best, NULL);
 }
 
-/* ---- determinism
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- determinism ------------------------------------------------------------------------------------------------ */
 
 enum { COMBINATIONS = 256 };
 

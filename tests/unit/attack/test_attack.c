@@ -143,8 +143,7 @@ static void test_queries(void **state)
     parry_ctx_free(ctx);
 }
 
-/* ---- what may go wrong
- * ----------------------------------------------------------------------------------------------- */
+/* ---- what may go wrong ------------------------------------------------------------------------------------------ */
 
 typedef struct watch {
     int polls_left, warnings;
