@@ -54,13 +54,22 @@ int pr_run_classes(const pr_run *run);
 
 /* ---- running (attack/run.c), used by the public functions, training and evaluation ---------------------------- */
 
-/* Attacks n rows in parallel. adv: n x row; logits (n x K, at adv) may be NULL; counts are added when not NULL. With
- * `first_index`, image i has dataset index first_index + i; with `index` not NULL, index[i]. */
-PARRY_CHECKED parry_status pr_attack_rows(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat,
-                                          const parry_model *model, const float *x, const int32_t *labels,
-                                          const int64_t *index, int64_t first_index, int64_t n, uint64_t seed,
-                                          float *adv, float *logits, int64_t *forward_queries,
-                                          int64_t *gradient_queries, const char *task);
+/* Rows of pixels to attack in parallel, and where to write what comes of it. */
+typedef struct pr_attack_request {
+    const parry_attack *attack;
+    const parry_threat *threat;
+    const parry_model *model;
+    const float *x;        /* n x row */
+    const int32_t *labels; /* n */
+    const int64_t *index;  /* n numbers in the dataset, which key random draws; NULL: first_index + i */
+    int64_t first_index, n;
+    uint64_t seed;
+    const char *task;      /* what the progress is called; NULL: none is told */
+    float *adv;            /* written: n x row */
+    float *logits;         /* written: n x K, at adv; or NULL */
+    int64_t forward_queries, gradient_queries; /* added to: image evaluations of the attack alone */
+} pr_attack_request;
+PARRY_CHECKED parry_status pr_attack_rows(parry_ctx *ctx, pr_attack_request *request);
 
 /* ---- streams (attack/stream.c): for trainers that resume ------------------------------------------------------- */
 

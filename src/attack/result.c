@@ -60,9 +60,21 @@ static parry_status run(parry_ctx *ctx, const parry_dataset *dataset, dataset_ca
     snprintf(task, sizeof task, "%s eps %.4g", call->attack->label, call->threat->eps);
     parry_dataset_images(dataset, 0, n, call->images);
     TRY(parry_model_logits(ctx, call->model, call->images, n, call->clean_logits));
-    TRY(pr_attack_rows(ctx, call->attack, call->threat, call->model, call->images, call->labels, NULL, 0, n,
-                       parry_ctx_seed(ctx), out->adversaries, out->logits, &out->forward_queries,
-                       &out->gradient_queries, task));
+    pr_attack_request request = {
+        .attack = call->attack,
+        .threat = call->threat,
+        .model = call->model,
+        .x = call->images,
+        .labels = call->labels,
+        .n = n,
+        .seed = parry_ctx_seed(ctx),
+        .task = task,
+        .adv = out->adversaries,
+        .logits = out->logits,
+    };
+    TRY(pr_attack_rows(ctx, &request));
+    out->forward_queries = request.forward_queries;
+    out->gradient_queries = request.gradient_queries;
     measure(call, out);
     return PARRY_OK;
 }

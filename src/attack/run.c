@@ -101,29 +101,15 @@ void pr_project(const parry_threat *threat, const pr_tensor *center, pr_tensor *
 
 /* ---- chunks over workers ---------------------------------------------------------------------------------------- */
 
-/* The arguments of pr_attack_rows. */
-typedef struct request {
-    const parry_attack *attack;
-    const parry_threat *threat;
-    const parry_model *model;
-    const float *x;
-    const int32_t *labels;
-    const int64_t *index;
-    int64_t first_index, n;
-    uint64_t seed;
-    float *adv, *logits;
-    const char *task;
-} request;
-
 typedef struct rows_call {
-    const request *request;
+    const pr_attack_request *request;
     pr_workers workers;
     pr_run *runs; /* one per worker */
     int64_t chunk;
     atomic_llong done;
 } rows_call;
 
-static parry_status make_batch(parry_ctx *ctx, pr_run *run, const request *r, int64_t first, int64_t n, pr_batch *out)
+static parry_status make_batch(parry_ctx *ctx, pr_run *run, const pr_attack_request *r, int64_t first, int64_t n, pr_batch *out)
 {
     const int64_t row = pr_model_row(r->model);
     int64_t *index;
@@ -138,7 +124,7 @@ static parry_status make_batch(parry_ctx *ctx, pr_run *run, const request *r, in
 
 static parry_status attack_chunk(parry_ctx *ctx, const rows_call *call, pr_run *run, int64_t first, int64_t n)
 {
-    const request *r = call->request;
+    const pr_attack_request *r = call->request;
     pr_tensor adv = {r->adv + first * pr_model_row(r->model), n, pr_model_row(r->model)};
     pr_batch batch;
     run->scratch.used = 0;
@@ -156,7 +142,7 @@ static parry_status attack_chunk(parry_ctx *ctx, const rows_call *call, pr_run *
 static parry_status rows_job(parry_ctx *ctx, void *arg, int64_t index, int worker)
 {
     rows_call *call = arg;
-    const request *r = call->request;
+    const pr_attack_request *r = call->request;
     const int64_t first = index * call->chunk, n = PR_MIN(call->chunk, r->n - first);
     pr_run *run = &call->runs[worker];
     TRY(pr_poll(ctx));
@@ -170,7 +156,7 @@ static parry_status rows_job(parry_ctx *ctx, void *arg, int64_t index, int worke
 
 static parry_status run_rows(parry_ctx *ctx, rows_call *call)
 {
-    const request *r = call->request;
+    const pr_attack_request *r = call->request;
     TRY(pr_workers_init(ctx, r->model, r->attack->impl->info.needs & PARRY_NEEDS_GRADIENT, r->n, &call->workers));
     TRY(pr_alloc(ctx, call->workers.count, &call->runs));
     for (int i = 0; i < call->workers.count; i++) {
@@ -183,12 +169,12 @@ static parry_status run_rows(parry_ctx *ctx, rows_call *call)
     return pr_parallel_for(ctx, (r->n + call->chunk - 1) / call->chunk, rows_job, call);
 }
 
-static void release_rows(rows_call *call, int64_t *forward_queries, int64_t *gradient_queries)
+static void release_rows(rows_call *call, pr_attack_request *request)
 {
     for (int i = 0; call->runs && i < call->workers.count; i++) {
         arena *scratch = &call->runs[i].scratch;
-        *forward_queries += call->runs[i].forward_queries;
-        *gradient_queries += call->runs[i].gradient_queries;
+        request->forward_queries += call->runs[i].forward_queries;
+        request->gradient_queries += call->runs[i].gradient_queries;
         for (size_t block = 0; block < scratch->count; block++)
             pr_free(scratch->blocks[block].data);
         pr_free(scratch->blocks);
@@ -206,21 +192,12 @@ static parry_status check_norm(parry_ctx *ctx, const parry_attack *attack, const
     return PARRY_OK;
 }
 
-parry_status pr_attack_rows(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat,
-                            const parry_model *model, const float *x, const int32_t *labels, const int64_t *index,
-                            int64_t first_index, int64_t n, uint64_t seed, float *adv, float *logits,
-                            int64_t *forward_queries, int64_t *gradient_queries, const char *task)
+parry_status pr_attack_rows(parry_ctx *ctx, pr_attack_request *request)
 {
-    request r = {attack, threat, model, x, labels, index, first_index, n, seed, adv, logits, task};
-    rows_call call = {.request = &r};
-    int64_t forward = 0, gradient = 0;
-    TRY(check_norm(ctx, attack, threat));
-    TRY(pr_model_check_labels(ctx, model, labels, n));
+    rows_call call = {.request = request};
+    TRY(check_norm(ctx, request->attack, request->threat));
+    TRY(pr_model_check_labels(ctx, request->model, request->labels, request->n));
     parry_status status = run_rows(ctx, &call);
-    release_rows(&call, &forward, &gradient);
-    if (forward_queries)
-        *forward_queries += forward;
-    if (gradient_queries)
-        *gradient_queries += gradient;
+    release_rows(&call, request);
     return status;
 }

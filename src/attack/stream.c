@@ -129,9 +129,18 @@ parry_status parry_stream_next(parry_ctx *ctx, parry_stream *stream, float *imag
     if (attacked > 0) {
         const int64_t first = stream->next + clean;
         copy_images(stream, first, attacked, stream->originals, labels + clean);
-        TRY(pr_attack_rows(ctx, stream->options.attack, stream->options.threat, stream->model, stream->originals,
-                           labels + clean, stream->order + first, 0, attacked, pass_seed(ctx, stream),
-                           images + clean * stream->row, NULL, NULL, NULL, NULL));
+        pr_attack_request request = {
+            .attack = stream->options.attack,
+            .threat = stream->options.threat,
+            .model = stream->model,
+            .x = stream->originals,
+            .labels = labels + clean,
+            .index = stream->order + first,
+            .n = attacked,
+            .seed = pass_seed(ctx, stream),
+            .adv = images + clean * stream->row,
+        };
+        TRY(pr_attack_rows(ctx, &request));
     }
     stream->next += n;
     *count = n;

@@ -251,9 +251,20 @@ static parry_status attack_examples(parry_ctx *ctx, parry_evaluation *ev, const 
     TRY(pr_alloc(ctx, ev->example_count, &out->examples));
     TRY(pr_alloc(ctx, ev->example_count * row, &out->adversaries));
     TRY(parry_model_logits(ctx, model, ev->originals, ev->example_count, before));
-    TRY(pr_attack_rows(ctx, ev->attacks[ev->strongest].attack, &threat, model, ev->originals, ev->example_labels,
-                       ev->example_index, 0, ev->example_count, ev->seed, out->adversaries, after, NULL, NULL,
-                       "pictures"));
+    pr_attack_request request = {
+        .attack = ev->attacks[ev->strongest].attack,
+        .threat = &threat,
+        .model = model,
+        .x = ev->originals,
+        .labels = ev->example_labels,
+        .index = ev->example_index,
+        .n = ev->example_count,
+        .seed = ev->seed,
+        .task = "pictures",
+        .adv = out->adversaries,
+        .logits = after,
+    };
+    TRY(pr_attack_rows(ctx, &request));
     for (int64_t i = 0; i < ev->example_count; i++) {
         pr_eval_example *example = &out->examples[i];
         read_logits(before + i * classes, classes, &example->before, &example->before_confidence);

@@ -213,9 +213,18 @@ static void check_permutation(const subject *s, void *arg, int number)
     }
     assert_int_equal(parry_attack_create(s->ctx, spec_of(s->attack, spec), &attack), PARRY_OK);
     for (int n = COUNT; n > 0; n /= 3) {
-        assert_int_equal(pr_attack_rows(s->ctx, attack, &s->threat, s->model, shuffled, labels, index, 0, n,
-                                        parry_ctx_seed(s->ctx), adv, NULL, NULL, NULL, NULL),
-                         PARRY_OK);
+        pr_attack_request request = {
+            .attack = attack,
+            .threat = &s->threat,
+            .model = s->model,
+            .x = shuffled,
+            .labels = labels,
+            .index = index,
+            .n = n,
+            .seed = parry_ctx_seed(s->ctx),
+            .adv = adv,
+        };
+        assert_int_equal(pr_attack_rows(s->ctx, &request), PARRY_OK);
         for (int i = 0; i < n; i++)
             assert_holds(s, memcmp(adv + i * ROW, r.adversaries + index[i] * ROW, ROW * sizeof(float)) == 0);
     }
