@@ -1,12 +1,14 @@
-/* Speed of training, input gradients and inference on SimpleCNN, through the layers that a user pays for: training
- * steps as the training loop takes them, gradients and logits through model sessions on the context's threads.
+/* Speed of training, input gradients and inference through the layers that a user pays for: training steps as the
+ * training loop takes them, gradients and logits through model sessions on the context's threads.
  *
- *     bench_engine [threads] [seconds per case] [batch ...]
+ *     bench_engine [threads] [seconds per case] [NETWORK:BATCH ...]
  *
- * Prints one JSON line per case: the median over the runs of a batch. */
+ * NETWORK is an architecture of the table below or an ONNX file. Prints one JSON line per case: the median over the
+ * runs of a batch, and the process's peak memory so far. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <parry/parry.h>
@@ -16,7 +18,15 @@
 #include "model/model.h"
 #include "nn/nn.h"
 
-enum { CHANNELS = 1, SIDE = 28, PIXELS = SIDE * SIDE, CLASSES = 10, RUNS_MOST = 100000, BATCHES_MOST = 8 };
+enum { RUNS_MOST = 100000, NAME_MOST = 512, WARM_UPS = 3 };
+
+/* What the architectures are built for; `train`: whether training is measured too. */
+static const struct network {
+    const char *name;
+    int channels, side, classes;
+    bool train;
+} networks[] = {{"simplecnn", 1, 28, 10, true},       {"resnet20", 3, 32, 10, false},  {"resnet18", 3, 224, 1000, false},
+                {"resnet50", 3, 224, 1000, false},    {"inception_v3", 3, 299, 1000, false}};
 
 static parry_ctx *ctx;
 static double seconds = 1;
@@ -44,29 +54,33 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Repeats work(arg) for the time of a case and reports its median rate. */
-static void measure(const char *workload, int batch, void (*work)(void *arg), void *arg)
+static void measure(const char *network, const char *workload, int batch, void (*work)(void *arg), void *arg)
 {
     static double times[RUNS_MOST];
+    struct rusage usage;
     int runs = 0;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < WARM_UPS; i++)
         work(arg);
-    for (double begin = now(), end = begin; (end - begin < seconds || runs < 5) && runs < RUNS_MOST; runs++) {
+    for (double begin = now(), end = begin; (end - begin < seconds || runs < 3) && runs < RUNS_MOST; runs++) {
         double start = end;
         work(arg);
         end = now();
         times[runs] = end - start;
     }
     qsort(times, (size_t)runs, sizeof times[0], by_value);
-    printf("{\"bench\": \"engine\", \"workload\": \"%s\", \"batch\": %d, \"threads\": %d, \"images_per_s\": %.0f, "
-           "\"best\": %.0f}\n",
-           workload, batch, threads, batch / times[runs / 2], batch / times[runs / 20]);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("{\"bench\": \"engine\", \"network\": \"%s\", \"workload\": \"%s\", \"batch\": %d, \"threads\": %d, "
+           "\"images_per_s\": %.1f, \"best\": %.1f, \"peak_mb\": %.0f}\n",
+           network, workload, batch, threads, batch / times[runs / 2], batch / times[runs / 20],
+           (double)usage.ru_maxrss / 1024);
     fflush(stdout);
 }
 
 /* ---- the cases ------------------------------------------------------------------------------------------------- */
 
 typedef struct job {
-    int batch;
+    int batch, classes;
+    int64_t row; /* floats of an image */
     uint64_t step;
     float *images, *results;
     int32_t *labels;
@@ -92,8 +106,8 @@ static void cotangent(void *arg, int which, int64_t first, int64_t n, const floa
     const job *j = arg;
     (void)which;
     for (int64_t r = 0; r < n; r += 64)
-        pr_loss_at(0)->rows(NULL, n - r < 64 ? n - r : 64, CLASSES, logits + r * CLASSES, j->labels + first + r, loss,
-                            dlogits + r * CLASSES);
+        pr_loss_at(0)->rows(NULL, PR_MIN(64, n - r), j->classes, logits + r * j->classes, j->labels + first + r, loss,
+                            dlogits + r * j->classes);
 }
 
 static parry_status gradient_chunk(parry_ctx *c, void *arg, int64_t index, int worker)
@@ -101,10 +115,10 @@ static parry_status gradient_chunk(parry_ctx *c, void *arg, int64_t index, int w
     job *j = arg;
     pr_session *session;
     int64_t first = index * j->chunk, n = j->batch - first < j->chunk ? j->batch - first : j->chunk;
-    float *grads[] = {j->results + first * PIXELS};
+    float *grads[] = {j->results + first * j->row};
     parry_status status = pr_workers_session(c, &j->workers, worker, &session);
     return status != PARRY_OK ? status
-                              : pr_session_vjp(c, session, j->images + first * PIXELS, n, 1, cotangent, j, NULL, grads);
+                              : pr_session_vjp(c, session, j->images + first * j->row, n, 1, cotangent, j, NULL, grads);
 }
 
 static parry_status logits_chunk(parry_ctx *c, void *arg, int64_t index, int worker)
@@ -115,7 +129,7 @@ static parry_status logits_chunk(parry_ctx *c, void *arg, int64_t index, int wor
     parry_status status = pr_workers_session(c, &j->workers, worker, &session);
     return status != PARRY_OK
                ? status
-               : pr_session_logits(c, session, j->images + first * PIXELS, n, j->results + first * CLASSES);
+               : pr_session_logits(c, session, j->images + first * j->row, n, j->results + first * j->classes);
 }
 
 static void gradients(void *arg)
@@ -130,49 +144,74 @@ static void logits(void *arg)
     check(pr_parallel_for(ctx, (j->batch + j->chunk - 1) / j->chunk, logits_chunk, j));
 }
 
-static void bench_batch(parry_model *model, const pr_graph *graph, pr_weights *weights, int batch)
+static void bench_batch(const char *name, parry_model *model, int batch, bool with_training)
 {
-    job j = {.batch = batch};
-    check(pr_alloc(ctx, batch * PIXELS, &j.images));
-    check(pr_alloc(ctx, batch * PIXELS, &j.results));
+    const parry_model_info *info = parry_model_describe(model);
+    job j = {.batch = batch, .classes = info->classes, .row = pr_model_row(model)};
+    const pr_graph *graph;
+    pr_weights *weights;
+    check(pr_alloc(ctx, batch * j.row, &j.images));
+    check(pr_alloc(ctx, batch * PR_MAX(j.row, j.classes), &j.results));
     check(pr_alloc(ctx, batch, &j.labels));
     pr_rng rng = pr_rng_init(1, PR_STREAM_TEST, 0);
-    for (int i = 0; i < batch * PIXELS; i++)
+    for (int64_t i = 0; i < batch * j.row; i++)
         j.images[i] = pr_rng_unit(&rng);
     for (int i = 0; i < batch; i++)
-        j.labels[i] = i % CLASSES;
-    check(pr_workers_init(ctx, model, true, batch, &j.workers));
-    j.chunk = pr_workers_chunk(&j.workers, batch);
-    measure("inference", batch, logits, &j);
-    measure("input-gradient", batch, gradients, &j);
-    pr_workers_release(&j.workers);
-    check(pr_trainer_create(ctx, graph, weights, batch, &pr_optimiser_at(0)->rule, PR_BACKEND_AUTO, &j.trainer));
-    measure("train", batch, train, &j);
-    pr_trainer_free(j.trainer);
+        j.labels[i] = i % j.classes;
+    for (int gradient = 0; gradient < 2; gradient++) {
+        check(pr_workers_init(ctx, model, gradient, batch, &j.workers));
+        j.chunk = pr_workers_chunk(&j.workers, batch);
+        measure(name, gradient ? "input-gradient" : "inference", batch, gradient ? gradients : logits, &j);
+        pr_workers_release(&j.workers);
+    }
+    if (with_training) {
+        check(pr_model_network(ctx, model, &graph, &weights));
+        check(pr_trainer_create(ctx, graph, weights, batch, &pr_optimiser_at(0)->rule, PR_BACKEND_AUTO, &j.trainer));
+        measure(name, "train", batch, train, &j);
+        pr_trainer_free(j.trainer);
+    }
     pr_free(j.images);
     pr_free(j.results);
     pr_free(j.labels);
 }
 
+static void bench_case(const char *text)
+{
+    char name[NAME_MOST];
+    parry_model *model = NULL;
+    bool with_training = false;
+    const char *colon = strrchr(text, ':');
+    const int batch = colon ? atoi(colon + 1) : 0;
+    if (batch < 1 || colon - text >= NAME_MOST) {
+        fprintf(stderr, "bench_engine: expected NETWORK:BATCH, not '%s'\n", text);
+        exit(2);
+    }
+    snprintf(name, sizeof name, "%.*s", (int)(colon - text), text);
+    for (size_t n = 0; n < PR_COUNT(networks); n++) {
+        const struct network *net = &networks[n];
+        if (strcmp(net->name, name) != 0)
+            continue;
+        check(parry_model_build(ctx, name, net->channels, net->side, net->side, net->classes, &model));
+        with_training = net->train;
+    }
+    if (!model)
+        check(parry_model_load(ctx, name, NULL, &model));
+    bench_batch(parry_model_describe(model)->name, model, batch, with_training);
+    parry_model_free(model);
+}
+
 int main(int argc, char **argv)
 {
-    int batches[BATCHES_MOST] = {64, 256}, count = 2;
+    static const char *const usual[] = {"simplecnn:64", "simplecnn:256"};
     threads = argc > 1 ? atoi(argv[1]) : 2;
     seconds = argc > 2 ? atof(argv[2]) : 1;
-    if (argc > 3)
-        for (count = 0; count < BATCHES_MOST && argv[3 + count]; count++)
-            batches[count] = atoi(argv[3 + count]);
     parry_ctx_options options = {.size = sizeof options, .seed = 1, .threads = threads};
-    parry_model *model;
-    const pr_graph *graph;
-    pr_weights *weights;
     if (parry_ctx_create(&options, &ctx) != PARRY_OK)
         return 1;
-    check(parry_model_build(ctx, "simplecnn", CHANNELS, SIDE, SIDE, CLASSES, &model));
-    check(pr_model_network(ctx, model, &graph, &weights));
-    for (int i = 0; i < count; i++)
-        bench_batch(model, graph, weights, batches[i]);
-    parry_model_free(model);
+    for (int i = 3; i < argc; i++)
+        bench_case(argv[i]);
+    for (size_t i = 0; argc <= 3 && i < PR_COUNT(usual); i++)
+        bench_case(usual[i]);
     parry_ctx_free(ctx);
     return 0;
 }

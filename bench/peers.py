@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Speeds of PyTorch and ONNX Runtime on SimpleCNN, the tutorial's network.
+"""Speeds of PyTorch and ONNX Runtime on the networks that bench_engine measures.
 
-    peers.py [--threads 2] [--batch 64 256] [--rounds 7] [--seconds 0.3]
-             [--only WORD ...] [--between COMMAND]
+    peers.py [--threads 2] [--rounds 7] [--seconds 0.3] [--only WORD ...]
+             [--between COMMAND] [NETWORK:BATCH ...]
 
-Workloads: `train` (forward, cross-entropy, backward, Adam), `inference`, and
+Networks: simplecnn (the tutorial's), resnet20 (CIFAR's 32 x 32), resnet18,
+resnet50, inception_v3 (torchvision's, 224 and 299 pixels).  Workloads: `train`
+(simplecnn alone: forward, cross-entropy, backward, Adam), `inference`, and
 `input-gradient` (evaluation mode, no weight gradients: one step of PGD), each
 for PyTorch with contiguous and channels_last tensors; `inference` for ONNX
 Runtime with its default graph optimisations.  A peer that is not installed is
@@ -25,14 +27,14 @@ import time
 import numpy as np
 
 
-def torch_cases(batches, threads):
+USUAL = ["simplecnn:64", "simplecnn:256", "resnet20:128", "resnet50:8"]
+
+
+def torch_network(name):
+    """The network in evaluation mode, and the shape of its images and scores."""
     import torch
     from torch import nn
     from torch.nn import functional as F
-
-    torch.set_num_threads(threads)
-    torch.manual_seed(1)
-    tell = {"peer": "pytorch", "version": torch.__version__}
 
     class SimpleCNN(nn.Module):
         def __init__(self):
@@ -54,11 +56,55 @@ def torch_cases(batches, threads):
             x = self.bn3(F.relu(self.dense1(x.flatten(1))))
             return self.dense2(self.drop(x))
 
-    def make(workload, batch, layout):
+    class Block(nn.Module):
+        def __init__(self, c_in, c_out, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(c_out)
+            self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(c_out)
+            self.downsample = nn.Sequential()
+            if stride != 1:
+                self.downsample = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+
+        def forward(self, x):
+            y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+            y = self.bn2(self.conv2(y))
+            return F.relu(y + self.downsample(x), inplace=True)
+
+    def resnet20():
+        layers = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
+        for width in (16, 32, 64):
+            for block in range(3):
+                first = block == 0 and width > 16
+                layers.append(Block(width // 2 if first else width, width, 2 if first else 1))
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+    if name == "simplecnn":
+        return SimpleCNN().eval(), (1, 28, 28), 10
+    if name == "resnet20":
+        return resnet20().eval(), (3, 32, 32), 10
+    import torchvision
+
+    side = 299 if name == "inception_v3" else 224
+    words = {"aux_logits": False, "init_weights": False} if name == "inception_v3" else {}
+    return getattr(torchvision.models, name)(**words).eval(), (3, side, side), 1000
+
+
+def torch_cases(cases, threads):
+    import torch
+    from torch.nn import functional as F
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+    tell = {"peer": "pytorch", "version": torch.__version__}
+
+    def make(name, workload, batch, layout):
         fmt = torch.channels_last if layout == "nhwc" else torch.contiguous_format
-        net = SimpleCNN().to(memory_format=fmt)
-        x = torch.rand(batch, 1, 28, 28).to(memory_format=fmt)
-        y = torch.randint(10, (batch,))
+        net, shape, classes = torch_network(name)
+        net = net.to(memory_format=fmt)
+        x = torch.rand(batch, *shape).to(memory_format=fmt)
+        y = torch.randint(classes, (batch,))
         if workload == "train":
             net.train()
             adam = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
@@ -69,25 +115,25 @@ def torch_cases(batches, threads):
                 adam.step()
 
         elif workload == "inference":
-            net.eval()
 
             def step():
                 with torch.inference_mode():
                     net(x)
 
         else:
-            net.eval().requires_grad_(False)
+            net.requires_grad_(False)
             x.requires_grad_(True)
 
             def step():
                 torch.autograd.grad(F.cross_entropy(net(x), y, reduction="sum"), x)
 
-        return dict(tell, workload=workload, batch=batch, layout=layout), step
+        return dict(tell, network=name, workload=workload, batch=batch, layout=layout), step
 
-    for batch in batches:
+    for name, batch in cases:
         for workload in ("train", "input-gradient", "inference"):
             for layout in ("nchw", "nhwc"):
-                yield make(workload, batch, layout)
+                if workload != "train" or name == "simplecnn":
+                    yield make(name, workload, batch, layout)
 
 
 def simple_cnn_onnx():
@@ -141,22 +187,41 @@ def simple_cnn_onnx():
     return model.SerializeToString()
 
 
-def onnxruntime_cases(batches, threads):
+def exported_onnx(name):
+    """A network of torch_network as a serialised ONNX model."""
+    import io
+    import warnings
+
+    import torch
+
+    net, shape, _ = torch_network(name)
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, torch.rand(2, *shape), out, input_names=["x"], dynamic_axes={"x": {0: "n"}},
+                          opset_version=17, dynamo=False)
+    return out.getvalue()
+
+
+def onnxruntime_cases(cases, threads):
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    session = ort.InferenceSession(simple_cnn_onnx(), options, providers=["CPUExecutionProvider"])
-    for batch in batches:
-        x = np.random.default_rng(batch).random((batch, 1, 28, 28), dtype=np.float32)
-        tell = {"peer": "onnxruntime", "version": ort.__version__, "workload": "inference"}
-        yield dict(tell, batch=batch, layout="nchw"), lambda x=x: session.run(None, {"x": x})
+    options.log_severity_level = 3
+    for name, batch in cases:
+        model = simple_cnn_onnx() if name == "simplecnn" else exported_onnx(name)
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        shape = session.get_inputs()[0].shape[1:]
+        x = np.random.default_rng(batch).random((batch, *shape), dtype=np.float32)
+        tell = {"peer": "onnxruntime", "version": ort.__version__, "network": name, "workload": "inference"}
+        yield dict(tell, batch=batch, layout="nchw"), lambda x=x, session=session: session.run(None, {"x": x})
 
 
 def rate(step, batch, seconds):
     """Images per second over about `seconds`: the median of single steps."""
     times, end = [], time.perf_counter() + seconds
-    for _ in range(3):
+    for _ in range(2):
         step()  # refill caches and wake the thread pool after another case's turn
     while not times or time.perf_counter() < end:
         begin = time.perf_counter()
@@ -168,17 +233,18 @@ def rate(step, batch, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("case", nargs="*", default=USUAL, metavar="NETWORK:BATCH")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="for a case in a round")
     parser.add_argument("--only", nargs="+", default=[], help="words that a case's JSON must contain")
     parser.add_argument("--between", help="a shell command to run after each round")
     args = parser.parse_args()
 
+    asked = [(name, int(batch)) for name, batch in (word.split(":") for word in args.case)]
     cases = []
     for peer in (torch_cases, onnxruntime_cases):
         try:
-            cases += peer(args.batch, args.threads)
+            cases += peer(asked, args.threads)
         except ImportError as error:
             print(f"peers.py: {peer.__name__} skipped: {error}", file=sys.stderr)
     cases = [c for c in cases if all(word in json.dumps(c[0]) for word in args.only)]
@@ -194,8 +260,8 @@ def main():
         tell.update(
             bench="peers",
             threads=args.threads,
-            images_per_s=round(statistics.median(seen)),
-            best=round(max(seen)),
+            images_per_s=round(statistics.median(seen), 1),
+            best=round(max(seen), 1),
         )
         print(json.dumps(tell), flush=True)
 

@@ -15,32 +15,39 @@ function median(list,    n, i, j, v, t) {
     return v[int((n + 1) / 2)]
 }
 
-BEGIN { mflop["inference"] = 2.72; mflop["input-gradient"] = 5.45; mflop["train"] = 8.06 }
+# MFLOP per image, multiplications and additions of convolutions and matrix products.
+BEGIN {
+    mflop["simplecnn inference"] = 2.72; mflop["simplecnn input-gradient"] = 5.45; mflop["simplecnn train"] = 8.06
+    mflop["resnet20 inference"] = 81.6; mflop["resnet20 input-gradient"] = 163.2
+    mflop["resnet50 inference"] = 8179; mflop["resnet50 input-gradient"] = 16357
+}
 
 { bench = text("bench") }
 bench == "peak" { peak = number("gflops_best") > peak ? number("gflops_best") : peak; isa = text("isa") }
 bench == "engine" {
-    key = text("workload") " " number("batch")
+    key = text("network") " " text("workload") " " number("batch")
     if (!(key in ours)) order[++cases] = key
     ours[key] = ours[key] " " number("images_per_s")
+    if (number("peak_mb") > mb[key]) mb[key] = number("peak_mb")
 }
 bench == "peers" {
-    key = text("workload") " " number("batch") " " text("peer")
+    key = text("network") " " text("workload") " " number("batch") " " text("peer")
     if (number("images_per_s") > best[key]) best[key] = number("images_per_s")
 }
 bench == "command" { step[++steps] = text("step"); seconds[text("step")] = number("seconds"); memory[text("step")] = number("peak_mb") }
 bench == "tutorial" { keras[text("step")] = number("seconds") }
 
 END {
-    printf "\npeak %.0f GF/s (%s)\n\n%-22s %10s %7s %10s %6s %12s %6s\n", peak, isa, "images/s", "parry", "of peak", "PyTorch", "ratio", "ONNX Runtime", "ratio"
+    printf "\npeak %.0f GF/s (%s)\n\n%-30s %10s %7s %8s %10s %6s %12s %6s\n", peak, isa, "images/s", "parry", "of peak", "MB", "PyTorch", "ratio", "ONNX Runtime", "ratio"
     for (i = 1; i <= cases; i++) {
         key = order[i]
         split(key, part, " ")
         rate = median(ours[key])
-        printf "%-22s %10.0f %6.0f%%", key, rate, 100 * rate * mflop[part[1]] / (peak * 1000)
+        flop = mflop[part[1] " " part[2]]
+        printf "%-30s %10.1f %6.0f%% %8.0f", key, rate, peak ? 100 * rate * flop / (peak * 1000) : 0, mb[key]
         torch = best[key " pytorch"]; ort = best[key " onnxruntime"]
-        if (torch) printf " %10.0f %6.2f", torch, rate / torch
-        if (ort) printf " %12.0f %6.2f", ort, rate / ort
+        if (torch) printf " %10.1f %6.2f", torch, rate / torch
+        if (ort) printf " %12.1f %6.2f", ort, rate / ort
         print ""
     }
     print ""

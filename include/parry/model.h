@@ -32,7 +32,8 @@ typedef struct parry_model_info {
  * weight that is not finite. */
 PARRY_API PARRY_CHECKED parry_status parry_model_load(parry_ctx *ctx, const char *path, const parry_dataset *fit,
                                                       parry_model **out);
-/* A freshly initialised network: "simplecnn". Weights depend on the context's seed alone. */
+/* A freshly initialised network of an architecture that parry_arch_list names. Weights depend on the context's seed
+ * alone. */
 PARRY_API PARRY_CHECKED parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height,
                                                        int width, int classes, parry_model **out);
 /* Writes ONNX (a Softmax that was peeled is restored) to a temporary name and renames it. */

@@ -40,6 +40,10 @@ PARRY_CHECKED parry_status pr_plan_refresh(parry_ctx *ctx, pr_plan *plan);
 
 PARRY_CHECKED parry_status pr_workspace_create(parry_ctx *ctx, const pr_plan *plan, pr_workspace **out);
 void pr_workspace_free(pr_workspace *workspace);
+/* pr_plan_text with the time that each step takes, in the mean over `runs` passes forward and backward on one
+ * micro-batch x. */
+PARRY_CHECKED parry_status pr_plan_profile(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x,
+                                           int runs, char **out);
 
 /* n <= micro_batch images, n x C x H x W -> logits, n x K. On the calling thread. */
 PARRY_CHECKED parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x,

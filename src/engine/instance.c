@@ -1,5 +1,6 @@
 /* The memory of a program: one arena, and for each shard and block a frame of pointers and bound primitives into it. */
 #include <string.h>
+#include <time.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -164,13 +165,24 @@ void pr_instance_call(pr_instance *instance, const pr_call *call)
         instance->frames[f].call = call;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 parry_status pr_frame_run(parry_ctx *ctx, const pr_frame *frame, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
         int s = frame->program->order[i];
         const pr_step *step = &frame->program->steps[s];
-        if (runs(frame, step))
-            TRY(step->run ? step->run(ctx, step, frame) : pr_binding_run(ctx, frame->bindings[s]));
+        if (!runs(frame, step))
+            continue;
+        double begin = frame->call->seconds ? now() : 0;
+        TRY(step->run ? step->run(ctx, step, frame) : pr_binding_run(ctx, frame->bindings[s]));
+        if (frame->call->seconds)
+            frame->call->seconds[s] += now() - begin;
     }
     return PARRY_OK;
 }

@@ -36,6 +36,11 @@ struct pr_workspace {
     float *x, *dlogits, *dx; /* of a full micro-batch, for smaller ones */
 };
 
+static int64_t row_of(const pr_plan *plan, pr_value value)
+{
+    return pr_dims_row(plan->graph->values[value].dims);
+}
+
 /* ---- the micro-batch ------------------------------------------------------------------------------------------- */
 
 /* A step's inputs and outputs for all images of a micro-batch should stay in the cache: the largest power of two for
@@ -253,8 +258,31 @@ int pr_plan_micro_batch(const pr_plan *plan)
 parry_status pr_plan_text(parry_ctx *ctx, const pr_plan *plan, char **out)
 {
     pr_text text = {0};
-    pr_program_text(&plan->program, &text);
+    pr_program_text(&plan->program, NULL, 1, &text);
     return pr_text_take(ctx, &text, out);
+}
+
+parry_status pr_plan_profile(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x, int runs,
+                             char **out)
+{
+    pr_text text = {0};
+    float *logits = NULL, *dx = NULL;
+    parry_status status;
+    TRY_TO(done, pr_alloc(ctx, row_of(plan, plan->graph->logits) * plan->micro_batch, &logits));
+    TRY_TO(done, pr_alloc(ctx, row_of(plan, plan->graph->input) * plan->micro_batch, &dx));
+    TRY_TO(done, pr_alloc(ctx, plan->program.step_count, &workspace->call.seconds));
+    for (int run = 0; run < runs; run++) {
+        TRY_TO(done, pr_plan_forward(ctx, plan, workspace, x, plan->micro_batch, logits));
+        TRY_TO(done, pr_plan_backward(ctx, plan, workspace, logits, plan->micro_batch, dx));
+    }
+    pr_program_text(&plan->program, workspace->call.seconds, runs, &text);
+    TRY_TO(done, pr_text_take(ctx, &text, out));
+done:
+    pr_free(workspace->call.seconds);
+    workspace->call.seconds = NULL;
+    pr_free(logits);
+    pr_free(dx);
+    return status;
 }
 
 int pr_plan_reference_steps(const pr_plan *plan)
@@ -263,11 +291,6 @@ int pr_plan_reference_steps(const pr_plan *plan)
 }
 
 /* ---- workspaces ------------------------------------------------------------------------------------------------ */
-
-static int64_t row_of(const pr_plan *plan, pr_value value)
-{
-    return pr_dims_row(plan->graph->values[value].dims);
-}
 
 static parry_status workspace_fill(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace)
 {

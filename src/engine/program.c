@@ -268,9 +268,19 @@ static bool is_reference(const pr_step *step)
            (pr_prim_is_reference(step->prim[0]) || (step->prim[1] && pr_prim_is_reference(step->prim[1])));
 }
 
-void pr_program_text(const pr_program *program, pr_text *text)
+static void add_time(const pr_program *program, const pr_step *step, double seconds, double all, pr_text *text)
+{
+    pr_text_add(text, "  %.3f ms %.1f %%", seconds * 1e3, 100 * seconds / all);
+    if (step->flop > 0)
+        pr_text_add(text, " %.0f GF/s", step->flop * (double)program->rows * 1e-9 / seconds);
+}
+
+void pr_program_text(const pr_program *program, const double *seconds, int runs, pr_text *text)
 {
     static const char *const domains[] = {"shard", "block", "once"};
+    double all = 0;
+    for (size_t s = 0; seconds && s < program->step_count; s++)
+        all += seconds[s] / runs;
     for (size_t s = 0; s < program->step_count; s++) {
         const pr_step *step = &program->steps[s];
         if (program->training)
@@ -279,8 +289,12 @@ void pr_program_text(const pr_program *program, pr_text *text)
                     step->node ? step->node->name : "");
         if (step->flop > 0)
             pr_text_add(text, "  %.3g GFLOP", step->flop * (double)program->rows * 1e-9);
+        if (seconds)
+            add_time(program, step, seconds[s] / runs, all, text);
         pr_text_add(text, "%s\n", is_reference(step) ? "  REFERENCE" : "");
     }
+    if (seconds)
+        pr_text_add(text, "%.3f ms\n", all * 1e3);
     pr_text_add(text, "arena %.1f MB, %lld rows\n", (double)program->arena * 4e-6, (long long)program->rows);
 }
 

@@ -89,7 +89,8 @@ PARRY_CHECKED parry_status pr_program_step(parry_ctx *ctx, pr_program *program, 
 void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role);
 /* After the last step: phases, memory shared in place, lifetimes, the arena. */
 PARRY_CHECKED parry_status pr_program_finish(parry_ctx *ctx, pr_program *program);
-void pr_program_text(const pr_program *program, pr_text *text);
+/* seconds: by step, NULL where not measured; `runs` shares them out. */
+void pr_program_text(const pr_program *program, const double *seconds, int runs, pr_text *text);
 int pr_program_reference_steps(const pr_program *program);
 
 /* ---- running --------------------------------------------------------------------------------------------------- */
@@ -106,6 +107,7 @@ struct pr_call {
     /* Moves floats first .. first + count of a weight's master along its gradient. */
     void (*update)(const pr_call *call, int weight, int64_t first, int64_t count, const float *gradient);
     void *trainer;
+    double *seconds; /* by step: time spent in it is added; NULL: nobody asks */
 };
 
 /* Memory as one shard or block sees it. */

@@ -246,6 +246,6 @@ parry_status pr_trainer_moment(parry_ctx *ctx, pr_trainer *t, int32_t weight, in
 parry_status pr_trainer_text(parry_ctx *ctx, const pr_trainer *t, char **out)
 {
     pr_text text = {0};
-    pr_program_text(&t->programs[0].program, &text);
+    pr_program_text(&t->programs[0].program, NULL, 1, &text);
     return pr_text_take(ctx, &text, out);
 }

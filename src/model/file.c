@@ -42,7 +42,7 @@ static parry_status build_file(parry_ctx *ctx, const pr_arch *arch, const int im
     TRY(pr_weights_create(ctx, &file->weights));
     TRY(pr_strdup(ctx, "", &file->producer));
     TRY(arch->build(ctx, file->graph, file->weights, image[0], image[1], image[2], classes));
-    pr_initialise(file->graph, file->weights, parry_ctx_seed(ctx));
+    arch->initialise(file->graph, file->weights, parry_ctx_seed(ctx));
     return PARRY_OK;
 }
 

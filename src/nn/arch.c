@@ -8,9 +8,11 @@
 
 #include "base/rng.h"
 #include "nn/builders.h"
+#include "nn/chain.h"
 #include "tensor/tensor.h"
 
-static const pr_arch *const archs[] = {&pr_arch_simplecnn};
+static const pr_arch *const archs[] = {&pr_arch_simplecnn, &pr_arch_resnet18, &pr_arch_resnet20, &pr_arch_resnet34,
+                                       &pr_arch_resnet50};
 
 const pr_arch *pr_arch_at(size_t index)
 {
@@ -44,7 +46,8 @@ static void glorot_uniform(pr_weight *weight, uint64_t seed, int32_t index)
         weight->data[i] = pr_rng_uniform(&rng, -limit, limit);
 }
 
-void pr_initialise(const pr_graph *graph, pr_weights *weights, uint64_t seed)
+void pr_initialise_with(const pr_graph *graph, pr_weights *weights, uint64_t seed, pr_kernel_init kernel,
+                        pr_kernel_init dense)
 {
     /* What input number i of a batch norm starts as; other vectors are biases and start at 0. */
     static const float batch_norm_start[PR_NODE_IN] = {0, 1 /* scale */, 0 /* shift */, 0 /* mean */, 1 /* var */};
@@ -56,10 +59,15 @@ void pr_initialise(const pr_graph *graph, pr_weights *weights, uint64_t seed)
             const int32_t index = graph->values[node->in[i]].weight;
             pr_weight *weight = &weights->items[index];
             if (weight->role == PR_WEIGHT_KERNEL)
-                glorot_uniform(weight, seed, index);
+                (node->op == PR_OP_GEMM ? dense : kernel)(weight, seed, index);
             else if (weight->role != PR_WEIGHT_CONSTANT)
                 pr_fill(weight->data, node->op == PR_OP_BATCH_NORM ? batch_norm_start[i] : 0, weight->count);
         }
     }
     pr_weights_changed(weights);
+}
+
+void pr_initialise(const pr_graph *graph, pr_weights *weights, uint64_t seed)
+{
+    pr_initialise_with(graph, weights, seed, glorot_uniform, glorot_uniform);
 }

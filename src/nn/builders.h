@@ -1,9 +1,10 @@
-/* The architectures, one file each; arch.c lists them. */
+/* The architectures, a family to a file; arch.c lists them. */
 #ifndef PR_NN_BUILDERS_H
 #define PR_NN_BUILDERS_H
 
 #include "nn/nn.h"
 
 extern const pr_arch pr_arch_simplecnn;
+extern const pr_arch pr_arch_resnet18, pr_arch_resnet20, pr_arch_resnet34, pr_arch_resnet50;
 
 #endif

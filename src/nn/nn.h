@@ -10,6 +10,8 @@ typedef struct pr_arch {
     /* Adds the network to an empty graph and store (uninitialised weights; roles and names set). */
     parry_status (*build)(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, int channels, int height, int width,
                           int classes);
+    /* Draws the first weights as the architecture's authors do. New version. */
+    void (*initialise)(const pr_graph *graph, pr_weights *weights, uint64_t seed);
 } pr_arch;
 const pr_arch *pr_arch_at(size_t index); /* NULL beyond the end */
 PARRY_CHECKED parry_status pr_arch_find(parry_ctx *ctx, const char *name, const pr_arch **out);

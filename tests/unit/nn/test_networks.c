@@ -23,11 +23,19 @@ static network network_make(void)
     return net;
 }
 
-static parry_status network_build(network *net, int channels, int height, int width, int classes)
+static parry_status network_of(network *net, const char *name, int channels, int height, int width, int classes)
 {
     const pr_arch *arch;
-    assert_int_equal(pr_arch_find(net->ctx, "simplecnn", &arch), PARRY_OK);
-    return arch->build(net->ctx, net->graph, net->weights, channels, height, width, classes);
+    assert_int_equal(pr_arch_find(net->ctx, name, &arch), PARRY_OK);
+    parry_status status = arch->build(net->ctx, net->graph, net->weights, channels, height, width, classes);
+    if (status == PARRY_OK)
+        arch->initialise(net->graph, net->weights, 5);
+    return status;
+}
+
+static parry_status network_build(network *net, int channels, int height, int width, int classes)
+{
+    return network_of(net, "simplecnn", channels, height, width, classes);
 }
 
 static void network_free(network *net)
@@ -168,6 +176,87 @@ static void first_weights_depend_on_the_seed_alone(void **state)
     network_free(&b);
 }
 
+/* ---- residual networks ----------------------------------------------------------------------------------------- */
+
+/* Trainable scalars as torchvision counts them for 1000 classes; ResNet-20 by hand: stem 432 + 32, stages 13,824 + 192,
+ * 50,688 + 384, 202,752 + 768, shortcuts 512 + 64, 2048 + 128, last layer 650. */
+static void residual_networks_have_the_papers_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *last;
+        int side, classes;
+        int64_t parameters;
+    } nets[] = {{"resnet18", "layer4.1.bn2.running_var", 224, 1000, 11689512},
+                {"resnet34", "layer4.2.bn2.running_var", 224, 1000, 21797672},
+                {"resnet50", "layer4.2.bn3.running_var", 224, 1000, 25557032},
+                {"resnet20", "layer3.2.bn2.running_var", 32, 10, 272474}};
+    for (size_t n = 0; n < PR_COUNT(nets); n++) {
+        network net = network_make();
+        int64_t trained = 0;
+        assert_int_equal(network_of(&net, nets[n].name, 3, nets[n].side, nets[n].side, nets[n].classes), PARRY_OK);
+        assert_int_equal(pr_graph_check(net.ctx, net.graph, net.weights), PARRY_OK);
+        for (size_t i = 0; i < net.weights->count; i++)
+            trained += net.weights->items[i].role == PR_WEIGHT_STATISTIC ? 0 : net.weights->items[i].count;
+        assert_int_equal(trained, nets[n].parameters);
+        weight_of(&net, nets[n].last);
+        weight_of(&net, "layer2.0.downsample.1.running_mean");
+        weight_of(&net, "fc.bias");
+        network_free(&net);
+    }
+}
+
+/* He's normal distribution by the fan of the output, to five standard errors; the last layer uniform by its inputs. */
+static void residual_networks_start_as_he_says(void **state)
+{
+    (void)state;
+    network net = network_make();
+    assert_int_equal(network_of(&net, "resnet18", 3, 32, 32, 10), PARRY_OK);
+    const pr_weight *kernel = weight_of(&net, "layer2.0.conv1.weight"), *last = weight_of(&net, "fc.weight");
+    double sum = 0, squares = 0, largest = 0, variance = 2.0 / (128 * 9), n = (double)kernel->count;
+    for (int64_t i = 0; i < kernel->count; i++) {
+        sum += kernel->data[i];
+        squares += (double)kernel->data[i] * kernel->data[i];
+    }
+    assert_true(fabs(sum / n) < 5 * sqrt(variance / n));
+    assert_true(fabs(squares / n / variance - 1) < 5 * sqrt(2 / n));
+    for (int64_t i = 0; i < last->count; i++)
+        largest = fmax(largest, fabs(last->data[i]));
+    assert_true(largest <= 1 / sqrt(512) * (1 + 1e-6) && largest > 0.95 / sqrt(512));
+    network_free(&net);
+}
+
+/* A few steps on one batch learn it: shortcuts, batch norm and pooling take part in training. */
+static void residual_networks_train(void **state)
+{
+    (void)state;
+    enum { BATCH = 4, PIXELS = 3 * 16 * 16, STEPS = 6 };
+    static const char *const names[] = {"resnet18", "resnet20"};
+    for (size_t n = 0; n < PR_COUNT(names); n++) {
+        network net = network_make();
+        pr_trainer *trainer;
+        float images[BATCH * PIXELS];
+        double first = 0, loss = 0, scalars[PR_SCALARS_MAX];
+        int64_t correct = 0;
+        for (int i = 0; i < BATCH * PIXELS; i++)
+            images[i] = (float)((i * 7919 + i / PIXELS * 31) % 101) / 101;
+        assert_int_equal(network_of(&net, names[n], 3, 16, 16, 4), PARRY_OK);
+        assert_int_equal(pr_trainer_create(net.ctx, net.graph, net.weights, BATCH, &pr_optimiser_at(0)->rule,
+                                           PR_BACKEND_AUTO, &trainer),
+                         PARRY_OK);
+        for (int step = 0; step < STEPS; step++) {
+            pr_optimiser_at(0)->scalars(1e-3, 0, (uint64_t)step + 1, scalars);
+            assert_int_equal(pr_trainer_step(net.ctx, trainer, images, (int32_t[BATCH]){0, 1, 2, 3}, BATCH,
+                                             pr_loss_at(0)->rows, NULL, 1, (uint64_t)step, scalars, 0, &loss, &correct),
+                             PARRY_OK);
+            first = step == 0 ? loss : first;
+        }
+        assert_true(isfinite(loss) && loss < 0.7 * first);
+        pr_trainer_free(trainer);
+        network_free(&net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +266,9 @@ int main(void)
         cmocka_unit_test(senseless_sizes_and_names_are_refused),
         cmocka_unit_test(first_weights_are_keras_defaults),
         cmocka_unit_test(first_weights_depend_on_the_seed_alone),
+        cmocka_unit_test(residual_networks_have_the_papers_parameters),
+        cmocka_unit_test(residual_networks_start_as_he_says),
+        cmocka_unit_test(residual_networks_train),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
