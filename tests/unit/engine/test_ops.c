@@ -1,24 +1,12 @@
 /* Every operator of the table through the compiler, in a plan and cut into shards, against the oracle. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "../../ops/ops_table.h"
 #include "engine/lower.h"
+#include "../support/context.h"
 
 enum { SIZE = 4096, SEED = 9, STEP = 4 };
-
-static parry_ctx *ctx;
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != PARRY_OK)                                                                                        \
-            fail_msg("%s: %s", #call, parry_ctx_error(ctx));                                                           \
-    } while (0)
 
 /* One operator's graph and data. */
 typedef struct setup {
@@ -164,10 +152,5 @@ static void test_shards(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_plan), cmocka_unit_test(test_shards)};
-    parry_ctx_options options = {.size = sizeof options, .threads = 1};
-    if (parry_ctx_create(&options, &ctx) != PARRY_OK)
-        return 1;
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    parry_ctx_free(ctx);
-    return failed;
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

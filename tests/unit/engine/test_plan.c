@@ -1,38 +1,12 @@
 /* Plans against the oracle: logits and input gradients of every network of the zoo; the same bits in every position,
  * for every way of cutting a job into micro-batches, and after weights have moved. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "zoo.h"
+#include "../support/context.h"
 
 enum { IMAGES = 37, CLASSES_MAX = 16, PIXELS_MAX = 1024 };
-
-static parry_ctx *ctx;
-
-static int setup(void **state)
-{
-    (void)state;
-    parry_ctx_options options = {.size = sizeof options, .threads = 2};
-    return parry_ctx_create(&options, &ctx) == PARRY_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    parry_ctx_free(ctx);
-    return 0;
-}
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != PARRY_OK)                                                                                        \
-            fail_msg("%s: %s", #call, parry_ctx_error(ctx));                                                           \
-    } while (0)
 
 /* One job: images, what flows back, and the results. */
 static struct job {
@@ -233,5 +207,5 @@ int main(void)
         cmocka_unit_test(test_oracle),         cmocka_unit_test(test_bits),   cmocka_unit_test(test_micro_batches),
         cmocka_unit_test(test_moving_weights), cmocka_unit_test(test_memory), cmocka_unit_test(test_text),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

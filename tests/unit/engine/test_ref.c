@@ -1,35 +1,11 @@
 /* The oracle and differentiation hold each other: every operator's gradient, as differentiate builds it and the oracle
  * computes it, against central finite differences of the oracle's forward pass. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "../../ops/ops_table.h"
 #include "engine/engine.h"
-
-static parry_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return parry_ctx_create(NULL, &ctx) == PARRY_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    parry_ctx_free(ctx);
-    return 0;
-}
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != PARRY_OK)                                                                                        \
-            fail_msg("%s: %s", #call, parry_ctx_error(ctx));                                                           \
-    } while (0)
+#include "../support/context.h"
 
 /* A graph, the values fed to it, and the derivative of <seed, of>. */
 struct problem {
@@ -373,5 +349,5 @@ int main(void)
         cmocka_unit_test(batch_norm_by_hand),
         cmocka_unit_test(dropout_masks),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

@@ -1,34 +1,10 @@
 /* The inference form computes what the network computes, wherever batch norm stands. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "../../ops/ops_table.h"
 #include "engine/engine.h"
-
-static parry_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return parry_ctx_create(NULL, &ctx) == PARRY_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    parry_ctx_free(ctx);
-    return 0;
-}
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != PARRY_OK)                                                                                        \
-            fail_msg("%s: %s", #call, parry_ctx_error(ctx));                                                           \
-    } while (0)
+#include "../support/context.h"
 
 enum { BATCH = 3, CLASSES = 4, CHANNELS = 3, SIDE = 6, ROW = 2 * SIDE * SIDE };
 
@@ -330,5 +306,5 @@ int main(void)
         cmocka_unit_test(residual_and_averaged),
         cmocka_unit_test(random_networks),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

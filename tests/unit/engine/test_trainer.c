@@ -1,43 +1,31 @@
 /* The trainer against training on the oracle: parameters and running statistics after steps of Adam and SGD, with
  * partial batches and dropout; the same bytes for any number of threads; moments and checkpoints. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "zoo.h"
+#include "../support/context.h"
 
 enum { BATCH = 40, CLASSES_MAX = 32, PIXELS_MAX = 1024, STEPS = 3, SEED = 5 };
 
-static parry_ctx *ctx[4]; /* by number of threads */
+static parry_ctx *with_threads[4]; /* by number of threads */
 
 static int setup(void **state)
 {
-    (void)state;
     for (int threads = 1; threads < 4; threads++) {
         parry_ctx_options options = {.size = sizeof options, .threads = threads};
-        if (parry_ctx_create(&options, &ctx[threads]) != PARRY_OK)
+        if (parry_ctx_create(&options, &with_threads[threads]) != PARRY_OK)
             return -1;
     }
-    return 0;
+    return set_up_context(state);
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     for (int threads = 1; threads < 4; threads++)
-        parry_ctx_free(ctx[threads]);
-    return 0;
+        parry_ctx_free(with_threads[threads]);
+    return tear_down_context(state);
 }
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != PARRY_OK)                                                                                        \
-            fail_msg("%s: %s", #call, parry_ctx_error(ctx[2]));                                                        \
-    } while (0)
 
 /* ---- a loss and two optimisers --------------------------------------------------------------------------------- */
 
@@ -100,16 +88,17 @@ static int size_of(int step)
 
 static void train(const zoo *z, int threads, const pr_update_rule *rule, pr_backend backend, double *loss)
 {
+    parry_ctx *own = with_threads[threads];
     pr_trainer *trainer;
     int64_t correct;
     const double scalars[] = {0.02};
-    OK(pr_trainer_create(ctx[threads], z->graph, z->weights, BATCH, rule, backend, &trainer));
+    OK_IN(own, pr_trainer_create(own, z->graph, z->weights, BATCH, rule, backend, &trainer));
     for (int step = 0; step < STEPS; step++) {
-        OK(pr_trainer_step(ctx[threads], trainer, images, labels, size_of(step), cross_entropy, NULL, SEED,
-                           (uint64_t)step, scalars, 0.01f, loss, &correct));
+        OK_IN(own, pr_trainer_step(own, trainer, images, labels, size_of(step), cross_entropy, NULL, SEED,
+                                   (uint64_t)step, scalars, 0.01f, loss, &correct));
         assert_in_range(correct, 0, size_of(step));
     }
-    OK(pr_trainer_sync(ctx[threads], trainer));
+    OK_IN(own, pr_trainer_sync(own, trainer));
     pr_trainer_free(trainer);
 }
 
@@ -126,17 +115,17 @@ struct oracle {
 static void oracle_open(const zoo *z, struct oracle *o)
 {
     *o = (struct oracle){0};
-    OK(pr_graph_to_training(ctx[2], z->graph, &o->graph, &o->links, &o->link_count));
+    OK(pr_graph_to_training(ctx, z->graph, &o->graph, &o->links, &o->link_count));
     for (size_t v = 0; v < o->graph->value_count; v++) {
         const pr_value_info *value = &o->graph->values[v];
         if (value->kind != PR_VALUE_WEIGHT || z->weights->items[value->weight].role > PR_WEIGHT_VECTOR)
             continue;
         for (int m = 0; m < 2; m++)
-            OK(pr_alloc(ctx[2], z->weights->items[value->weight].count, &o->state[o->count][m]));
+            OK(pr_alloc(ctx, z->weights->items[value->weight].count, &o->state[o->count][m]));
         o->weight[o->count] = value->weight;
         o->values[o->count++] = (pr_value)v;
     }
-    OK(pr_graph_differentiate(ctx[2], o->graph, o->graph->logits, o->values, o->count, &o->seed, o->grads));
+    OK(pr_graph_differentiate(ctx, o->graph, o->graph->logits, o->values, o->count, &o->seed, o->grads));
 }
 
 static void oracle_close(struct oracle *o)
@@ -157,7 +146,7 @@ static void oracle_step(const zoo *z, struct oracle *o, const pr_update_rule *ru
     pr_value wanted[64];
     size_t count = o->count + 2 * o->link_count;
     pr_ref_feed feeds[] = {{o->graph->input, images}, {o->seed, dlogits}};
-    OK(pr_ref_run(ctx[2], o->graph, z->weights, n, feeds, 1, &o->graph->logits, 1, (float *[]){logits}, SEED,
+    OK(pr_ref_run(ctx, o->graph, z->weights, n, feeds, 1, &o->graph->logits, 1, (float *[]){logits}, SEED,
                   (uint64_t)step));
     cross_entropy(NULL, n, classes, logits, labels, loss, dlogits);
     *loss_sum = 0;
@@ -168,9 +157,9 @@ static void oracle_step(const zoo *z, struct oracle *o, const pr_update_rule *ru
     for (size_t i = 0; i < count; i++) {
         const pr_bn_link *link = i < o->count ? NULL : &o->links[(i - o->count) / 2];
         wanted[i] = !link ? o->grads[i] : (i - o->count) % 2 ? link->var : link->mean;
-        OK(pr_alloc(ctx[2], pr_dims_row(o->graph->values[wanted[i]].dims), &results[i]));
+        OK(pr_alloc(ctx, pr_dims_row(o->graph->values[wanted[i]].dims), &results[i]));
     }
-    OK(pr_ref_run(ctx[2], o->graph, z->weights, n, feeds, 2, wanted, count, results, SEED, (uint64_t)step));
+    OK(pr_ref_run(ctx, o->graph, z->weights, n, feeds, 2, wanted, count, results, SEED, (uint64_t)step));
     for (size_t i = 0; i < count; i++) {
         const pr_bn_link *link = i < o->count ? NULL : &o->links[(i - o->count) / 2];
         pr_weight *w = &z->weights->items[!link                ? o->weight[i]
@@ -207,7 +196,7 @@ static void test_oracle(void **state)
         for (size_t r = 0; r < PR_COUNT(rules); r++) {
             if (zoo_cases[c].image[1] > 16)
                 continue; /* the oracle is slow */
-            zoo z = zoo_open(ctx[2], &zoo_cases[c]), mine = zoo_open(ctx[2], &zoo_cases[c]);
+            zoo z = zoo_open(ctx, &zoo_cases[c]), mine = zoo_open(ctx, &zoo_cases[c]);
             struct oracle o;
             double loss = 0, expected = 0;
             fill_batch(&z);
@@ -226,7 +215,7 @@ static void test_oracle(void **state)
 static void test_plain_c(void **state)
 {
     (void)state;
-    zoo a = zoo_open(ctx[2], &zoo_cases[1]), b = zoo_open(ctx[2], &zoo_cases[1]);
+    zoo a = zoo_open(ctx, &zoo_cases[1]), b = zoo_open(ctx, &zoo_cases[1]);
     double loss;
     fill_batch(&a);
     train(&a, 2, &rules[1], PR_BACKEND_AUTO, &loss);
@@ -243,7 +232,7 @@ static void test_threads(void **state)
         double loss[4];
         zoo z[4];
         for (int threads = 1; threads < 4; threads++) {
-            z[threads] = zoo_open(ctx[2], &zoo_cases[c]);
+            z[threads] = zoo_open(ctx, &zoo_cases[c]);
             fill_batch(&z[threads]);
             train(&z[threads], threads, &rules[1], PR_BACKEND_AUTO, &loss[threads]);
         }
@@ -262,38 +251,38 @@ static void test_threads(void **state)
 static void test_checkpoint(void **state)
 {
     (void)state;
-    zoo z = zoo_open(ctx[2], &zoo_cases[0]), copy = zoo_open(ctx[2], &zoo_cases[0]);
+    zoo z = zoo_open(ctx, &zoo_cases[0]), copy = zoo_open(ctx, &zoo_cases[0]);
     pr_trainer *first, *second;
     double loss[2];
     int64_t correct;
     const double scalars[] = {0.01};
     fill_batch(&z);
-    OK(pr_trainer_create(ctx[2], z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &first));
-    OK(pr_trainer_create(ctx[2], copy.graph, copy.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &second));
-    OK(pr_trainer_step(ctx[2], first, images, labels, BATCH, cross_entropy, NULL, SEED, 0, scalars, 0, loss, &correct));
+    OK(pr_trainer_create(ctx, z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &first));
+    OK(pr_trainer_create(ctx, copy.graph, copy.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &second));
+    OK(pr_trainer_step(ctx, first, images, labels, BATCH, cross_entropy, NULL, SEED, 0, scalars, 0, loss, &correct));
     uint64_t version = z.weights->version;
-    OK(pr_trainer_sync(ctx[2], first));
+    OK(pr_trainer_sync(ctx, first));
     assert_true(z.weights->version > version);
     for (size_t w = 0; w < z.weights->count; w++) {
         memcpy(copy.weights->items[w].data, z.weights->items[w].data,
                sizeof(float) * (size_t)z.weights->items[w].count);
         for (int m = 0; m < 2 && z.weights->items[w].role <= PR_WEIGHT_VECTOR; m++) {
             float *moment;
-            OK(pr_alloc(ctx[2], z.weights->items[w].count, &moment));
-            OK(pr_trainer_moment(ctx[2], first, (int32_t)w, m, moment, false));
-            OK(pr_trainer_moment(ctx[2], second, (int32_t)w, m, moment, true));
+            OK(pr_alloc(ctx, z.weights->items[w].count, &moment));
+            OK(pr_trainer_moment(ctx, first, (int32_t)w, m, moment, false));
+            OK(pr_trainer_moment(ctx, second, (int32_t)w, m, moment, true));
             pr_free(moment);
         }
     }
-    OK(pr_trainer_load(ctx[2], second));
+    OK(pr_trainer_load(ctx, second));
     for (int step = 1; step < 3; step++) {
-        OK(pr_trainer_step(ctx[2], first, images, labels, BATCH, cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0,
+        OK(pr_trainer_step(ctx, first, images, labels, BATCH, cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0,
                            &loss[0], &correct));
-        OK(pr_trainer_step(ctx[2], second, images, labels, BATCH, cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0,
+        OK(pr_trainer_step(ctx, second, images, labels, BATCH, cross_entropy, NULL, SEED, (uint64_t)step, scalars, 0,
                            &loss[1], &correct));
         assert_true(loss[0] == loss[1]);
     }
-    assert_int_equal(pr_trainer_moment(ctx[2], first, 0, 2, NULL, false), PARRY_INVALID);
+    assert_int_equal(pr_trainer_moment(ctx, first, 0, 2, NULL, false), PARRY_INVALID);
     pr_trainer_free(first);
     pr_trainer_free(second);
     zoo_close(&z);
@@ -303,12 +292,12 @@ static void test_checkpoint(void **state)
 static void test_memory(void **state)
 {
     (void)state;
-    zoo z = zoo_open(ctx[2], &zoo_cases[8]);
+    zoo z = zoo_open(ctx, &zoo_cases[8]);
     parry_status status = PARRY_NO_MEMORY;
     for (long n = 1; status != PARRY_OK; n++) {
         pr_trainer *trainer;
         pr_alloc_fail_at(n);
-        status = pr_trainer_create(ctx[2], z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &trainer);
+        status = pr_trainer_create(ctx, z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &trainer);
         pr_alloc_fail_at(0);
         assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
         pr_trainer_free(trainer);
@@ -319,11 +308,11 @@ static void test_memory(void **state)
 static void test_text(void **state)
 {
     (void)state;
-    zoo z = zoo_open(ctx[2], &zoo_cases[0]);
+    zoo z = zoo_open(ctx, &zoo_cases[0]);
     pr_trainer *trainer;
     char *text;
-    OK(pr_trainer_create(ctx[2], z.graph, z.weights, 64, &rules[0], PR_BACKEND_AUTO, &trainer));
-    OK(pr_trainer_text(ctx[2], trainer, &text));
+    OK(pr_trainer_create(ctx, z.graph, z.weights, 64, &rules[0], PR_BACKEND_AUTO, &trainer));
+    OK(pr_trainer_text(ctx, trainer, &text));
     assert_null(strstr(text, "REFERENCE"));
     assert_non_null(strstr(text, "update by blocks"));
     assert_non_null(strstr(text, "BatchNormTrainGrad + ReluGrad"));

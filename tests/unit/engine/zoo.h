@@ -3,7 +3,13 @@
 #ifndef PR_TEST_ZOO_H
 #define PR_TEST_ZOO_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 #include "base/rng.h"
 #include "engine/engine.h"

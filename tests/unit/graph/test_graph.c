@@ -1,34 +1,10 @@
 /* Building, refusing, pruning, drawing and rewriting graphs. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "../../ops/ops_table.h"
-
-static parry_ctx *ctx;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return parry_ctx_create(NULL, &ctx) == PARRY_OK ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    parry_ctx_free(ctx);
-    return 0;
-}
-
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != PARRY_OK)                                                                                        \
-            fail_msg("%s: %s", #call, parry_ctx_error(ctx));                                                           \
-    } while (0)
+#include "../support/context.h"
 
 struct net {
     pr_graph *graph;
@@ -446,5 +422,5 @@ int main(void)
         cmocka_unit_test(every_allocation_fails),
         cmocka_unit_test(weights_store),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

@@ -1,31 +1,13 @@
 /* Fitting declared inputs to images: whatever the file's layout and scaling, the same image gives the same logits, and
  * what does not fit is refused. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/rng.h"
 #include "model/network.h"
+#include "../support/context.h"
 
 enum { CLASSES = 3, FLOATS_MAX = 4096 };
-
-static parry_ctx *ctx;
-
-static int setup(void **state)
-{
-    (void)state;
-    return parry_ctx_create(NULL, &ctx) == PARRY_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    parry_ctx_free(ctx);
-    return 0;
-}
 
 /* Metadata as a file would carry it. */
 static parry_status set_meta(pr_onnx_model *file, const char *key, const char *value)
@@ -267,5 +249,5 @@ int main(void)
         cmocka_unit_test(test_weights_that_are_not_finite),
         cmocka_unit_test(test_out_of_memory),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }
