@@ -35,7 +35,7 @@ void pr_lower_fuse(pr_lower *l, const pr_node *node)
     l->done[node - l->graph->nodes] = true;
 }
 
-static void set_place(pr_lower *l, pr_value value, pr_layout layout, int buffer)
+void pr_lower_alias(pr_lower *l, pr_value value, pr_layout layout, int buffer)
 {
     l->place[value][layout] = buffer;
     if (one_order(pr_dims_of(l, value)))
@@ -113,7 +113,7 @@ parry_status pr_lower_write(pr_lower *l, pr_value value, pr_layout layout, int *
 {
     pr_dims dims = pr_dims_of(l, value);
     TRY(pr_program_buffer(l->ctx, l->program, pr_has_batch(dims) ? PR_BY_ROW : PR_SHARED, pr_dims_row(dims), buffer));
-    set_place(l, value, layout, *buffer);
+    pr_lower_alias(l, value, layout, *buffer);
     return PARRY_OK;
 }
 
@@ -196,7 +196,7 @@ static parry_status alias_rule(pr_lower *l, const pr_node *node)
         return PARRY_OK;
     }
     TRY(pr_lower_read(l, x, PR_ROWS, &buffer));
-    set_place(l, y, PR_ROWS, buffer);
+    pr_lower_alias(l, y, PR_ROWS, buffer);
     return PARRY_OK;
 }
 
@@ -217,8 +217,11 @@ static const pr_rule rules[PR_OP_COUNT] = {
     [PR_OP_DIV] = pr_rule_map,
     [PR_OP_NEG] = pr_rule_map,
     [PR_OP_RESHAPE] = alias_rule,
+    [PR_OP_TRANSPOSE] = pr_rule_transpose,
     [PR_OP_PAD] = pr_rule_pad,
-    [PR_OP_PAD_GRAD] = pr_rule_pad,
+    [PR_OP_CONCAT] = pr_rule_concat,
+    [PR_OP_GATHER] = pr_rule_gather,
+    [PR_OP_GATHER_GRAD] = pr_rule_gather,
     [PR_OP_IDENTITY] = alias_rule,
     [PR_OP_DROPOUT] = alias_rule,
     [PR_OP_CHANNEL_AFFINE] = pr_rule_affine,

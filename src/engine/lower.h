@@ -43,6 +43,8 @@ PARRY_CHECKED parry_status pr_lower_read(pr_lower *l, pr_value value, pr_layout 
 PARRY_CHECKED parry_status pr_lower_weight(pr_lower *l, pr_value value, const pr_md *md, int *buffer);
 /* A new buffer for a value that a node writes. */
 PARRY_CHECKED parry_status pr_lower_write(pr_lower *l, pr_value value, pr_layout layout, int *buffer);
+/* `value` is what lies in `buffer`, read in that layout. */
+void pr_lower_alias(pr_lower *l, pr_value value, pr_layout layout, int buffer);
 /* The layout that a layout-blind kernel should work in: the one that `value` is there in. */
 pr_layout pr_lower_layout(const pr_lower *l, pr_value value);
 PARRY_CHECKED parry_status pr_lower_plain_c(pr_lower *l, const pr_node *node);
@@ -83,6 +85,9 @@ parry_status pr_rule_gemm_grad_w(pr_lower *l, const pr_node *node);
 parry_status pr_rule_map(pr_lower *l, const pr_node *node);
 parry_status pr_rule_pool(pr_lower *l, const pr_node *node);
 parry_status pr_rule_pad(pr_lower *l, const pr_node *node);
+parry_status pr_rule_concat(pr_lower *l, const pr_node *node);
+parry_status pr_rule_gather(pr_lower *l, const pr_node *node);
+parry_status pr_rule_transpose(pr_lower *l, const pr_node *node);
 parry_status pr_rule_affine(pr_lower *l, const pr_node *node);
 parry_status pr_rule_norm(pr_lower *l, const pr_node *node);
 parry_status pr_rule_norm_train(pr_lower *l, const pr_node *node);

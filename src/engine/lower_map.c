@@ -141,55 +141,6 @@ parry_status pr_rule_pool(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- padding and cropping -------------------------------------------------------------------------------------- */
-
-/* One row of the result: `width` pixels of c channels, of which those of the input's row `from` (NULL: none) begin at
- * pixel `left`, which may be negative. */
-static void pad_row(const float *from, int64_t in_w, int64_t left, float value, int64_t width, int64_t c, float *to)
-{
-    int64_t first = PR_MAX(0, left), end = PR_MIN(width, in_w + left);
-    for (int64_t e = 0; e < width * c; e++)
-        to[e] = value;
-    if (from && first < end)
-        memcpy(to + first * c, from + (first - left) * c, (size_t)((end - first) * c) * sizeof(*to));
-}
-
-static parry_status run_pad(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
-{
-    const pr_window *w = &step->window;
-    const float *x = pr_at(step, frame, 0);
-    float *y = pr_at(step, frame, 1);
-    (void)ctx;
-    for (int64_t n = 0; n < frame->rows; n++)
-        for (int64_t i = 0; i < w->out_h; i++, y += w->out_w * w->c) {
-            int64_t row = i - w->pad[0];
-            bool inside = row >= 0 && row < w->in_h;
-            pad_row(inside ? x + (n * w->in_h + row) * w->in_w * w->c : NULL, w->in_w, w->pad[1], step->alpha, w->out_w,
-                    w->c, y);
-        }
-    return PARRY_OK;
-}
-
-/* Pad, and its gradient, which crops: a negative pad. */
-parry_status pr_rule_pad(pr_lower *l, const pr_node *node)
-{
-    int in, out;
-    pr_step *step;
-    int sign = node->op == PR_OP_PAD ? 1 : -1;
-    pr_dims x = pr_dims_of(l, node->in[0]), y = pr_dims_of(l, node->out[0]);
-    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &in));
-    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = run_pad;
-    step->alpha = sign > 0 ? node->attrs.pad.value : 0;
-    step->window = (pr_window){.c = x.dim[1], .in_h = x.dim[2], .in_w = x.dim[3], .out_h = y.dim[2], .out_w = y.dim[3]};
-    for (int i = 0; i < 4; i++)
-        step->window.pad[i] = sign * node->attrs.pad.pad[i];
-    pr_step_operand(step, in, PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
-    return PARRY_OK;
-}
-
 /* ---- scale and shift by channel -------------------------------------------------------------------------------- */
 
 static parry_status run_affine(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)

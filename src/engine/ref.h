@@ -35,8 +35,11 @@ void pr_ref_average_pool(const pr_ref *ref);
 void pr_ref_average_pool_grad(const pr_ref *ref);
 void pr_ref_global_average_pool(const pr_ref *ref);
 void pr_ref_global_average_pool_grad(const pr_ref *ref);
+
 void pr_ref_pad(const pr_ref *ref);
-void pr_ref_pad_grad(const pr_ref *ref);
+void pr_ref_concat(const pr_ref *ref);
+void pr_ref_gather(const pr_ref *ref);
+void pr_ref_gather_grad(const pr_ref *ref);
 
 void pr_ref_batch_norm(const pr_ref *ref);
 void pr_ref_batch_norm_grad_x(const pr_ref *ref);

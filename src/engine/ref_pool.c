@@ -1,4 +1,4 @@
-/* Oracle: pooling and padding with their gradients, plane by plane. */
+/* Oracle: pooling with its gradients, plane by plane. */
 #include <float.h>
 #include <string.h>
 
@@ -134,27 +134,4 @@ void pr_ref_global_average_pool_grad(const pr_ref *ref)
     pr_ref_planes x = pr_ref_planes_of(ref->out_dims[0]);
     for (int64_t e = 0; e < x.n * x.c * x.area; e++)
         ref->out[0][e] = ref->in[0][e / x.area] / (float)x.area;
-}
-
-/* Shifts each plane by (top, left) into one of another size; what is not covered becomes `value`. */
-static void shift_planes(const pr_ref *ref, int64_t top, int64_t left, float value)
-{
-    struct planes p = plane_sizes(ref, ref->in_dims[0].dim, ref->out_dims[0].dim);
-    for (int64_t k = 0; k < p.count; k++) {
-        for (int64_t o = 0; o < p.out_h * p.out_w; o++) {
-            int64_t i = o / p.out_w - top, j = o % p.out_w - left;
-            bool inside = i >= 0 && i < p.in_h && j >= 0 && j < p.in_w;
-            ref->out[0][k * p.out_h * p.out_w + o] = inside ? ref->in[0][(k * p.in_h + i) * p.in_w + j] : value;
-        }
-    }
-}
-
-void pr_ref_pad(const pr_ref *ref)
-{
-    shift_planes(ref, ref->attrs->pad.pad[0], ref->attrs->pad.pad[1], ref->attrs->pad.value);
-}
-
-void pr_ref_pad_grad(const pr_ref *ref)
-{
-    shift_planes(ref, -ref->attrs->pad.pad[0], -ref->attrs->pad.pad[1], 0);
 }

@@ -350,16 +350,49 @@ static parry_status transpose_rule(struct diff *d, const pr_node *node, pr_value
     return give_op(d, node, 0, PR_OP_TRANSPOSE, &inverse, dy, -1);
 }
 
+/* The same window the other way round: what was cropped is zeros, what was padded is cropped. */
 static parry_status pad_rule(struct diff *d, const pr_node *node, pr_value dy)
 {
-    return give_op(d, node, 0, PR_OP_PAD_GRAD, &node->attrs, dy, -1);
+    pr_attrs back = {.pad = {.value = 0}};
+    for (int axis = 0; axis < PR_RANK_MAX; axis++) {
+        back.pad.before[axis] = -node->attrs.pad.before[axis];
+        back.pad.after[axis] = -node->attrs.pad.after[axis];
+    }
+    return give_op(d, node, 0, PR_OP_PAD, &back, dy, -1);
 }
 
-static parry_status pad_grad_rule(struct diff *d, const pr_node *node, pr_value ddx)
+static parry_status concat_rule(struct diff *d, const pr_node *node, pr_value dy)
 {
-    pr_attrs zero = node->attrs;
-    zero.pad.value = 0;
-    return give_op(d, node, 0, PR_OP_PAD, &zero, ddx, -1);
+    int axis = node->attrs.axis.axis, at = 0, total = (int)dims_of(d, dy).dim[axis];
+    for (int i = 0; i < node->inputs; i++) {
+        pr_dims part = dims_of(d, node->in[i]);
+        bool batch = part.dim[0] == PR_BATCH;
+        int size = (int)part.dim[axis - !batch];
+        pr_attrs crop = {.pad = {.value = 0}};
+        pr_value out;
+        crop.pad.before[axis] = -at;
+        crop.pad.after[axis] = at + size - total;
+        at += size;
+        if (!wants(d, node, i))
+            continue;
+        TRY(emit_one(d, node, PR_OP_PAD, &crop, dy, -1, &out));
+        TRY(give_reduced(d, node, i, out));
+    }
+    return PARRY_OK;
+}
+
+static parry_status gather_rule(struct diff *d, const pr_node *node, pr_value dy)
+{
+    pr_attrs attrs = node->attrs;
+    attrs.gather.size = dims_of(d, node->in[0]).dim[attrs.gather.axis];
+    TRY(refuse(d, node, 1));
+    return give_op(d, node, 0, PR_OP_GATHER_GRAD, &attrs, dy, node->in[1]);
+}
+
+static parry_status gather_grad_rule(struct diff *d, const pr_node *node, pr_value ddx)
+{
+    TRY(refuse(d, node, 1));
+    return give_op(d, node, 0, PR_OP_GATHER, &node->attrs, ddx, node->in[1]);
 }
 
 static const gradient_rule rules[PR_OP_COUNT] = {
@@ -383,6 +416,8 @@ static const gradient_rule rules[PR_OP_COUNT] = {
     [PR_OP_RESHAPE] = reshape_rule,
     [PR_OP_TRANSPOSE] = transpose_rule,
     [PR_OP_PAD] = pad_rule,
+    [PR_OP_CONCAT] = concat_rule,
+    [PR_OP_GATHER] = gather_rule,
     [PR_OP_IDENTITY] = identity_rule,
     [PR_OP_DROPOUT] = identity_rule,
     [PR_OP_CHANNEL_AFFINE] = channel_affine_rule,
@@ -397,7 +432,7 @@ static const gradient_rule rules[PR_OP_COUNT] = {
     [PR_OP_LEAKY_RELU_GRAD] = kink_grad_rule,
     [PR_OP_AVERAGE_POOL_GRAD] = average_pool_grad_rule,
     [PR_OP_GLOBAL_AVERAGE_POOL_GRAD] = global_average_pool_grad_rule,
-    [PR_OP_PAD_GRAD] = pad_grad_rule,
+    [PR_OP_GATHER_GRAD] = gather_grad_rule,
     [PR_OP_DROPOUT_TRAIN_GRAD] = dropout_train_rule,
     [PR_OP_CHANNEL_AFFINE_GRAD_X] = channel_affine_grad_x_rule,
 };

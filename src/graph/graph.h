@@ -67,9 +67,13 @@ typedef struct pr_attrs {
             int perm[PR_RANK_MAX];
         } perm;
         struct {
-            int pad[4];
+            int before[PR_RANK_MAX], after[PR_RANK_MAX];
             float value;
-        } pad; /* top, left, bottom, right */
+        } pad; /* by axis, 0 for the batch */
+        struct {
+            int axis;
+            int64_t size; /* of the axis in x */
+        } gather;
         struct {
             float ratio;
             int32_t stream;

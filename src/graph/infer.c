@@ -392,27 +392,87 @@ static parry_status infer_transpose(const struct shapes *s)
     return PARRY_OK;
 }
 
-static parry_status pad_image(const struct shapes *s, int sign)
+static parry_status infer_pad(const struct shapes *s)
 {
-    const int *pad = s->attrs->pad.pad;
-    TRY(need_image(s, 0, "the input"));
-    const int64_t *x = s->in[0].dim;
-    int64_t h = x[2] + sign * ((int64_t)pad[0] + pad[2]), w = x[3] + sign * ((int64_t)pad[1] + pad[3]);
-    if (h < 1 || w < 1)
-        return mismatch(s, "pads %d, %d, %d, %d leave nothing of %lld x %lld", pad[0], pad[1], pad[2], pad[3],
-                        (long long)x[2], (long long)x[3]);
-    s->out[0] = (pr_dims){4, {PR_BATCH, x[1], h, w}};
+    char from[PR_DIMS_TEXT];
+    const int *before = s->attrs->pad.before, *after = s->attrs->pad.after;
+    pr_dims x = s->in[0];
+    TRY(need_batch(s, 0, "the input", 2));
+    if (before[0] || after[0])
+        return mismatch(s, "the batch cannot be padded");
+    for (int d = 1; d < x.rank; d++) {
+        if (x.dim[d] + before[d] + after[d] < 1)
+            return mismatch(s, "pads %d and %d leave nothing of axis %d of %s", before[d], after[d], d,
+                            pr_dims_text(x, from));
+        x.dim[d] += (int64_t)before[d] + after[d];
+    }
+    s->out[0] = x;
     return PARRY_OK;
 }
 
-static parry_status infer_pad(const struct shapes *s)
+static parry_status check_axis(const struct shapes *s, int axis, int rank)
 {
-    return pad_image(s, 1);
+    if (axis < 1 || axis >= rank)
+        return mismatch(s, "axis %d should be one of 1 to %d", axis, rank - 1);
+    return PARRY_OK;
 }
 
-static parry_status infer_pad_grad(const struct shapes *s)
+/* Input `input` as one image of it has to be joined: the dims without the batch. */
+static pr_dims one_image(pr_dims dims)
 {
-    return pad_image(s, -1);
+    if (!has_batch(dims))
+        return dims;
+    dims.rank--;
+    memmove(dims.dim, dims.dim + 1, (size_t)dims.rank * sizeof(*dims.dim));
+    return dims;
+}
+
+static parry_status infer_concat(const struct shapes *s)
+{
+    char first[PR_DIMS_TEXT], other[PR_DIMS_TEXT];
+    int axis = s->attrs->axis.axis - 1;
+    pr_dims y = one_image(s->in[0]);
+    bool batch = false;
+    TRY(check_axis(s, axis + 1, y.rank + 1));
+    y.dim[axis] = 0;
+    for (int i = 0; i < s->node->inputs; i++) {
+        pr_dims x = one_image(s->in[i]);
+        bool fits = x.rank == y.rank;
+        for (int d = 0; fits && d < y.rank; d++)
+            fits = d == axis || x.dim[d] == y.dim[d];
+        if (!fits)
+            return mismatch(s, "%s and %s do not join along axis %d", pr_dims_text(s->in[0], first),
+                            pr_dims_text(s->in[i], other), axis + 1);
+        y.dim[axis] += x.dim[axis];
+        batch |= has_batch(s->in[i]);
+    }
+    if (!batch || y.rank >= PR_RANK_MAX)
+        return mismatch(s, "one of the inputs should be a batch");
+    s->out[0] = (pr_dims){y.rank + 1, {PR_BATCH}};
+    memcpy(s->out[0].dim + 1, y.dim, (size_t)y.rank * sizeof(*y.dim));
+    return PARRY_OK;
+}
+
+static parry_status infer_gather(const struct shapes *s)
+{
+    int axis = s->attrs->gather.axis;
+    TRY(need_batch(s, 0, "the input", 2));
+    TRY(need_rank(s, 1, "the index", 1));
+    TRY(check_axis(s, axis, s->in[0].rank));
+    s->out[0] = s->in[0];
+    s->out[0].dim[axis] = s->in[1].dim[0];
+    return PARRY_OK;
+}
+
+static parry_status infer_gather_grad(const struct shapes *s)
+{
+    int axis = s->attrs->gather.axis;
+    TRY(need_batch(s, 0, "the gradient", 2));
+    TRY(check_axis(s, axis, s->in[0].rank));
+    TRY(need_vector(s, 1, "the index", s->in[0].dim[axis]));
+    s->out[0] = s->in[0];
+    s->out[0].dim[axis] = s->attrs->gather.size;
+    return PARRY_OK;
 }
 
 static parry_status infer_reduce_to(const struct shapes *s)
@@ -452,6 +512,8 @@ static parry_status (*const rules[PR_OP_COUNT])(const struct shapes *s) = {
     [PR_OP_RESHAPE] = infer_reshape,
     [PR_OP_TRANSPOSE] = infer_transpose,
     [PR_OP_PAD] = infer_pad,
+    [PR_OP_CONCAT] = infer_concat,
+    [PR_OP_GATHER] = infer_gather,
     [PR_OP_IDENTITY] = infer_same,
     [PR_OP_DROPOUT] = infer_dropout,
     [PR_OP_CHANNEL_AFFINE] = infer_channels,
@@ -472,7 +534,7 @@ static parry_status (*const rules[PR_OP_COUNT])(const struct shapes *s) = {
     [PR_OP_MAX_POOL_GRAD] = infer_max_pool_grad,
     [PR_OP_AVERAGE_POOL_GRAD] = infer_average_pool_grad,
     [PR_OP_GLOBAL_AVERAGE_POOL_GRAD] = infer_global_average_pool_grad,
-    [PR_OP_PAD_GRAD] = infer_pad_grad,
+    [PR_OP_GATHER_GRAD] = infer_gather_grad,
     [PR_OP_DROPOUT_TRAIN_GRAD] = infer_dropout,
     [PR_OP_CHANNEL_AFFINE_GRAD_X] = infer_channels,
     [PR_OP_REDUCE_TO] = infer_reduce_to,

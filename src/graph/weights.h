@@ -10,6 +10,7 @@ typedef enum pr_weight_role {
     PR_WEIGHT_VECTOR,    /* trained, no decay: biases, batch-norm scale and shift */
     PR_WEIGHT_STATISTIC, /* running mean and variance: moved by batch norm, not by the optimiser */
     PR_WEIGHT_CONSTANT,  /* never changes: preprocessing, constants of the file */
+    PR_WEIGHT_INDEX,     /* never changes: whole numbers, positions along an axis (below 2^24, where floats count) */
 } pr_weight_role;
 
 typedef struct pr_weight {

@@ -60,7 +60,7 @@ void pr_initialise_with(const pr_graph *graph, pr_weights *weights, uint64_t see
             pr_weight *weight = &weights->items[index];
             if (weight->role == PR_WEIGHT_KERNEL)
                 (node->op == PR_OP_GEMM ? dense : kernel)(weight, seed, index);
-            else if (weight->role != PR_WEIGHT_CONSTANT)
+            else if (weight->role != PR_WEIGHT_CONSTANT && weight->role != PR_WEIGHT_INDEX)
                 pr_fill(weight->data, node->op == PR_OP_BATCH_NORM ? batch_norm_start[i] : 0, weight->count);
         }
     }

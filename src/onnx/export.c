@@ -26,6 +26,7 @@ typedef struct exporter {
     arena_block *blocks;
     pr_names names; /* tensors of the file */
     PrOnnx__GraphProto *file;
+    size_t node_capacity, initializer_capacity;
 } exporter;
 
 static parry_status arena_bytes(exporter *ex, size_t size, void **out)
@@ -39,6 +40,20 @@ static parry_status arena_bytes(exporter *ex, size_t size, void **out)
     return PARRY_OK;
 }
 #define MAKE(ex, count, out) arena_bytes((ex), (size_t)(count) * sizeof(**(out)), (void **)(out))
+
+/* Room for one more pointer in an array of the file. */
+static parry_status reserve(exporter *ex, size_t count, size_t *capacity, void *array)
+{
+    void **larger, **old = *(void ***)array;
+    if (count < *capacity)
+        return PARRY_OK;
+    *capacity = PR_MAX(2 * *capacity, 64);
+    TRY(MAKE(ex, *capacity, &larger));
+    if (count)
+        memcpy(larger, old, count * sizeof *larger);
+    *(void ***)array = larger;
+    return PARRY_OK;
+}
 
 /* A name that no tensor of the file has: base, or base with a number. */
 static parry_status unused_name(exporter *ex, const char *base, const char *suffix, char **out)
@@ -72,6 +87,7 @@ static parry_status add_node(exporter *ex, const char *type, const char *name, c
     TRY(MAKE(ex, ATTRIBUTES_MAX, &node->attribute));
     node->output[0] = output;
     node->n_output = 1;
+    TRY(reserve(ex, ex->file->n_node, &ex->node_capacity, &ex->file->node));
     ex->file->node[ex->file->n_node++] = node;
     *out = node;
     return PARRY_OK;
@@ -135,6 +151,7 @@ static parry_status add_tensor(exporter *ex, char *name, int32_t type, int rank,
         tensor->dims[d] = dim[d];
     tensor->n_dims = (size_t)rank;
     tensor->raw_data = (ProtobufCBinaryData){size, (uint8_t *)data};
+    TRY(reserve(ex, ex->file->n_initializer, &ex->initializer_capacity, &ex->file->initializer));
     ex->file->initializer[ex->file->n_initializer++] = tensor;
     return PARRY_OK;
 }
@@ -163,6 +180,19 @@ static parry_status add_int_list(exporter *ex, PrOnnx__NodeProto *node, const ch
 static parry_status add_number(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, float value)
 {
     return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0, 0, &value, sizeof value);
+}
+
+/* A node of its own in front of `node`, the last one. */
+static parry_status add_node_before(exporter *ex, PrOnnx__NodeProto *node, const char *type, const char *suffix,
+                                    PrOnnx__NodeProto **out)
+{
+    char *name;
+    TRY(unused_name(ex, node->output[0], suffix, &name));
+    TRY(add_node(ex, type, name, name, out));
+    PrOnnx__NodeProto **last = &ex->file->node[ex->file->n_node - 1];
+    last[0] = node;
+    last[-1] = *out;
+    return PARRY_OK;
 }
 
 /* ---- operators: what each adds to the node besides type, inputs and output -------------------------------------- */
@@ -203,16 +233,10 @@ static parry_status gemm(exporter *ex, const pr_node *from, PrOnnx__NodeProto *n
 {
     if (ex->model->graph->values[from->in[0]].dims.rank > 2) {
         PrOnnx__NodeProto *flatten;
-        char *name;
-        TRY(unused_name(ex, node->output[0], ".flat", &name));
-        TRY(add_node(ex, "Flatten", name, name, &flatten));
+        TRY(add_node_before(ex, node, "Flatten", ".flat", &flatten));
         add_input(flatten, node->input[0]);
         TRY(add_int(ex, flatten, "axis", 1));
-        node->input[0] = name;
-        /* The node in front comes first. */
-        PrOnnx__NodeProto **last = &ex->file->node[ex->file->n_node - 1];
-        last[0] = node;
-        last[-1] = flatten;
+        node->input[0] = flatten->output[0];
     }
     return add_int(ex, node, "transB", 1);
 }
@@ -253,9 +277,55 @@ static parry_status transpose(exporter *ex, const pr_node *from, PrOnnx__NodePro
 
 static parry_status pad(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    const int *p = from->attrs.pad.pad;
-    TRY(add_int_list(ex, node, ".pads", (int64_t[]){0, 0, p[0], p[1], 0, 0, p[2], p[3]}, 8));
+    const int rank = ex->model->graph->values[from->in[0]].dims.rank;
+    int64_t pads[2 * PR_RANK_MAX];
+    for (int d = 0; d < rank; d++) {
+        pads[d] = from->attrs.pad.before[d];
+        pads[rank + d] = from->attrs.pad.after[d];
+    }
+    TRY(add_int_list(ex, node, ".pads", pads, 2 * rank));
     return add_number(ex, node, ".value", from->attrs.pad.value);
+}
+
+/* A constant part is stretched over the batch: expanded to (batch size, 1, ...), the size being that of `batch`. */
+static parry_status expand_part(exporter *ex, PrOnnx__NodeProto *node, int part, int rank, char *batch)
+{
+    static const int64_t ones[PR_RANK_MAX] = {1, 1, 1, 1, 1, 1};
+    PrOnnx__NodeProto *shape, *size, *full, *expand;
+    TRY(add_node_before(ex, node, "Shape", ".shape", &shape));
+    add_input(shape, batch);
+    TRY(add_node_before(ex, node, "Slice", ".batch", &size));
+    add_input(size, shape->output[0]);
+    TRY(add_int_list(ex, size, ".starts", (int64_t[]){0}, 1));
+    TRY(add_int_list(ex, size, ".ends", (int64_t[]){1}, 1));
+    TRY(add_node_before(ex, node, "Concat", ".full", &full));
+    add_input(full, size->output[0]);
+    TRY(add_int_list(ex, full, ".ones", ones, rank - 1));
+    TRY(add_int(ex, full, "axis", 0));
+    TRY(add_node_before(ex, node, "Expand", ".expanded", &expand));
+    add_input(expand, node->input[part]);
+    add_input(expand, full->output[0]);
+    node->input[part] = expand->output[0];
+    return PARRY_OK;
+}
+
+static parry_status concat(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    const pr_value_info *values = ex->model->graph->values;
+    const int rank = values[from->out[0]].dims.rank;
+    char *batch = NULL;
+    for (int i = 0; i < from->inputs; i++)
+        if (values[from->in[i]].dims.rank == rank)
+            batch = node->input[i];
+    for (int i = 0; i < from->inputs; i++)
+        if (values[from->in[i]].dims.rank < rank)
+            TRY(expand_part(ex, node, i, rank, batch));
+    return add_int(ex, node, "axis", from->attrs.axis.axis);
+}
+
+static parry_status gather(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    return add_int(ex, node, "axis", from->attrs.gather.axis);
 }
 
 static parry_status dropout(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
@@ -284,6 +354,8 @@ static const completion completions[PR_OP_COUNT] = {
     [PR_OP_RESHAPE] = reshape,
     [PR_OP_TRANSPOSE] = transpose,
     [PR_OP_PAD] = pad,
+    [PR_OP_CONCAT] = concat,
+    [PR_OP_GATHER] = gather,
     [PR_OP_IDENTITY] = plain,
     [PR_OP_DROPOUT] = dropout,
 };
@@ -340,6 +412,16 @@ static parry_status describe(exporter *ex, char *name, pr_dims dims, PrOnnx__Val
     return PARRY_OK;
 }
 
+static parry_status add_index(exporter *ex, char *name, const pr_weight *weight)
+{
+    int64_t *whole;
+    TRY(MAKE(ex, weight->count, &whole));
+    for (int64_t e = 0; e < weight->count; e++)
+        whole[e] = (int64_t)weight->data[e];
+    return add_tensor(ex, name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, weight->rank, weight->dim, whole,
+                      (size_t)weight->count * sizeof *whole);
+}
+
 /* The weights that the graph uses; a tensor is packed into one message of at most 2 GiB. */
 static parry_status export_weights(exporter *ex)
 {
@@ -355,8 +437,11 @@ static parry_status export_weights(exporter *ex)
         if (total > INT_MAX - ((size_t)1 << 20))
             return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: the network is too large for one ONNX file (2 GiB)",
                            ex->path);
-        TRY(add_tensor(ex, graph->values[v].name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, weight->rank, weight->dim,
-                       weight->data, size));
+        if (weight->role == PR_WEIGHT_INDEX)
+            TRY(add_index(ex, graph->values[v].name, weight));
+        else
+            TRY(add_tensor(ex, graph->values[v].name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, weight->rank,
+                           weight->dim, weight->data, size));
     }
     return PARRY_OK;
 }
@@ -383,9 +468,6 @@ static parry_status export_graph(exporter *ex, PrOnnx__GraphProto **out)
     TRY(MAKE(ex, 1, &ex->file));
     pr_onnx__graph_proto__init(ex->file);
     ex->file->name = "parry";
-    /* At most one Flatten in front of a node and two constants for it, and the tail. */
-    TRY(MAKE(ex, 2 * graph->node_count + 1, &ex->file->node));
-    TRY(MAKE(ex, graph->value_count + 2 * graph->node_count, &ex->file->initializer));
     TRY(export_weights(ex));
     TRY(describe(ex, value_name(ex, graph->input), graph->values[graph->input].dims, &ex->file->input,
                  &ex->file->n_input));

@@ -22,14 +22,20 @@ typedef struct op_row {
     size_t min_inputs, max_inputs;
     enum { EITHER, ACTIVATION, CONSTANT } first;
     translation translate;
+    bool multi; /* it defines all the node's outputs, not just the first */
 } op_row;
 
 static const op_row rows[] = {
-#define OP(type, min_inputs, max_inputs, first, function) {type, min_inputs, max_inputs, first, pr_import_##function},
+#define ROW(type, min_inputs, max_inputs, first, function, multi)                                                      \
+    {type, min_inputs, max_inputs, first, pr_import_##function, multi},
+#define OP(type, min_inputs, max_inputs, first, function) ROW(type, min_inputs, max_inputs, first, function, false)
 #define SAME OP
+#define MULTI(type, min_inputs, max_inputs, first, function) ROW(type, min_inputs, max_inputs, first, function, true)
 #include "onnx/import_ops.def"
+#undef ROW
 #undef OP
 #undef SAME
+#undef MULTI
 };
 
 static const op_row *row_of(const onnx_node *node)
@@ -273,6 +279,7 @@ static parry_status translate(importer *imp, const onnx_node *node)
     bool poisoned, only_first = *node->output[0];
     for (size_t o = 1; o < node->n_output; o++)
         only_first &= !*node->output[o] || !find_slot(imp, node->output[o])->needed;
+    only_first |= row && row->multi;
     TRY(read_inputs(imp, node, &poisoned));
     if (!row || !only_first)
         return pr_node_missing(imp, node, row ? "with more than its first output" : NULL);

@@ -19,7 +19,7 @@ typedef enum slot_kind {
 } slot_kind;
 
 typedef struct slot {
-    const char *name;
+    const char *name, *origin; /* origin: what its constant was called before it was merely expanded, NULL: name */
     slot_kind kind;
     bool needed;    /* the output depends on it */
     int uses;       /* by needed nodes, and by the network's output */
@@ -84,11 +84,21 @@ static inline bool pr_is_constant(const slot *input)
 {
     return input && input->kind == SLOT_CONSTANT;
 }
+static inline bool pr_is_float_constant(const slot *input)
+{
+    return pr_is_constant(input) && !input->constant.integer;
+}
+static inline bool pr_is_vector(const slot *input)
+{
+    return pr_is_float_constant(input) && input->constant.rank == 1;
+}
 static inline const pr_dims *pr_dims_of(const importer *imp, const slot *input)
 {
     return &imp->model->graph->values[input->value].dims;
 }
 slot *pr_node_output(importer *imp, const onnx_node *node);
+/* Output i, for nodes that define several; NULL when it is left out. */
+slot *pr_node_output_at(importer *imp, const onnx_node *node, size_t i);
 /* A name of the file as one of the graph: of limited length, without control characters. */
 enum { GRAPH_NAME = 160 };
 void pr_clean_name(const char *name, char out[GRAPH_NAME]);
@@ -103,6 +113,24 @@ PARRY_CHECKED parry_status pr_emit(importer *imp, const onnx_node *node, pr_op o
                                    const pr_value *in, int inputs);
 PARRY_CHECKED parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs,
                                        const pr_value *in, int inputs, pr_value *out);
+
+/* ---- shapes ---------------------------------------------------------------------------------------------------- */
+
+/* In the file's terms: fixed sizes, and PR_BATCH for the batch of an activation. */
+typedef struct pr_shape {
+    int rank;
+    int64_t dim[PR_CONSTANT_RANK];
+} pr_shape;
+pr_shape pr_shape_of(const importer *imp, const slot *x);
+/* The node's output is `x`, activation or constant, in another shape of as many elements. */
+PARRY_CHECKED parry_status pr_define_reshaped(importer *imp, const onnx_node *node, const slot *x, const pr_shape *to);
+/* Follows `value` with a node that picks positions index[0 .. count - 1] along an axis other than the batch: nothing, a
+ * crop or GATHER. The index is named after the constant `named`, NULL: after the node. */
+PARRY_CHECKED parry_status pr_pick(importer *imp, const onnx_node *node, int axis, const int64_t *index, int64_t count,
+                                   const slot *named, pr_value *value);
+/* A parameter of the graph that the file does not have, named after the node's output; *data is to be filled. */
+PARRY_CHECKED parry_status pr_weight_made(importer *imp, const onnx_node *node, const char *what, pr_weight_role role,
+                                          int rank, const int64_t *dim, pr_value *out, float **data);
 
 /* ---- weights ---------------------------------------------------------------------------------------------------- */
 
@@ -142,8 +170,10 @@ PARRY_CHECKED parry_status pr_list(importer *imp, const onnx_node *node, const c
 #define OP(type, min_inputs, max_inputs, first, function)                                                              \
     parry_status pr_import_##function(importer *imp, const onnx_node *node);
 #define SAME(type, min_inputs, max_inputs, first, function)
+#define MULTI OP
 #include "onnx/import_ops.def"
 #undef OP
+#undef MULTI
 #undef SAME
 
 #endif

@@ -56,6 +56,11 @@ slot *pr_node_output(importer *imp, const onnx_node *node)
     return &imp->slots[pr_names_get(&imp->names, node->output[0])];
 }
 
+slot *pr_node_output_at(importer *imp, const onnx_node *node, size_t i)
+{
+    return i < node->n_output && *node->output[i] ? &imp->slots[pr_names_get(&imp->names, node->output[i])] : NULL;
+}
+
 void pr_define_value(importer *imp, const onnx_node *node, pr_value value)
 {
     slot *output = pr_node_output(imp, node);
@@ -94,7 +99,17 @@ parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const p
 {
     char name[GRAPH_NAME], reason[640];
     pr_clean_name(*node->name ? node->name : node->output[0], name);
-    parry_status status = pr_graph_node(imp->ctx, imp->model->graph, op, name, attrs, in, inputs, out);
+    pr_graph *graph = imp->model->graph;
+    parry_status status = pr_graph_node(imp->ctx, graph, op, name, attrs, in, inputs, out);
+    if (status == PARRY_OK && strcmp(graph->values[*out].name, name) != 0) {
+        /* One of several nodes for one of the file: each has a name of its own, as values have. */
+        pr_node *added = &graph->nodes[graph->node_count - 1];
+        char *unique;
+        TRY(pr_strdup(imp->ctx, graph->values[*out].name, &unique));
+        pr_free(added->name);
+        added->name = unique;
+        return PARRY_OK;
+    }
     if (status == PARRY_OK || status == PARRY_NO_MEMORY)
         return status;
     /* The graph knows the node, not the file; and that shapes do not fit is the file's fault. */
@@ -123,7 +138,7 @@ parry_status pr_weight_new(importer *imp, const slot *source, pr_weight_role rol
     for (int d = 0; d < rank; d++)
         count *= dim[d];
     TRY(pr_budget_take(&imp->budget, count));
-    pr_clean_name(source->name, name);
+    pr_clean_name(source->origin ? source->origin : source->name, name);
     TRY(pr_weights_add(imp->ctx, weights, name, role, rank, dim, &index));
     *data = weights->items[index].data;
     TRY(pr_graph_weight(imp->ctx, imp->model->graph, weights, index, out));
@@ -159,6 +174,14 @@ parry_status pr_weight_of(importer *imp, slot *constant, pr_weight_role role, bo
     constant->weight[transposed].role = role;
     constant->weight[transposed].value = *out;
     return PARRY_OK;
+}
+
+parry_status pr_weight_made(importer *imp, const onnx_node *node, const char *what, pr_weight_role role, int rank,
+                            const int64_t *dim, pr_value *out, float **data)
+{
+    char name[GRAPH_NAME];
+    snprintf(name, sizeof name, "%.*s.%s", GRAPH_NAME - 32, *node->name ? node->name : node->output[0], what);
+    return pr_weight_new(imp, &(slot){.name = name}, role, rank, dim, out, data);
 }
 
 /* ---- attributes ------------------------------------------------------------------------------------------------- */

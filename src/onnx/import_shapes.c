@@ -6,15 +6,9 @@
 
 static const char moves_values[] = "that moves values from one image to another";
 
-/* A shape wished for, in the file's terms: fixed sizes, and PR_BATCH for the batch of an activation. */
-typedef struct shape {
-    int rank;
-    int64_t dim[PR_CONSTANT_RANK];
-} shape;
-
-static shape shape_of(const importer *imp, const slot *x)
+pr_shape pr_shape_of(const importer *imp, const slot *x)
 {
-    shape s = {0};
+    pr_shape s = {0};
     if (pr_is_value(x)) {
         const pr_dims *dims = pr_dims_of(imp, x);
         s.rank = dims->rank;
@@ -26,8 +20,7 @@ static shape shape_of(const importer *imp, const slot *x)
     return s;
 }
 
-/* The node's output is `x` in another shape of as many elements. */
-static parry_status reshape(importer *imp, const onnx_node *node, const slot *x, const shape *to)
+parry_status pr_define_reshaped(importer *imp, const onnx_node *node, const slot *x, const pr_shape *to)
 {
     if (pr_is_constant(x)) {
         pr_define_same(imp, node, x);
@@ -47,7 +40,7 @@ static parry_status reshape(importer *imp, const onnx_node *node, const slot *x,
 }
 
 /* Elements, the batch counted as one; -1 on overflow. */
-static int64_t elements(const shape *s, int skip)
+static int64_t elements(const pr_shape *s, int skip)
 {
     int64_t count = 1;
     for (int d = 0; d < s->rank; d++)
@@ -58,7 +51,7 @@ static int64_t elements(const shape *s, int skip)
 
 /* The first size of a reshaped activation: 0 and the batch's symbol mean the batch, so does the batch size that the
  * file was made for, and so does -1 where the other sizes make up an image. */
-static bool means_batch(const importer *imp, const shape *from, const shape *to, bool zero_copies)
+static bool means_batch(const importer *imp, const pr_shape *from, const pr_shape *to, bool zero_copies)
 {
     const int64_t first = to->dim[0];
     if (first == -1) {
@@ -74,7 +67,7 @@ static bool means_batch(const importer *imp, const shape *from, const shape *to,
 parry_status pr_import_reshape(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);
-    const shape from = shape_of(imp, x);
+    const pr_shape from = pr_shape_of(imp, x);
     int64_t allow_zero;
     int_list list;
     bool found;
@@ -82,7 +75,7 @@ parry_status pr_import_reshape(importer *imp, const onnx_node *node)
     if (!pr_is_constant(pr_node_input(imp, node, 1)))
         return pr_node_missing(imp, node, "to a computed shape");
     TRY(pr_list(imp, node, "shape", 1, &list, &found));
-    shape to = {.rank = list.count};
+    pr_shape to = {.rank = list.count};
     memcpy(to.dim, list.at, (size_t)list.count * sizeof to.dim[0]);
 
     if (pr_is_value(x)) {
@@ -107,18 +100,18 @@ parry_status pr_import_reshape(importer *imp, const onnx_node *node)
     if (elements(&to, -1) != have)
         return pr_is_value(x) ? pr_node_missing(imp, node, moves_values)
                               : pr_node_fail(imp, node, "%lld values do not fill the new shape", (long long)have);
-    return reshape(imp, node, x, &to);
+    return pr_define_reshaped(imp, node, x, &to);
 }
 
 /* Flatten makes two axes: those before `axis`, and the others. */
 parry_status pr_import_flatten(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);
-    const shape from = shape_of(imp, x);
+    const pr_shape from = pr_shape_of(imp, x);
     int64_t axis;
     TRY(pr_attribute_int(imp, node, "axis", 1, -from.rank, from.rank, &axis));
     axis += axis < 0 ? from.rank : 0;
-    shape to = {.rank = 2, .dim = {1, 1}};
+    pr_shape to = {.rank = 2, .dim = {1, 1}};
     for (int d = 0; d < from.rank; d++) {
         int64_t *side = &to.dim[d >= axis];
         if (from.dim[d] == PR_BATCH && axis > 0)
@@ -126,13 +119,13 @@ parry_status pr_import_flatten(importer *imp, const onnx_node *node)
         else if (*side == PR_BATCH ? from.dim[d] != 1 : __builtin_mul_overflow(*side, from.dim[d], side))
             return pr_node_missing(imp, node, moves_values);
     }
-    return reshape(imp, node, x, &to);
+    return pr_define_reshaped(imp, node, x, &to);
 }
 
 parry_status pr_import_squeeze(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);
-    const shape from = shape_of(imp, x);
+    const pr_shape from = pr_shape_of(imp, x);
     bool drop[PR_CONSTANT_RANK] = {false}, found;
     int_list axes;
     TRY(pr_list(imp, node, "axes", 1, &axes, &found));
@@ -143,7 +136,7 @@ parry_status pr_import_squeeze(importer *imp, const onnx_node *node)
             return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axes.at[a], from.rank);
         drop[axes.at[a]] = true;
     }
-    shape to = {0};
+    pr_shape to = {0};
     for (int d = 0; d < from.rank; d++) {
         if (drop[d] && from.dim[d] != 1 && from.dim[d] != PR_BATCH)
             return pr_node_fail(imp, node, "axis %d has size %lld, only axes of size 1 can go", d,
@@ -151,17 +144,17 @@ parry_status pr_import_squeeze(importer *imp, const onnx_node *node)
         if (!drop[d])
             to.dim[to.rank++] = from.dim[d];
     }
-    return reshape(imp, node, x, &to);
+    return pr_define_reshaped(imp, node, x, &to);
 }
 
 parry_status pr_import_unsqueeze(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);
-    const shape from = shape_of(imp, x);
+    const pr_shape from = pr_shape_of(imp, x);
     bool insert[PR_CONSTANT_RANK] = {false}, found;
     int_list axes;
     TRY(pr_list(imp, node, "axes", 1, &axes, &found));
-    shape to = {.rank = from.rank + axes.count};
+    pr_shape to = {.rank = from.rank + axes.count};
     if (to.rank > PR_CONSTANT_RANK)
         return pr_node_fail(imp, node, "the result would have %d axes", to.rank);
     for (int a = 0; a < axes.count; a++) {
@@ -171,13 +164,13 @@ parry_status pr_import_unsqueeze(importer *imp, const onnx_node *node)
     }
     for (int d = 0, at = 0; d < to.rank; d++)
         to.dim[d] = insert[d] ? 1 : from.dim[at++];
-    return reshape(imp, node, x, &to);
+    return pr_define_reshaped(imp, node, x, &to);
 }
 
 parry_status pr_import_transpose(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);
-    const int rank = shape_of(imp, x).rank;
+    const int rank = pr_shape_of(imp, x).rank;
     int perm[PR_CONSTANT_RANK];
     unsigned seen = 0;
     bool found, moves = false;

@@ -13,7 +13,8 @@ typedef struct op_case {
     const char *name;
     pr_op op;
     pr_dims in[PR_NODE_IN];          /* rank 0: no further input; those without a batch are weights */
-    const char *fill;                /* per input: n normal, p positive, a away from zero, d different, t many ties */
+    const char *fill;                /* per input: n normal, p positive, a away from zero, d different, t many ties, i positions
+                                        along the axis of attrs.gather */
     int outputs;                     /* 0: all that the operator has */
     unsigned constants;              /* bit i: no derivative with respect to input i */
     bool no_gradient;                /* no derivative at all */
@@ -87,7 +88,22 @@ static const op_case op_cases[] = {
     {"neg", PR_OP_NEG, {ROWS(5)}, "n"},
     {"flatten", PR_OP_RESHAPE, {IMAGE(2, 3, 4)}, "n", .attrs = {.shape = {ROWS(24)}}},
     {"transpose", PR_OP_TRANSPOSE, {IMAGE(2, 3, 4)}, "n", .attrs = {.perm = {{0, 2, 3, 1}}}},
-    {"pad", PR_OP_PAD, {IMAGE(2, 3, 4)}, "n", .attrs = {.pad = {{1, 0, 2, 3}, 0.5f}}},
+    {"transpose to planes", PR_OP_TRANSPOSE, {IMAGE(2, 3, 4)}, "n", .attrs = {.perm = {{0, 3, 1, 2}}}},
+    {"transpose of rank 5", PR_OP_TRANSPOSE, {{5, {PR_BATCH, 2, 3, 2, 3}}}, "n", .attrs = {.perm = {{0, 2, 1, 3, 4}}}},
+    {"transpose of rank 3", PR_OP_TRANSPOSE, {{3, {PR_BATCH, 4, 3}}}, "n", .attrs = {.perm = {{0, 2, 1}}}},
+    {"pad", PR_OP_PAD, {IMAGE(2, 3, 4)}, "n", .attrs = {.pad = {{0, 0, 1, 0}, {0, 0, 2, 3}, 0.5f}}},
+    {"pad channels, crop rows", PR_OP_PAD, {IMAGE(2, 5, 3)}, "n", .attrs = {.pad = {{0, 2, -1, 1}, {0, 1, -2, -2}, -1}}},
+    {"pad, nothing of the input left in view", PR_OP_PAD, {ROWS(4)}, "n", .attrs = {.pad = {{0, 3}, {0, -5}, 0.5f}}},
+    {"slice of rank 3", PR_OP_PAD, {{3, {PR_BATCH, 4, 5}}}, "n", .attrs = {.pad = {{0, -1, -2}, {0, -1, 0}, 0}}},
+    {"concat of channels", PR_OP_CONCAT, {IMAGE(2, 3, 2), IMAGE(1, 3, 2), IMAGE(3, 3, 2)}, "nnn", .attrs = {.axis = {1}}},
+    {"concat of rows", PR_OP_CONCAT, {IMAGE(2, 3, 2), IMAGE(2, 1, 2)}, "nn", .attrs = {.axis = {2}}},
+    {"concat of columns of five", PR_OP_CONCAT, {IMAGE(2, 2, 1), IMAGE(2, 2, 2), IMAGE(2, 2, 1), IMAGE(2, 2, 3), IMAGE(2, 2, 1)},
+     "nnnnn", .attrs = {.axis = {3}}},
+    {"concat of one", PR_OP_CONCAT, {ROWS(4)}, "n", .attrs = {.axis = {1}}},
+    {"concat with a constant", PR_OP_CONCAT, {{2, {1, 4}}, {3, {PR_BATCH, 3, 4}}}, "nn", .attrs = {.axis = {1}}},
+    {"gather channels", PR_OP_GATHER, {IMAGE(4, 3, 2), VECTOR(5)}, "ni", .constants = 2, .attrs = {.gather = {1, 4}}},
+    {"gather columns", PR_OP_GATHER, {IMAGE(2, 3, 4), VECTOR(7)}, "ni", .constants = 2, .attrs = {.gather = {3, 4}}},
+    {"gather of rows", PR_OP_GATHER, {ROWS(6), VECTOR(3)}, "ni", .constants = 2, .attrs = {.gather = {1, 6}}},
     {"identity", PR_OP_IDENTITY, {ROWS(5)}, "n"},
     {"dropout", PR_OP_DROPOUT, {ROWS(5)}, "n", .attrs = {.dropout = {0.5f, 1}}},
     {"channel affine", PR_OP_CHANNEL_AFFINE, {IMAGE(3, 2, 4), VECTOR(3), VECTOR(3)}, "nnn", .constants = 6},
@@ -131,7 +147,7 @@ static const op_case op_cases[] = {
      .attrs = POOL_ATTRS(3, 3, 2, 2, 1, 1, 1, 0, 1, 2, true, false, 6, 7)},
     {"gradient of global average pool", PR_OP_GLOBAL_AVERAGE_POOL_GRAD, {IMAGE(4, 1, 1)}, "n",
      .attrs = {.pool = {.in_h = 3, .in_w = 5}}},
-    {"gradient of pad", PR_OP_PAD_GRAD, {IMAGE(2, 6, 7)}, "n", .attrs = {.pad = {{1, 0, 2, 3}, 0.5f}}},
+    {"gradient of gather", PR_OP_GATHER_GRAD, {IMAGE(5, 2, 3), VECTOR(5)}, "ni", .constants = 2, .attrs = {.gather = {1, 3}}},
     {"gradient of dropout", PR_OP_DROPOUT_TRAIN_GRAD, {IMAGE(3, 5, 3)}, "n", .attrs = {.dropout = {0.4f, 3}}},
     {"gradient of channel affine", PR_OP_CHANNEL_AFFINE_GRAD_X, {IMAGE(3, 2, 4), VECTOR(3)}, "nn", .constants = 2},
     {"reduce to a channel vector", PR_OP_REDUCE_TO, {IMAGE(2, 3, 4)}, "n", .no_gradient = true,
@@ -172,6 +188,7 @@ static inline void op_case_fill(const op_case *c, int input, uint64_t seed, floa
         case 'p': data[e] = 0.5f + 1.5f * fabsf(z) / (1 + fabsf(z)); break;
         case 'a': data[e] = z + (z < 0 ? -0.2f : 0.2f); break;
         case 'd': data[e] = 0.1f * (float)(e * 7919 % 1009) - 50; break;
+        case 'i': data[e] = (float)pr_rng_below(&rng, (uint32_t)c->attrs.gather.size); break;
         case 't': data[e] = 0.5f * (float)pr_rng_below(&rng, 3); break;
         default: data[e] = z;
         }

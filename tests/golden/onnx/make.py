@@ -547,8 +547,8 @@ bad("computed_kernel", [node("Sigmoid", "x", "w"), node("Conv", "x w", "t"), fla
 bad("gemm", [node("Gemm", "x w", "y")], [const("w", rand(5, 6))])
 bad("batch_norm", [node("BatchNormalization", "x c c c d", "y")], [const("c", rand(6)), const("d", rand(5))])
 bad(
-    "reflect",
-    [node("Pad", "x p", "t", mode="reflect"), flat],
+    "pad_mode",
+    [node("Pad", "x p", "t", mode="wobble"), flat],
     [const("p", np.array([0, 0, 1, 1, 0, 0, 1, 1]))],
     ["N", 1, 2, 2],
     ["N", 16],
@@ -586,3 +586,87 @@ good(
     ["N", 10],
     opset=18,
 )
+
+# ---- picking, joining, repeating, resizing ------------------------------------------------------------------------
+rng = np.random.default_rng(2)  # a section of its own: what stands above keeps its numbers
+
+
+def layout(name, op, inputs, inits, in_shape, opset=13, **attributes):
+    """One operator between the input and a Flatten."""
+    good(name, [node(op, inputs, "t", **attributes), flat], inits, ["N", *in_shape], ["N", "K"], opset=opset)
+
+
+def ints(name, *values):
+    return const(name, np.array(values, np.int64))
+
+
+def floats(name, *values):
+    return const(name, np.array(values, np.float32))
+
+
+layout("slice", "Slice", "x s e a p", [ints("s", -1, 1), ints("e", -9, 3), ints("a", 3, 1), ints("p", -2, 1)], [4, 3, 5])
+layout("slice_batch", "Slice", "x s e", [ints("s", 0, 1), ints("e", 2**62, -1)], [4, 3])
+layout("slice_attribute", "Slice", "x", [], [4, 3, 5], opset=9, starts=[1, -4], ends=[3, 9], axes=[1, 3])
+layout("gather_vector", "Gather", "x i", [ints("i", 2, -1, 0, 0)], [3, 2, 4], axis=1)
+layout("gather_scalar", "Gather", "x i", [const("i", np.array(-2))], [3, 2, 4], axis=-1)
+layout("gather_matrix", "Gather", "x i", [const("i", np.array([[1, 0, 1], [2, 2, -3]]))], [4, 3], axis=2)
+good(
+    "split",
+    [node("Split", "x s", "a b c", axis=1), node("Concat", "c a b a c b", "t", axis=-1), flat],
+    [ints("s", 2, 2, 2)],
+    ["N", 6, 3, 2],
+    ["N", "K"],
+)
+good(
+    "split_uneven",
+    [node("Split", "x", "a b c", axis=2, num_outputs=3), node("Concat", "c a", "t", axis=2), flat],
+    [],
+    ["N", 2, 7],
+    ["N", "K"],
+    opset=18,
+)
+good(
+    "concat_constant",
+    [
+        node("Shape", "x", "d"),
+        node("Slice", "d zero one", "n"),
+        node("Concat", "n two_three", "s", axis=0),
+        node("Expand", "k s", "c"),
+        node("Sigmoid", "x", "a"),
+        node("Concat", "c a c x x a x", "t", axis=1),
+        flat,
+    ],
+    [const("k", rand(1, 2, 3)), ints("zero", 0), ints("one", 1), ints("two_three", 2, 3)],
+    ["N", 4, 3],
+    ["N", "K"],
+)
+layout("expand", "Expand", "x s", [ints("s", 1, 3, 1, 4)], [1, 2, 1])
+layout("tile", "Tile", "x r", [ints("r", 1, 2, 1, 3)], [2, 2, 2])
+for mode in ("reflect", "edge", "wrap"):
+    layout(f"pad_{mode}", "Pad", "x p", [ints("p", 0, 0, 2, 1, 0, 0, 1, 2)], [2, 3, 4], opset=19, mode=mode)
+layout("pad_channels", "Pad", "x p v", [ints("p", 0, 1, 0, -1, 0, 2, 1, -2), floats("v", 0.5)], [2, 3, 6])
+layout("pad_sequence", "Pad", "x p", [ints("p", 0, 0, 2, 0, 0, 1)], [2, 3])
+for mode in ("DCR", "CRD"):
+    layout(f"depth_to_space_{mode.lower()}", "DepthToSpace", "x", [], [8, 2, 3], blocksize=2, mode=mode)
+layout("space_to_depth", "SpaceToDepth", "x", [], [2, 4, 6], blocksize=2)
+layout("global_max_pool", "GlobalMaxPool", "x", [], [3, 4, 5])
+layout("max_pool_dilated", "MaxPool", "x", [], [2, 7, 6], kernel_shape=[2, 3], dilations=[2, 1], ceil_mode=1, strides=[2, 2])
+layout("average_pool_same", "AveragePool", "x", [], [2, 5, 6], kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_LOWER")
+layout("max_pool_sequence", "MaxPool", "x", [], [2, 9], kernel_shape=[3], strides=[2], pads=[1, 0])
+layout("conv_sequence", "Conv", "x w b", [const("w", rand(4, 2, 3)), const("b", rand(4))], [4, 9], group=2, strides=[2], pads=[1, 2])
+layout("conv_sequence_same", "Conv", "x w", [const("w", rand(3, 4, 4))], [4, 9], auto_pad="SAME_UPPER", strides=[2])
+layout("transpose_five", "Transpose", "x", [], [2, 3, 2, 2], perm=[0, 3, 1, 4, 2])
+for way in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"):
+    layout(
+        f"resize_nearest_{way}", "Resize", "x r s", [floats("r"), floats("s", 1, 1, 2.5, 0.6)], [2, 3, 5],
+        coordinate_transformation_mode=way, mode="nearest",
+    )
+    layout(
+        f"resize_linear_{way}", "Resize", "x r n s", [floats("r"), floats("n"), ints("s", 7, 3)], [2, 3, 5], opset=18,
+        coordinate_transformation_mode=way, mode="linear", axes=[2, 3],
+    )
+layout("resize_ceil", "Resize", "x r s", [floats("r"), floats("s", 1, 1, 1.7, 2)], [2, 3, 4], nearest_mode="ceil")
+layout("resize_cubic", "Resize", "x r s", [floats("r"), floats("s", 1, 1, 2, 1.5)], [2, 4, 4], mode="cubic")
+layout("resize_old", "Resize", "x s", [floats("s", 1, 1, 0.6, 2)], [2, 5, 3], opset=10)
+layout("upsample", "Upsample", "x s", [floats("s", 1, 1, 2, 3)], [2, 2, 3], opset=9)
+layout("upsample_linear", "Upsample", "x", [], [2, 2, 3], opset=7, mode="linear", scales=[1.0, 1.0, 2.0, 2.0])

@@ -198,7 +198,7 @@ static inline void pools(zoo *z)
 
 static inline void movement(zoo *z)
 {
-    pr_attrs perm = {.perm = {{0, 2, 3, 1}}}, back = {.perm = {{0, 3, 1, 2}}}, pad = {.pad = {{1, 0, 0, 2}, 0.25f}};
+    pr_attrs perm = {.perm = {{0, 2, 3, 1}}}, back = {.perm = {{0, 3, 1, 2}}}, pad = {.pad = {{0, 0, 1, 0}, {0, 0, 0, 2}, 0.25f}};
     pr_value first = z->at;
     zoo_node(z, PR_OP_TRANSPOSE, &perm, NULL, 0);
     zoo_op(z, PR_OP_TANH);

@@ -145,9 +145,9 @@ static void malformed_nodes_are_refused(void **state)
         {"rank of 9", PR_OP_RESHAPE, {IMAGE(3, 2, 2)}, .attrs = {.shape = {{.rank = 9}}}},
         {"no permutation", PR_OP_TRANSPOSE, {IMAGE(3, 2, 2)}, .attrs = {.perm = {{0, 1, 1, 2}}}},
         {"batch moved", PR_OP_TRANSPOSE, {IMAGE(3, 2, 2)}, .attrs = {.perm = {{1, 0, 2, 3}}}},
-        {"cropped to nothing", PR_OP_PAD, {IMAGE(3, 2, 2)}, .attrs = {.pad = {{-1, 0, -1, 0}, 0}}},
+        {"cropped to nothing", PR_OP_PAD, {IMAGE(3, 2, 2)}, .attrs = {.pad = {{0, 0, -1}, {0, 0, -1}, 0}}},
         {"padded beyond measure", PR_OP_PAD, {IMAGE(3, 2, 2)},
-         .attrs = {.pad = {{INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX}, 0}}},
+         .attrs = {.pad = {{0, 0, INT32_MAX, INT32_MAX}, {0, 0, INT32_MAX, INT32_MAX}, 0}}},
         {"all dropped", PR_OP_DROPOUT, {ROWS(3)}, .attrs = {.dropout = {1, 0}}},
         {"gradient of another shape", PR_OP_RELU_GRAD, {ROWS(3), ROWS(4)}},
     };

@@ -70,10 +70,11 @@ static pr_onnx_model simplecnn(parry_ctx *ctx, int channels, int height, int wid
 
 /* ---- there and back --------------------------------------------------------------------------------------------- */
 
-static void assert_same_network(const pr_onnx_model *a, const pr_onnx_model *b)
+static void assert_same_network(const char *name, const pr_onnx_model *a, const pr_onnx_model *b)
 {
     assert_int_equal(a->tail, b->tail);
-    assert_int_equal(a->graph->node_count, b->graph->node_count);
+    if (a->graph->node_count != b->graph->node_count)
+        fail_msg("%s: %zu nodes came back as %zu", name, a->graph->node_count, b->graph->node_count);
     for (size_t n = 0; n < a->graph->node_count; n++) {
         const pr_node *p = &a->graph->nodes[n], *q = &b->graph->nodes[n];
         assert_int_equal(p->op, q->op);
@@ -110,7 +111,7 @@ static void assert_round_trip(parry_ctx *ctx, const char *name, const pr_onnx_mo
     if (pr_onnx_write(ctx, path_of(f, path[0], name, ".first"), model) != PARRY_OK ||
         pr_onnx_read(ctx, path[0], &back) != PARRY_OK)
         fail_msg("%s: %s", name, parry_ctx_error(ctx));
-    assert_same_network(model, &back);
+    assert_same_network(name, model, &back);
     assert_string_equal(back.producer, "parry 0.1.0");
     assert_int_equal(pr_onnx_write(ctx, path_of(f, path[1], name, ".second"), &back), PARRY_OK);
     for (int i = 0; i < 2; i++)

@@ -53,7 +53,7 @@ static const struct {
      "Elu ('d_node', 'e_node', 'f_node' and 2 more)"},
     {"opset_new", PARRY_UNSUPPORTED, "opset 22, parry reads 7 to 21"},
     {"opset_old", PARRY_UNSUPPORTED, "opset 6, parry reads 7 to 21"},
-    {"reflect", PARRY_UNSUPPORTED, "Pad with another mode than constant ('t_node')"},
+    {"pad_mode", PARRY_FORMAT, "node 't_node' (Pad): the attribute mode has no value that ONNX knows"},
     {"self", PARRY_FORMAT, "node 'y_node' (Add): it reads 'y' before that is computed"},
     {"shape_size", PARRY_UNSUPPORTED, "Reshape that moves values from one image to another ('t_node')"},
     {"short_data", PARRY_FORMAT, "tensor 'c' should hold 6 float values, but has 23 bytes"},
