@@ -33,9 +33,9 @@ typedef struct parry_ctx_options {
     void *user;
 } parry_ctx_options;
 
-/* `options` may be NULL: seed 0, all threads, silent. The context's own threads block all signals. On the calling thread, kernels of
- * oneDNN move the stack pointer into the heap while they run: a program that handles signals there must do so on an alternate stack
- * (sigaltstack, SA_ONSTACK), or block them on that thread. */
+/* `options` may be NULL: seed 0, all threads, silent. The context's own threads block all signals. On the calling
+ * thread, kernels of oneDNN move the stack pointer into the heap while they run: a program that handles signals there
+ * must do so on an alternate stack (sigaltstack, SA_ONSTACK), or block them on that thread. */
 PARRY_API PARRY_CHECKED parry_status parry_ctx_create(const parry_ctx_options *options, parry_ctx **out);
 PARRY_API void parry_ctx_free(parry_ctx *ctx);
 

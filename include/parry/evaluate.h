@@ -12,10 +12,10 @@ extern "C" {
 typedef struct parry_evaluation parry_evaluation;
 
 typedef struct parry_evaluate_settings {
-    const char
-        *attacks;     /* comma-separated specs, "fgsm,pgd:steps=40:first=2000"; NULL: clean accuracy only. The
-                         pseudo-parameter     first=N limits that attack to the first N images, and every output says so */
-    parry_floats eps; /* every attack runs at each */
+    /* Comma-separated specs, "fgsm,pgd:steps=40:first=2000"; NULL: clean accuracy only. The pseudo-parameter first=N
+     * limits that attack to the first N images, and every output says so. */
+    const char *attacks;
+    parry_floats eps; /* every attack runs at each; none twice */
     int64_t first;    /* use only the first N images; 0: all */
     int64_t curve;    /* images for accuracy-against-eps curves; 0: no curves */
     int64_t examples; /* pictures kept per model for the report */

@@ -35,7 +35,7 @@ typedef struct parry_option {
     const char *def;            /* the default as text; NULL: no value */
     double min, max;            /* inclusive range of numbers */
     const char *const *choices; /* NULL-terminated, for PARRY_OPTION_CHOICE */
-    const char *metavar;        /* "FILE", "N"; NULL: by type */
+    const char *metavar;        /* "N"; FILE and FOLDER are written, MODEL is read; NULL: by type */
     const char *help;           /* one phrase, with the unit */
 } parry_option;
 

@@ -169,6 +169,13 @@ static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attac
     return PARRY_OK;
 }
 
+/* A sentence about the positional arguments, `word` between quotes unless it is NULL. */
+static parry_status wrong_words(parry_ctx *ctx, const cli_command *command, const char *what, const char *word)
+{
+    return usage(ctx, "%s%s%s%s; usage: parry %s %s%s[OPTIONS]", what, word ? " '" : "", word ? word : "",
+                 word ? "'" : "", command->name, command->words, command->words[0] ? " " : "");
+}
+
 static parry_status take_word(parry_ctx *ctx, cli_args *args, const parry_attack_info *attack, cursor *words,
                               bool *options_end)
 {
@@ -190,10 +197,9 @@ static parry_status take_word(parry_ctx *ctx, cli_args *args, const parry_attack
         return usage(ctx, "unknown option %s; 'parry help %s' lists the options", word, args->command->name);
     }
     if (!word[0])
-        return usage(ctx, "an argument is empty; usage: parry %s %s", args->command->name, args->command->words);
+        return wrong_words(ctx, args->command, "an argument is empty", NULL);
     if (args->word_count >= args->command->max_words)
-        return usage(ctx, "unexpected argument '%s'; usage: parry %s %s", word, args->command->name,
-                     args->command->words);
+        return wrong_words(ctx, args->command, "unexpected argument", word);
     args->words[args->word_count++] = word;
     return PARRY_OK;
 }
@@ -237,7 +243,7 @@ parry_status args_parse(parry_ctx *ctx, const cli_command *command, int argc, ch
     for (; words.at < argc && status == PARRY_OK && !out->help; words.at++)
         status = take_word(ctx, out, attack, &words, &options_end);
     if (status == PARRY_OK && !out->help && out->word_count < command->min_words)
-        status = usage(ctx, "missing argument; usage: parry %s %s", command->name, command->words);
+        status = wrong_words(ctx, command, "missing argument", NULL);
     return status;
 }
 

@@ -100,6 +100,13 @@ void chat(const char *format, ...) PARRY_PRINTF(1, 2);
 /* Runs one command line (main's argc and argv) from start to end; prints the error sentence, returns the exit code. */
 int run_line(int argc, char **argv);
 
+/* ---- paths.c --------------------------------------------------------------------------------------------------- */
+/* Whether both paths lead to one file, or would once it is written. */
+bool same_file(const char *a, const char *b);
+/* Refuses two options that name the same file where one of them is written. An option's kind is what its help calls
+ * the value: FILE and FOLDER are written, MODEL is read. */
+PARRY_CHECKED parry_status check_paths(parry_ctx *ctx, const cli_args *args);
+
 /* ---- shared.c -------------------------------------------------------------------------------------------------- */
 /* Opens one split of the dataset of --data, the first --first images of it (all when 0), and tells its caveat. */
 PARRY_CHECKED parry_status open_data(parry_ctx *ctx, const char *spec, parry_split split, int64_t first,
@@ -118,6 +125,9 @@ json_t *data_json(const parry_dataset *dataset);
 PARRY_CHECKED parry_status probe_output(parry_ctx *ctx, const cli_args *args, const char *path);
 /* The same for a folder of outputs, which is created. */
 PARRY_CHECKED parry_status probe_folder(parry_ctx *ctx, const char *path);
+/* PARRY_NOT_FOUND for a name that the command line gave (an architecture, an attack) makes the line a wrong one; other
+ * statuses pass. */
+parry_status wrong_name(parry_ctx *ctx, parry_status status);
 /* PARRY_INVALID with a sentence about the command line. The sentence replaces the context's. */
 parry_status usage(parry_ctx *ctx, const char *format, ...) PARRY_PRINTF(2, 3);
 

@@ -94,7 +94,7 @@ static parry_status run_step(demo *d, line *l)
     if (code == EXIT_DONE)
         return PARRY_OK;
     usage(NULL, "stopped at the step above");
-    return code == EXIT_INTERRUPTED ? PARRY_CANCELLED : PARRY_INVALID;
+    return code == EXIT_INTERRUPTED ? PARRY_CANCELLED : code == EXIT_USAGE ? PARRY_INVALID : PARRY_IO;
 }
 
 /* MNIST where it is or can be had, else the built-in digits; says which in the first line. */

@@ -69,12 +69,26 @@ static parry_status write_outputs(parry_ctx *ctx, const cli_args *args, const pa
     return status;
 }
 
+/* Two rows of one model would differ in nothing. */
+static parry_status check_models(parry_ctx *ctx, const cli_args *args)
+{
+    for (int i = 0; i < args->word_count; i++)
+        for (int j = 0; j < i; j++)
+            if (same_file(args->words[i], args->words[j]))
+                return strcmp(args->words[i], args->words[j]) == 0
+                           ? usage(ctx, "%s is given twice", args->words[i])
+                           : usage(ctx, "%s and %s are the same file", args->words[j], args->words[i]);
+    return PARRY_OK;
+}
+
 parry_status cmd_evaluate(parry_ctx *ctx, const cli_args *args)
 {
     const evaluate_options *options = args_values(args, &evaluate_command_table);
     parry_evaluate_settings settings = *(const parry_evaluate_settings *)args_values(args, parry_evaluate_options());
     evaluation_files files = {0};
-    parry_status status = probe_output(ctx, args, options->report);
+    parry_status status = check_models(ctx, args);
+    if (status == PARRY_OK)
+        status = probe_output(ctx, args, options->report);
     if (!options->report) { /* curves and pictures cost time and are seen in the report; JSON has curves if asked for */
         settings.curve = args_given(args, parry_evaluate_options(), "curve") ? settings.curve : 0;
         settings.examples = 0;

@@ -220,9 +220,9 @@ parry_status cmd_list(parry_ctx *ctx, const cli_args *args)
         names[i] = kinds[i].kind;
     }
     const char *nearest = parry_nearest(args->words[0], names, KINDS);
-    return usage(ctx, "cannot list '%s'; %s%s", args->words[0],
-                 nearest ? "did you mean " : "there are attacks, architectures, datasets, losses, methods",
-                 nearest ? nearest : "");
+    return nearest ? usage(ctx, "cannot list '%s'; did you mean '%s'?", args->words[0], nearest)
+                   : usage(ctx, "cannot list '%s'; there are attacks, architectures, datasets, losses, methods",
+                           args->words[0]);
 }
 
 /* ---- help ------------------------------------------------------------------------------------------------------ */

@@ -92,8 +92,8 @@ parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
         status = open_both(ctx, options->data, PARRY_TRAIN, options->first, &train, &test);
     if (status == PARRY_OK) {
         const parry_dataset_info *info = parry_dataset_describe(train);
-        status =
-            parry_model_build(ctx, options->arch, info->channels, info->height, info->width, info->classes, &model);
+        status = wrong_name(ctx, parry_model_build(ctx, options->arch, info->channels, info->height, info->width,
+                                                   info->classes, &model));
     }
     if (status == PARRY_OK)
         status = parry_train(ctx, model, train, test, settings);

@@ -44,6 +44,11 @@ parry_status usage(parry_ctx *ctx, const char *format, ...)
     return PARRY_INVALID;
 }
 
+parry_status wrong_name(parry_ctx *ctx, parry_status status)
+{
+    return status == PARRY_NOT_FOUND ? usage(ctx, "%s", parry_ctx_error(ctx)) : status;
+}
+
 static int exit_code(parry_status status)
 {
     switch (status) {
@@ -77,6 +82,8 @@ static parry_status parse_and_run(parry_ctx *parsing, const cli_command *command
 {
     cli_args args;
     parry_status status = args_parse(parsing, command, argc, argv, &args);
+    if (status == PARRY_OK && !args.help)
+        status = check_paths(parsing, &args);
     if (status == PARRY_OK && args.help)
         help_command(stdout, command);
     else if (status == PARRY_OK) {

@@ -1,7 +1,6 @@
 /* Pieces that several commands share: opening data, writing JSON, probing outputs. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/cli.h"
 
@@ -16,12 +15,6 @@ parry_status open_data(parry_ctx *ctx, const char *spec, parry_split split, int6
     if (status == PARRY_OK && parry_dataset_describe(*out)->note)
         chat("note: %s: %s", parry_dataset_describe(*out)->name, parry_dataset_describe(*out)->note);
     return status;
-}
-
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 parry_status probe_output(parry_ctx *ctx, const cli_args *args, const char *path)

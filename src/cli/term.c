@@ -139,7 +139,8 @@ parry_status terminal_context(const common_options *options, parry_ctx **out)
     terminal.quiet = options && options->quiet;
     if (options && options->json && strcmp(options->json, "-") == 0)
         terminal.json_on_stdout = true;
-    /* Some of oneDNN's kernels point the stack pointer into the heap while they run: a handler's frame must not go there. */
+    /* Some of oneDNN's kernels point the stack pointer into the heap while they run: a handler's frame must not go
+     * there. */
     static char signal_stack[1 << 16];
     sigaltstack(&(stack_t){.ss_sp = signal_stack, .ss_size = sizeof signal_stack}, NULL);
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_ONSTACK}, before;

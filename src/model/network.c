@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/network.h"
+#include "tensor/tensor.h"
 
 /* A plan computes a fixed number of images at once: the engine's choice for the network, or half, a quarter ... of it.
  * Which one makes no difference to the bits. */
@@ -309,6 +310,7 @@ static parry_status network_fill(parry_ctx *ctx, const char *name, const char *p
                                  pr_network *network)
 {
     int image[3], classes = 0;
+    TRY(pr_isa_check(ctx));
     TRY(pr_strdup(ctx, name, &network->name));
     pr_make_printable(network->name);
     if (path)

@@ -329,6 +329,9 @@ static parry_status check_radii(parry_ctx *ctx, const parry_evaluation *ev)
     for (int e = 0; e < ev->eps.count; e++) {
         parry_threat threat = threat_at(ev, ev->eps.value[e]);
         TRY(parry_threat_check(ctx, &threat));
+        for (int other = 0; other < e; other++)
+            if (ev->eps.value[other] == ev->eps.value[e])
+                return pr_fail(ctx, PARRY_INVALID, "--eps holds %g twice", ev->eps.value[e]);
     }
     return PARRY_OK;
 }

@@ -1,6 +1,7 @@
 /* Chooses the kernels for this processor and offers them under their public names. */
 #include <math.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,13 +46,29 @@ const pr_kernels *pr_kernels_for(const char *isa)
     return NULL;
 }
 
-static const pr_kernels *choose(void)
+/* Where the candidates begin that PARRY_MAX_ISA allows; PR_COUNT(candidates) when it names none of them. */
+static size_t first_allowed(const char *cap)
+{
+    size_t first = 0;
+    while (cap && cap[0] && first < PR_COUNT(candidates) && strcmp(candidates[first].isa, cap) != 0)
+        first++;
+    return first;
+}
+
+parry_status pr_isa_check(parry_ctx *ctx)
 {
     const char *cap = getenv("PARRY_MAX_ISA");
-    size_t first = 0;
-    for (size_t i = 0; cap && i < PR_COUNT(candidates); i++)
-        if (strcmp(candidates[i].isa, cap) == 0)
-            first = i;
+    if (first_allowed(cap) < PR_COUNT(candidates))
+        return PARRY_OK;
+    char names[64] = "";
+    for (size_t i = 0; i < PR_COUNT(candidates); i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", candidates[i].isa);
+    return pr_fail(ctx, PARRY_INVALID, "PARRY_MAX_ISA is '%s'; expected one of %s", cap, names);
+}
+
+static const pr_kernels *choose(void)
+{
+    size_t first = first_allowed(getenv("PARRY_MAX_ISA")) % PR_COUNT(candidates);
     while (!supported(candidates[first].kernels))
         first++;
     return candidates[first].kernels;

@@ -44,5 +44,7 @@ void pr_bytes_to_unit(const uint8_t *bytes, float *out, int64_t count);
 
 /* "avx512", "avx2" or "baseline": what this process uses. PARRY_MAX_ISA in the environment lowers it. */
 const char *pr_isa_name(void);
+/* PARRY_INVALID when PARRY_MAX_ISA is none of those names. Asked once for each model, before anything is computed. */
+PARRY_CHECKED parry_status pr_isa_check(parry_ctx *ctx);
 
 #endif

@@ -42,6 +42,19 @@ holds "the model is whole" cmp good.onnx kept.onnx
 fails "pictures into a file" 1 "text.onnx" "$PARRY" attack good.onnx --data digits --first 10 --save-images text.onnx --quiet
 fails "an empty file name" 2 "--json is empty" "$PARRY" attack good.onnx --data digits --first 10 --json "" --quiet
 fails "an empty argument" 2 "empty" "$PARRY" attack "" --data digits --quiet
+fails "the model and its JSON in one file" 2 "each needs a file of its own" "$PARRY" train --data digits --first 100 -o one --json ./one
+fails "a checkpoint onto the new model" 2 "--checkpoint" "$PARRY" harden good.onnx --data digits -o "$PWD/one" --checkpoint one
+fails "the JSON in place of a folder of outputs" 2 "--save" "$PARRY" attack good.onnx --data digits --save one --json one
+fails "a report onto the source" 2 "--source" "$PARRY" evaluate kept.onnx --data digits --source good.onnx --report good.onnx
+ln good.onnx hard.onnx
+fails "a report onto the source under its other name" 2 "--source" "$PARRY" evaluate kept.onnx --data digits --source good.onnx --report hard.onnx
+holds "nothing was written" test ! -e one
+fails "a model to standard output" 2 "only --json" "$PARRY" train --data digits --first 100 -o -
+fails "one model twice" 2 "same file" "$PARRY" evaluate good.onnx ./good.onnx --data digits --first 10
+fails "one eps twice" 2 "0.1 twice" "$PARRY" evaluate good.onnx --data digits --first 10 --attack fgsm --eps 0.1,25.5/255 --quiet
+fails "an unknown architecture" 2 "did you mean 'simplecnn'" "$PARRY" train --data digits --arch simplecn -o x.onnx --quiet
+fails "an unknown instruction set" 2 "PARRY_MAX_ISA is 'bogus'" env PARRY_MAX_ISA=bogus "$PARRY" attack good.onnx --data digits --first 10 --quiet
+succeeds "a known instruction set" env PARRY_MAX_ISA=baseline "$PARRY" attack good.onnx --data digits --first 10 --quiet
 cp good.onnx target.onnx
 ln -s target.onnx link.onnx
 succeeds "harden a model onto itself, through a link" "$PARRY" harden link.onnx --data digits --first 100 --method mixed --epochs 1 -o link.onnx --quiet

@@ -240,10 +240,12 @@ static void test_refusals(void **state)
         {"fgsm", NAN, 1, PARRY_INVALID, "nan"},
         {"fgsm", 1.5, 1, PARRY_INVALID, "1.5"},
         {"fgsm", 0.1, 0, PARRY_INVALID, "eps"},
+        {"fgsm", 0.1, 2, PARRY_INVALID, "twice"},
     };
     const world *w = *state;
     for (size_t i = 0; i < PR_COUNT(bad); i++) {
-        const parry_evaluate_settings settings = {.attacks = bad[i].attacks, .eps = {bad[i].count, {bad[i].eps}}};
+        const parry_evaluate_settings settings = {.attacks = bad[i].attacks,
+                                                  .eps = {bad[i].count, {bad[i].eps, bad[i].eps}}};
         parry_evaluation *ev;
         parry_status status =
             parry_evaluate(w->ctx, (const parry_model *const *)w->models, 2, w->data, NULL, &linf, &settings, &ev);

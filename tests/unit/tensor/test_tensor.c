@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
@@ -252,6 +253,30 @@ static void test_isa_is_known(void **state)
     assert_null(pr_kernels_for("mmx"));
 }
 
+static void test_cap_is_checked(void **state)
+{
+    (void)state;
+    parry_ctx *ctx;
+    assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
+    const char *before = getenv("PARRY_MAX_ISA");
+    char *kept = before ? strdup(before) : NULL;
+    static const char *const good[] = {"baseline", ""};
+    for (size_t i = 0; i < PR_COUNT(good); i++) {
+        setenv("PARRY_MAX_ISA", good[i], 1);
+        assert_int_equal(pr_isa_check(ctx), PARRY_OK);
+    }
+    setenv("PARRY_MAX_ISA", "bogus", 1);
+    assert_int_equal(pr_isa_check(ctx), PARRY_INVALID);
+    assert_non_null(strstr(parry_ctx_error(ctx), "'bogus'"));
+    assert_non_null(strstr(parry_ctx_error(ctx), "baseline"));
+    unsetenv("PARRY_MAX_ISA");
+    assert_int_equal(pr_isa_check(ctx), PARRY_OK);
+    if (kept)
+        setenv("PARRY_MAX_ISA", kept, 1);
+    free(kept);
+    parry_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_clamp_ball_is_exact), cmocka_unit_test(test_reductions),
         cmocka_unit_test(test_bytes_to_unit),       cmocka_unit_test(test_argmax),
         cmocka_unit_test(test_all_finite),          cmocka_unit_test(test_isa_is_known),
+        cmocka_unit_test(test_cap_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
