@@ -2,6 +2,7 @@
 #ifndef PARRY_ATTACK_H
 #define PARRY_ATTACK_H
 
+#include <parry/criterion.h>
 #include <parry/dataset.h>
 #include <parry/model.h>
 #include <parry/options.h>
@@ -17,13 +18,22 @@ enum parry_attack_needs { PARRY_NEEDS_GRADIENT = 1u, PARRY_NEEDS_LOGITS = 2u };
 
 /* What the adversary may do. It belongs to the run, not to the attack. Option table: parry_threat_options. */
 typedef struct parry_threat {
-    int norm;   /* parry_norm */
-    double eps; /* radius of the ball, in units of the pixel range [0,1] */
-    int loss;   /* index into parry_loss_list: what gradient attacks climb */
-    bool clip;  /* keep adversaries inside the pixel box [0,1] */
+    int norm;              /* parry_norm */
+    double eps;            /* radius of the ball, in units of the pixel range [0,1] */
+    int loss;              /* index into parry_loss_list: what gradient attacks climb */
+    bool clip;             /* keep adversaries inside the pixel box [0,1] */
+    const char *criterion; /* when an image counts as adversarial (parry/criterion.h); NULL: misclassified, or with a
+                              target: targeted */
+    const char *target; /* the class that images are driven to: its name or number, or "next" (the label's successor),
+                           "random" (another class, drawn for each image), "least-likely" (of the clean image). The
+                           loss of the target is then descended. NULL: that of the criterion, if it names one; else
+                           images are driven away from their labels */
+    bool quantize; /* adversaries are multiples of 1/255, as a PNG stores them: images are rounded first, the ball is
+                      around the rounded ones and its distances are counted in whole levels */
 } parry_threat;
 PARRY_API const parry_options *parry_threat_options(void);
-/* PARRY_INVALID when eps is negative, not finite or, for linf with clipping, more than 1. */
+/* PARRY_INVALID when eps is negative, not finite or, for linf with clipping, more than 1; when the criterion does not
+ * parse; when quantize is asked for without clipping. */
 PARRY_API PARRY_CHECKED parry_status parry_threat_check(parry_ctx *ctx, const parry_threat *threat);
 
 typedef struct parry_attack_info {
@@ -50,21 +60,65 @@ PARRY_API const char *parry_attack_label(const parry_attack *attack);
 
 typedef struct parry_attack_result {
     int64_t count;
-    double clean_acc, robust_acc; /* fraction right before and after; an image counts as robust when its adversary is
-                                     classified right */
-    double adv_loss;              /* mean cross-entropy on the adversaries */
-    double mean_norm, max_norm;   /* of adversary minus image, in the threat's norm */
+    int64_t unlabelled; /* images without a label (-1): attacked away from what the model calls them, and left out of
+                           the two accuracies */
+    double clean_acc, robust_acc;   /* fraction right before and after; an image counts as robust when its adversary is
+                                       classified right. NaN when no image has a label */
+    double clean_met, success_rate; /* fraction that meets the criterion before and after */
+    double adv_loss;                /* mean cross-entropy on the adversaries */
+    double mean_norm, max_norm;     /* of adversary minus image, in the threat's norm */
     int64_t forward_queries, gradient_queries; /* image evaluations */
+    float *originals;                          /* count x C x H x W: the images; with quantize on the 8-bit grid */
     float *adversaries;                        /* count x C x H x W */
-    float *logits;                             /* count x classes, on the adversaries */
-    bool *fooled; /* count: misclassified after the attack (an image that was wrong already is fooled) */
+    float *clean_logits, *logits;              /* count x classes, on the images and on the adversaries */
+    int32_t *labels;  /* count: the dataset's; where it has none, what the model called the image */
+    int32_t *targets; /* count: each image's target, -1: none */
+    bool *fooled;     /* count: misclassified after the attack (an image that was wrong already is fooled) */
+    bool *met;        /* count: meets the criterion after the attack */
+    /* Of parry_attack_minimal_eps, else NULL; count each. */
+    double *minimal_eps; /* smallest eps found at which the attack met the criterion: 0 when the image as it is does;
+                            NaN: at none that was tried */
+    double *failed_eps;  /* largest eps below that which was tried and failed; 0: none */
 } parry_attack_result;
 /* Attacks every image of `dataset`. The result does not depend on the number of threads. Clear it with
  * parry_attack_result_clear. */
 PARRY_API PARRY_CHECKED parry_status parry_attack_run(parry_ctx *ctx, const parry_attack *attack,
                                                       const parry_threat *threat, const parry_model *model,
                                                       const parry_dataset *dataset, parry_attack_result *out);
+
+/* How the smallest eps is searched for. Option table: parry_search_options. */
+typedef struct parry_eps_search {
+    int64_t scan;      /* radii of the coarse scan, in equal steps up to the threat's eps */
+    double resolution; /* the bracket is halved until it is no wider, in units of the pixel range */
+} parry_eps_search;
+PARRY_API const parry_options *parry_search_options(void);
+/* For each image the smallest eps, up to the threat's, at which the attack meets the criterion: a coarse scan (success
+ * need not grow with eps), then halving inside the first bracket. The adversaries are those at the smallest eps; of an
+ * image that none met, the one at the largest. */
+PARRY_API PARRY_CHECKED parry_status parry_attack_minimal_eps(parry_ctx *ctx, const parry_attack *attack,
+                                                              const parry_threat *threat,
+                                                              const parry_eps_search *search, const parry_model *model,
+                                                              const parry_dataset *dataset, parry_attack_result *out);
+/* The q-quantile (0..1, linear between neighbours) of minimal_eps over the images that have one; NaN when none has.
+ * `found`, which may be NULL, receives their number. */
+PARRY_API double parry_attack_eps_quantile(const parry_attack_result *result, double q, int64_t *found);
+
+/* Judges other versions of a result's adversaries (count x C x H x W; decoded from files, say) by the same criterion,
+ * labels and targets. met: count. */
+PARRY_API PARRY_CHECKED parry_status parry_attack_judge(parry_ctx *ctx, const parry_threat *threat,
+                                                        const parry_model *model, const parry_attack_result *result,
+                                                        const float *images, bool *met);
 PARRY_API void parry_attack_result_clear(parry_attack_result *result);
+
+/* What a perturbation costs, whatever the threat's norm. */
+typedef struct parry_budget {
+    double sum; /* of the absolute differences, in grey levels (1/255) */
+    double l2, linf;
+    int64_t pixels; /* places (of height x width) where some channel differs */
+} parry_budget;
+/* Of two images (C x H x W); with `levels` as they are stored in 8 bits. */
+PARRY_API parry_budget parry_budget_of(const float *image, const float *adversary, int channels, int height, int width,
+                                       bool levels);
 
 /* An endless stream of batches from `dataset`: each pass over the images is a new permutation (sampling without
  * replacement), a share of each batch is replaced by adversaries that `attack` makes against `model` as it is at that

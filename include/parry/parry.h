@@ -7,6 +7,7 @@
 #include <parry/options.h>
 #include <parry/dataset.h>
 #include <parry/model.h>
+#include <parry/criterion.h>
 #include <parry/attack.h>
 #include <parry/train.h>
 #include <parry/evaluate.h>

@@ -6,8 +6,9 @@
  * be at least as strong (docs/attacks/pgd.md).
  *
  * Deviations, all in the attacker's favour: not the last iterate is returned but the worst of all iterates of all
- * restarts and the clean image; an image that some iterate has fooled is done and leaves the batch (stop-when-fooled).
- */
+ * restarts and the clean image, worst by the criterion first and by the loss among equals; an image of which some
+ * iterate meets the criterion is done and leaves the batch (stop-when-fooled). Towards a target the loss of the target
+ * is descended. */
 #include <stdio.h>
 
 #include "attack/impl.h"
@@ -26,7 +27,7 @@ PR_OPTIONS(pr_pgd_options, pgd,
            OPT_BOOL(pgd, random_start, "random-start", "true",
                     "start at a random point of the ball rather than at the image"),
            OPT_BOOL(pgd, stop_when_fooled, "stop-when-fooled", "true",
-                    "an image is done once misclassified; training wants false: the largest loss"));
+                    "an image is done once it meets the criterion; training wants false: the largest loss"));
 
 /* The walk of one batch. Images still walking are packed: row j of the working arrays belongs to image who[j]. */
 typedef struct walk {
@@ -35,11 +36,10 @@ typedef struct walk {
     const pr_batch *in;
     pr_tensor *adv; /* the worst so far, by image */
     float *worst;   /* its loss, by image */
-    bool *fooled;   /* whether it is misclassified, by image */
-    float step;
+    bool *met;      /* whether it meets the criterion, by image */
     int64_t active; /* rows in use below */
     int64_t *who;
-    int32_t *labels;
+    pr_goal *goals;
     pr_tensor at, grad;
     float *loss, *logits;
 } walk;
@@ -48,13 +48,11 @@ static parry_status walk_init(parry_ctx *ctx, pr_run *run, const pgd *how, const
                               walk *out)
 {
     const size_t n = (size_t)in->x.n, classes = (size_t)pr_run_classes(run);
-    const double eps = pr_run_threat(run)->eps;
     *out = (walk){.run = run, .how = how, .in = in, .adv = adv};
-    out->step = (float)(how->step > 0 ? how->step : 2.5 * eps / (double)how->steps);
     TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->worst, (void **)&out->worst));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->fooled, (void **)&out->fooled));
+    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->met, (void **)&out->met));
     TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->who, (void **)&out->who));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->labels, (void **)&out->labels));
+    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->goals, (void **)&out->goals));
     TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->loss, (void **)&out->loss));
     TRY(pr_scratch_bytes(ctx, run, n * classes * sizeof *out->logits, (void **)&out->logits));
     TRY(pr_scratch_like(ctx, run, in->x, &out->at));
@@ -66,19 +64,18 @@ static float *row_of(const pr_tensor *tensor, int64_t i)
     return tensor->data + i * tensor->row;
 }
 
-static bool misclassified(const walk *w, int64_t j, int32_t label)
+static bool meets(const walk *w, int64_t j, pr_goal goal)
 {
-    const int classes = pr_run_classes(w->run);
-    return pr_argmax(w->logits + j * classes, classes) != label;
+    return pr_met(w->run, w->logits + j * pr_run_classes(w->run), goal);
 }
 
 /* The clean images are the first candidates. */
 static parry_status walk_from_clean(parry_ctx *ctx, walk *w)
 {
     const pr_tensor *x = &w->in->x;
-    TRY(pr_loss_only(ctx, w->run, x, w->in->labels, w->worst, w->logits));
+    TRY(pr_loss_only(ctx, w->run, x, w->in->goals, w->worst, w->logits));
     for (int64_t i = 0; i < x->n; i++)
-        w->fooled[i] = misclassified(w, i, w->in->labels[i]);
+        w->met[i] = meets(w, i, w->in->goals[i]);
     pr_copy(w->adv->data, x->data, x->n * x->row);
     return PARRY_OK;
 }
@@ -88,44 +85,45 @@ static void start(walk *w, uint32_t restart)
     const pr_tensor *x = &w->in->x;
     w->active = 0;
     for (int64_t i = 0; i < x->n; i++) {
-        if (w->fooled[i] && w->how->stop_when_fooled)
+        if (w->met[i] && w->how->stop_when_fooled)
             continue;
         float *at = row_of(&w->at, w->active);
         w->who[w->active] = i;
-        w->labels[w->active++] = w->in->labels[i];
+        w->goals[w->active++] = w->in->goals[i];
         if (w->how->random_start) {
+            const parry_threat threat = pr_image_threat(w->run, w->in, i);
             pr_rng rng = pr_run_rng(w->run, w->in->index[i], restart);
-            pr_random_start_row(pr_run_threat(w->run), &rng, row_of(x, i), at, x->row);
+            pr_random_start_row(&threat, &rng, row_of(x, i), at, x->row);
         } else {
             pr_copy(at, row_of(x, i), x->row);
         }
     }
 }
 
-/* Misclassified beats classified right; among equals the larger loss wins. */
+/* To meet the criterion beats not to; among equals the larger loss wins. */
 static void keep_worst(walk *w)
 {
     for (int64_t j = 0; j < w->active; j++) {
         const int64_t i = w->who[j];
-        const bool fooled = misclassified(w, j, w->labels[j]);
-        if (fooled == w->fooled[i] ? w->loss[j] <= w->worst[i] : w->fooled[i])
+        const bool met = meets(w, j, w->goals[j]);
+        if (met == w->met[i] ? w->loss[j] <= w->worst[i] : w->met[i])
             continue;
-        w->fooled[i] = fooled;
+        w->met[i] = met;
         w->worst[i] = w->loss[j];
         pr_copy(row_of(w->adv, i), row_of(&w->at, j), w->at.row);
     }
 }
 
-/* Packs the rows of images that are not fooled yet. */
-static void drop_fooled(walk *w)
+/* Packs the rows of images that do not meet the criterion yet. */
+static void drop_met(walk *w)
 {
     int64_t kept = 0;
     for (int64_t j = 0; j < w->active; j++) {
-        if (w->fooled[w->who[j]])
+        if (w->met[w->who[j]])
             continue;
         if (kept != j) {
             w->who[kept] = w->who[j];
-            w->labels[kept] = w->labels[j];
+            w->goals[kept] = w->goals[j];
             pr_copy(row_of(&w->at, kept), row_of(&w->at, j), w->at.row);
             pr_copy(row_of(&w->grad, kept), row_of(&w->grad, j), w->grad.row);
         }
@@ -136,11 +134,12 @@ static void drop_fooled(walk *w)
 
 static void ascend(walk *w)
 {
-    const parry_threat *threat = pr_run_threat(w->run);
     for (int64_t j = 0; j < w->active; j++) {
+        const parry_threat threat = pr_image_threat(w->run, w->in, w->who[j]);
+        const double step = w->how->step > 0 ? w->how->step : 2.5 * threat.eps / (double)w->how->steps;
         float *at = row_of(&w->at, j);
-        pr_ascend_row(threat->norm, w->step, row_of(&w->grad, j), at, w->at.row);
-        pr_project_row(threat, row_of(&w->in->x, w->who[j]), at, w->at.row);
+        pr_ascend_row(threat.norm, (float)step, row_of(&w->grad, j), at, w->at.row);
+        pr_project_row(&threat, row_of(&w->in->x, w->who[j]), at, w->at.row);
     }
 }
 
@@ -148,14 +147,14 @@ static parry_status climb(parry_ctx *ctx, walk *w)
 {
     for (int64_t step = 0; step < w->how->steps && w->active > 0; step++) {
         const pr_tensor at = {w->at.data, w->active, w->at.row};
-        TRY(pr_loss_grad(ctx, w->run, &at, w->labels, w->loss, w->logits, &w->grad));
+        TRY(pr_loss_grad(ctx, w->run, &at, w->goals, w->loss, w->logits, &w->grad));
         keep_worst(w);
         if (w->how->stop_when_fooled)
-            drop_fooled(w);
+            drop_met(w);
         ascend(w);
     }
     const pr_tensor last = {w->at.data, w->active, w->at.row};
-    TRY(pr_loss_only(ctx, w->run, &last, w->labels, w->loss, w->logits));
+    TRY(pr_loss_only(ctx, w->run, &last, w->goals, w->loss, w->logits));
     keep_worst(w);
     return PARRY_OK;
 }

@@ -1,6 +1,5 @@
 /* The threat model: what the adversary may do. */
-#include "base/opt.h"
-#include "space/space.h"
+#include "attack/attack.h"
 
 /* As nn/losses.c numbers them; a test compares the two. */
 static const char *const losses[] = {"ce", "mse", NULL};
@@ -11,7 +10,14 @@ PR_OPTIONS(pr_threat_options, parry_threat,
                      "largest perturbation, in units of the pixel range [0,1]; 8/255 works"),
            OPT_CHOICE(parry_threat, loss, "loss", "ce", losses,
                       "what gradient attacks climb: cross-entropy, or mean squared error of the softmax"),
-           OPT_BOOL(parry_threat, clip, "clip", "true", "keep adversaries inside the pixel range"));
+           OPT_BOOL(parry_threat, clip, "clip", "true", "keep adversaries inside the pixel range"),
+           OPT_STRING(parry_threat, criterion, "criterion", NULL, "TEXT",
+                      "when an image counts as adversarial, such as confident:0.9 (parry help criteria); otherwise "
+                      "misclassified, or with --target: targeted"),
+           OPT_STRING(parry_threat, target, "target", NULL, "CLASS",
+                      "drive images to this class, by name or number; or next, random, least-likely for each image"),
+           OPT_BOOL(parry_threat, quantize, "quantize", "false",
+                    "finish on the 8-bit grid: adversaries are what a PNG stores"));
 
 const parry_options *parry_threat_options(void)
 {
@@ -31,5 +37,7 @@ parry_status parry_threat_check(parry_ctx *ctx, const parry_threat *threat)
             ctx, PARRY_INVALID,
             "--eps is %g, but pixels lie in [0,1]: for linf it cannot be more than 1 (for 8-bit units write 8/255)",
             threat->eps);
-    return PARRY_OK;
+    if (threat->quantize && !threat->clip)
+        return pr_fail(ctx, PARRY_INVALID, "--quantize needs clipping: 8 bits hold pixels in [0,1] only");
+    return pr_aim_check(ctx, threat);
 }

@@ -20,6 +20,7 @@ typedef enum pr_stream {
     PR_STREAM_DIGITS,   /* built-in digits: sample = index of the digit */
     PR_STREAM_MIX,      /* which images of a mixed batch are attacked */
     PR_STREAM_TEST,     /* tests only */
+    PR_STREAM_TARGET,   /* targets drawn at random: sample = index of the image in its dataset */
 } pr_stream;
 
 typedef struct pr_rng_key {

@@ -10,6 +10,7 @@ typedef struct subject {
     const char *model_name;
     const pr_attack_impl *attack;
     parry_threat threat;
+    parry_criterion *criterion; /* the threat's */
 } subject;
 
 static parry_model *make_model(parry_ctx *ctx, const char *name)
@@ -23,6 +24,34 @@ static parry_model *make_model(parry_ctx *ctx, const char *name)
     return model;
 }
 
+/* What the adversary wants, and on which pixels. */
+typedef struct wish {
+    const char *criterion, *target;
+    bool quantize;
+} wish;
+static const wish wishes[] = {
+    {NULL, NULL, false},
+    {NULL, "next", false},
+    {"confident:0.6", NULL, false},
+    {"or(targeted::0.55, and(targeted, topk:1, not(confident:0.9)))", "random", false},
+    {NULL, NULL, true},
+    {"and(targeted, below:0.45)", "least-likely", true},
+};
+
+static void set_threat(subject *s, int variant, const wish *what)
+{
+    s->threat = (parry_threat){.norm = variant & 1,
+                               .clip = (variant & 2) || what->quantize,
+                               .loss = variant >> 2,
+                               .criterion = what->criterion,
+                               .target = what->target,
+                               .quantize = what->quantize};
+    s->threat.eps = s->threat.norm == PARRY_L2 ? 0.9 : 0.1;
+    const char *text = what->criterion ? what->criterion : what->target ? "targeted" : "misclassified";
+    if (parry_criterion_create(s->ctx, text, s->model, &s->criterion) != PARRY_OK)
+        fail_msg("%s", parry_ctx_error(s->ctx));
+}
+
 /* Calls `check` for each combination, with a context of `threads` threads. */
 static void for_each(int threads, uint64_t seed, void (*check)(const subject *s, void *arg, int number), void *arg)
 {
@@ -33,11 +62,11 @@ static void for_each(int threads, uint64_t seed, void (*check)(const subject *s,
         s.model = make_model(s.ctx, models[m]);
         s.data = make_images(s.ctx, s.model, COUNT);
         for (size_t a = 0; (s.attack = pr_attack_impl_at(a)); a++)
-            for (int variant = 0; variant < 8; variant++) {
-                s.threat = (parry_threat){.norm = variant & 1, .clip = variant & 2, .loss = variant >> 2};
-                s.threat.eps = s.threat.norm == PARRY_L2 ? 0.9 : 0.1;
+            for (int variant = 0; variant < 8 * (int)PR_COUNT(wishes); variant++) {
+                set_threat(&s, variant % 8, &wishes[variant / 8]);
                 if (s.attack->info.norms & PARRY_NORM_BIT(s.threat.norm))
                     check(&s, arg, number);
+                parry_criterion_free(s.criterion);
                 number++;
             }
         parry_dataset_free(s.data);
@@ -61,14 +90,67 @@ static parry_attack_result attack_of(const subject *s, parry_threat threat)
     return run_attack(s->ctx, spec_of(s->attack, spec), threat, s->model, s->data);
 }
 
+static const char *or_none(const char *text)
+{
+    return text ? text : "none";
+}
+
 #define assert_holds(s, condition)                                                                                     \
     do {                                                                                                               \
         if (!(condition))                                                                                              \
-            fail_msg("%s on %s, norm %d, clip %d, loss %d: %s", (s)->attack->info.name, (s)->model_name,               \
-                     (s)->threat.norm, (s)->threat.clip, (s)->threat.loss, #condition);                                \
+            fail_msg("%s on %s, norm %d, clip %d, loss %d, criterion %s, target %s, quantize %d: %s",                  \
+                     (s)->attack->info.name, (s)->model_name, (s)->threat.norm, (s)->threat.clip, (s)->threat.loss,    \
+                     or_none((s)->threat.criterion), or_none((s)->threat.target), (s)->threat.quantize, #condition);   \
     } while (0)
 
 /* ---- inside, and reported as it is ------------------------------------------------------------------------------- */
+
+/* The images as they are attacked: on the 8-bit grid if the threat asks for that. */
+static void read_images(const subject *s, float images[COUNT * ROW])
+{
+    parry_dataset_images(s->data, 0, COUNT, images);
+    for (int k = 0; s->threat.quantize && k < COUNT * ROW; k++)
+        images[k] = (float)lrint(255.0 * images[k]) / 255.0f;
+}
+
+/* The size of a perturbation; on the grid every pixel is k / 255 and differences are counted in whole levels. */
+static double size_of(const subject *s, const float *image, const float *adversary)
+{
+    double square = 0, linf = 0;
+    for (int k = 0; k < ROW; k++) {
+        double d = (double)adversary[k] - image[k];
+        assert_holds(s, !s->threat.clip || (adversary[k] >= 0 && adversary[k] <= 1));
+        if (s->threat.quantize) {
+            assert_holds(s, adversary[k] == (float)lrint(255.0 * adversary[k]) / 255.0f);
+            d = (double)(lrint(255.0 * adversary[k]) - lrint(255.0 * image[k]));
+        }
+        square += d * d;
+        linf = fmax(linf, fabs(d));
+    }
+    return (s->threat.norm == PARRY_L2 ? sqrt(square) : linf) / (s->threat.quantize ? 255 : 1);
+}
+
+static void check_judgement(const subject *s, const parry_attack_result *r, const float *logits)
+{
+    const int classes = parry_model_describe(s->model)->classes;
+    int robust = 0, met = 0;
+    for (int i = 0; i < COUNT; i++) {
+        const bool right = pr_argmax(logits + i * classes, classes) == parry_dataset_labels(s->data)[i];
+        const bool meets =
+            parry_criterion_met(s->criterion, logits + i * classes, classes, r->labels[i], r->targets[i]);
+        assert_holds(s, r->fooled[i] == !right && r->met[i] == meets);
+        assert_holds(s, r->labels[i] == parry_dataset_labels(s->data)[i]);
+        assert_holds(s, (r->targets[i] >= 0) == (s->threat.target != NULL) && r->targets[i] < classes);
+        robust += right;
+        met += meets;
+    }
+    assert_holds(s, r->robust_acc == robust / (double)COUNT && r->count == COUNT && r->unlabelled == 0);
+    assert_holds(s, r->success_rate == met / (double)COUNT);
+    if (!s->threat.criterion && !s->threat.target)
+        assert_holds(s, met + robust == COUNT);
+    if (!s->threat.criterion) /* a finer one may be out of reach, and a single step may overshoot it */
+        assert_holds(s, r->success_rate > r->clean_met);
+}
 
 static void check_result(const subject *s, void *arg, int number)
 {
@@ -76,33 +158,24 @@ static void check_result(const subject *s, void *arg, int number)
     (void)number;
     static float images[COUNT * ROW], logits[COUNT * 8];
     const int classes = parry_model_describe(s->model)->classes;
-    const int32_t *labels = parry_dataset_labels(s->data);
     parry_attack_result r = attack_of(s, s->threat);
     double largest = 0, sum = 0;
-    int robust = 0;
-    parry_dataset_images(s->data, 0, COUNT, images);
+    read_images(s, images);
+    assert_holds(s, memcmp(images, r.originals, sizeof images) == 0);
     assert_int_equal(parry_model_logits(s->ctx, s->model, r.adversaries, COUNT, logits), PARRY_OK);
     for (int i = 0; i < COUNT; i++) {
-        double square = 0, linf = 0;
-        for (int k = i * ROW; k < (i + 1) * ROW; k++) {
-            const double d = (double)r.adversaries[k] - images[k];
-            square += d * d;
-            linf = fmax(linf, fabs(d));
-            assert_holds(s, !s->threat.clip || (r.adversaries[k] >= 0 && r.adversaries[k] <= 1));
-        }
-        const double size = s->threat.norm == PARRY_L2 ? sqrt(square) : linf;
+        const double size = size_of(s, images + i * ROW, r.adversaries + i * ROW);
         assert_holds(s, size <= s->threat.eps);
         largest = fmax(largest, size);
         sum += size;
-        const bool right = pr_argmax(logits + i * classes, classes) == labels[i];
-        assert_holds(s, r.fooled[i] == !right);
-        robust += right;
     }
+    check_judgement(s, &r, logits);
     assert_holds(s, memcmp(logits, r.logits, (size_t)(COUNT * classes) * sizeof *logits) == 0);
     assert_holds(s, fabs(r.max_norm - largest) < 1e-7 && fabs(r.mean_norm - sum / COUNT) < 1e-6);
-    assert_holds(s, r.robust_acc == robust / (double)COUNT && r.count == COUNT);
-    assert_holds(s, fabs(r.clean_acc - 38.0 / COUNT) < 1e-9); /* every fourth label is wrong on purpose */
-    assert_holds(s, r.robust_acc < r.clean_acc);
+    if (!s->threat.quantize)
+        assert_holds(s, fabs(r.clean_acc - 38.0 / COUNT) < 1e-9); /* every fourth label is wrong on purpose */
+    if (!s->threat.target)
+        assert_holds(s, r.robust_acc < r.clean_acc);
     assert_holds(s, r.forward_queries >= COUNT && r.gradient_queries >= 1);
     parry_attack_result_clear(&r);
 }
@@ -121,7 +194,7 @@ static void check_identity(const subject *s, void *arg, int number)
     parry_threat still = s->threat;
     still.eps = 0;
     parry_attack_result r = attack_of(s, still);
-    parry_dataset_images(s->data, 0, COUNT, images);
+    read_images(s, images);
     assert_holds(s, memcmp(images, r.adversaries, sizeof images) == 0);
     assert_holds(s, r.max_norm == 0 && r.clean_acc == r.robust_acc);
     parry_attack_result_clear(&r);
@@ -135,26 +208,32 @@ static void test_eps_zero_is_the_identity(void **state)
 
 /* ---- keeps_best ------------------------------------------------------------------------------------------------- */
 
+/* The loss that is climbed: of the label, or minus that of the target. */
+static void climbed(const subject *s, const parry_attack_result *r, const float *logits, float loss[COUNT])
+{
+    const int32_t *goal = s->threat.target ? r->targets : r->labels;
+    pr_loss_at((size_t)s->threat.loss)
+        ->rows(NULL, COUNT, parry_model_describe(s->model)->classes, logits, goal, loss, NULL);
+    for (int i = 0; i < COUNT && s->threat.target; i++)
+        loss[i] = -loss[i];
+}
+
 static void check_keeps_best(const subject *s, void *arg, int number)
 {
     (void)arg;
     (void)number;
     if (!s->attack->keeps_best)
         return;
-    static float images[COUNT * ROW], clean[COUNT * 8];
     float before[COUNT], after[COUNT];
     const int classes = parry_model_describe(s->model)->classes;
-    const int32_t *labels = parry_dataset_labels(s->data);
-    const pr_loss *loss = pr_loss_at((size_t)s->threat.loss);
     parry_attack_result r = attack_of(s, s->threat);
-    parry_dataset_images(s->data, 0, COUNT, images);
-    assert_int_equal(parry_model_logits(s->ctx, s->model, images, COUNT, clean), PARRY_OK);
-    loss->rows(NULL, COUNT, classes, clean, labels, before, NULL);
-    loss->rows(NULL, COUNT, classes, r.logits, labels, after, NULL);
+    climbed(s, &r, r.clean_logits, before);
+    climbed(s, &r, r.logits, after);
     for (int i = 0; i < COUNT; i++) {
-        const bool was_fooled = pr_argmax(clean + i * classes, classes) != labels[i];
-        assert_holds(s, r.fooled[i] || !was_fooled);
-        assert_holds(s, after[i] >= before[i] - 1e-5f || r.fooled[i] > was_fooled);
+        const bool was =
+            parry_criterion_met(s->criterion, r.clean_logits + i * classes, classes, r.labels[i], r.targets[i]);
+        assert_holds(s, r.met[i] || !was);
+        assert_holds(s, after[i] >= before[i] - 1e-5f || r.met[i] > was);
     }
     parry_attack_result_clear(&r);
 }
@@ -167,7 +246,7 @@ static void test_never_less_than_the_clean_image(void **state)
 
 /* ---- determinism ------------------------------------------------------------------------------------------------ */
 
-enum { COMBINATIONS = 256 };
+enum { COMBINATIONS = 512 };
 
 static void keep_or_compare(const subject *s, void *arg, int number)
 {

@@ -148,6 +148,54 @@ static void test_more_classes(void **state)
     check_more_classes("pgd:steps=30:step=0:restarts=5", l2, 0.9);
 }
 
+/* The smallest eps that fools a linear model of two classes is its margin over the dual norm of w_y - w_j. A step along
+ * the gradient finds it, and so does a walk, up to the resolution. */
+static void check_smallest_eps(const char *spec, int norm, double most)
+{
+    linear *l = open_linear(2);
+    const parry_threat threat = {.norm = norm, .eps = most}, none = {.norm = norm, .eps = 0},
+                       one = {.norm = norm, .eps = 1};
+    const parry_eps_search search = {.scan = 10, .resolution = 1e-4};
+    parry_attack *attack;
+    parry_attack_result r;
+    int found = 0, zero = 0;
+    assert_int_equal(parry_attack_create(ctx, spec, &attack), PARRY_OK);
+    if (parry_attack_minimal_eps(ctx, attack, &threat, &search, l->model, l->data, &r) != PARRY_OK)
+        fail_msg("%s", parry_ctx_error(ctx));
+    for (int i = 0; i < COUNT; i++) {
+        const int other = 1 - parry_dataset_labels(l->data)[i];
+        const double margin = worst_margin(l, &none, i, other), lost = margin - worst_margin(l, &one, i, other),
+                     expected = margin > 0 ? margin / lost : 0;
+        if (expected > most) {
+            assert_true(isnan(r.minimal_eps[i]) && r.failed_eps[i] == most && !r.met[i]);
+            continue;
+        }
+        if (!(r.minimal_eps[i] >= expected - 1e-5 && r.minimal_eps[i] <= expected + 1e-4 + 1e-5))
+            fail_msg("%s, norm %d, image %d: the smallest eps is %.6f, expected %.6f", spec, norm, i, r.minimal_eps[i],
+                     expected);
+        assert_true(r.met[i] && (expected == 0 || r.failed_eps[i] <= expected + 1e-5));
+        assert_true(r.minimal_eps[i] - r.failed_eps[i] <= 1e-4);
+        found++;
+        zero += expected == 0;
+    }
+    assert_in_range(found, COUNT / 2, COUNT - 1); /* some are out of reach */
+    assert_in_range(zero, 1, COUNT / 2);
+    if (strcmp(spec, "fgsm") == 0)
+        assert_int_equal(r.gradient_queries, COUNT - zero);
+    parry_attack_result_clear(&r);
+    parry_attack_free(attack);
+    close_linear(l);
+}
+
+static void test_smallest_eps(void **state)
+{
+    (void)state;
+    check_smallest_eps("fgsm", PARRY_LINF, 0.15);
+    check_smallest_eps("fgsm", PARRY_L2, 0.8);
+    check_smallest_eps("pgd:steps=4:random-start=false", PARRY_LINF, 0.15);
+    check_smallest_eps("pgd:steps=4:random-start=false", PARRY_L2, 0.8);
+}
+
 /* What is found at one eps is found at every larger one. */
 static void test_accuracy_falls_with_eps(void **state)
 {
@@ -186,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_classes),
         cmocka_unit_test(test_more_classes),
+        cmocka_unit_test(test_smallest_eps),
         cmocka_unit_test(test_accuracy_falls_with_eps),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
