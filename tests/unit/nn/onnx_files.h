@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "nn/nn.h"
 #include "onnx/onnx.h"
 
@@ -87,6 +88,61 @@ for_each_golden(parry_ctx *ctx, void (*test)(parry_ctx *ctx, const char *name, c
     }
     closedir(dir);
     assert_int_equal(files, GOLDEN_FILES);
+}
+
+/* ---- a reader of just enough of TensorProto --------------------------------------------------------------------- */
+
+static inline uint64_t varint(const uint8_t **at)
+{
+    uint64_t value = 0;
+    for (int shift = 0;; shift += 7) {
+        const uint8_t byte = *(*at)++;
+        value |= (uint64_t)(byte & 127) << shift;
+        if (byte < 128)
+            return value;
+    }
+}
+
+typedef struct floats {
+    uint8_t *file;
+    const float *data;
+    int64_t count, batch;
+} floats;
+
+static inline floats read_floats(parry_ctx *ctx, const char *path)
+{
+    floats out = {.batch = 0};
+    size_t size;
+    assert_int_equal(pr_file_read(ctx, path, 1 << 26, &out.file, &size), PARRY_OK);
+    for (const uint8_t *at = out.file, *end = at + size; at < end;) {
+        const uint64_t key = varint(&at), field = key >> 3;
+        if ((key & 7) == 0) {
+            const uint64_t value = varint(&at);
+            if (field == 1 && !out.batch)
+                out.batch = (int64_t)value;
+            continue;
+        }
+        assert_int_equal(key & 7, 2);
+        const uint64_t length = varint(&at);
+        if (field == 1 && !out.batch) /* packed sizes */
+            out.batch = at[0];
+        if (field == 9 || field == 4) { /* raw bytes or packed floats: moved to where floats may lie */
+            memmove(out.file, at, length);
+            out.data = (const float *)(const void *)out.file;
+            out.count = (int64_t)(length / sizeof(float));
+            return out;
+        }
+        at += length;
+    }
+    fail_msg("%s holds no floats", path);
+    return out;
+}
+
+/* A file of a model below $PARRY_DATA. */
+static inline void *test_path(char *out, size_t size, const char *model, const char *rest)
+{
+    snprintf(out, size, "%s/%s%s", getenv("PARRY_DATA"), model, rest);
+    return out;
 }
 
 #endif

@@ -1,7 +1,6 @@
 /* Networks of other frameworks, read and run by the reference backend: their logits are those that an independent ONNX
  * runtime computed for the same input (the test_data_set_0 folders beside the models). Which files parry can read so
  * far is a table. */
-#include "base/file.h"
 #include "onnx_files.h"
 
 /* A file below $PARRY_DATA without its ".onnx"; what the error names where parry cannot read it yet. */
@@ -31,60 +30,6 @@ static const struct {
     {"vnncomp/onnx/mnist_relu_9_200", NULL},
     {"vnncomp/onnx/resnet_2b", NULL},
 };
-
-/* ---- a reader of just enough of TensorProto --------------------------------------------------------------------- */
-
-static uint64_t varint(const uint8_t **at)
-{
-    uint64_t value = 0;
-    for (int shift = 0;; shift += 7) {
-        const uint8_t byte = *(*at)++;
-        value |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128)
-            return value;
-    }
-}
-
-typedef struct floats {
-    uint8_t *file;
-    const float *data;
-    int64_t count, batch;
-} floats;
-
-static floats read_floats(parry_ctx *ctx, const char *path)
-{
-    floats out = {.batch = 0};
-    size_t size;
-    assert_int_equal(pr_file_read(ctx, path, 1 << 26, &out.file, &size), PARRY_OK);
-    for (const uint8_t *at = out.file, *end = at + size; at < end;) {
-        const uint64_t key = varint(&at), field = key >> 3;
-        if ((key & 7) == 0) {
-            const uint64_t value = varint(&at);
-            if (field == 1 && !out.batch)
-                out.batch = (int64_t)value;
-            continue;
-        }
-        assert_int_equal(key & 7, 2);
-        const uint64_t length = varint(&at);
-        if (field == 1 && !out.batch) /* packed sizes */
-            out.batch = at[0];
-        if (field == 9 || field == 4) { /* raw bytes or packed floats: moved to where floats may lie */
-            memmove(out.file, at, length);
-            out.data = (const float *)(const void *)out.file;
-            out.count = (int64_t)(length / sizeof(float));
-            return out;
-        }
-        at += length;
-    }
-    fail_msg("%s holds no floats", path);
-    return out;
-}
-
-static void *test_path(char *out, size_t size, const char *model, const char *rest)
-{
-    snprintf(out, size, "%s/%s%s", getenv("PARRY_DATA"), model, rest);
-    return out;
-}
 
 /* ---- the tests -------------------------------------------------------------------------------------------------- */
 
