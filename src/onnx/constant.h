@@ -3,9 +3,10 @@
 #define PR_ONNX_CONSTANT_H
 
 #include "base/base.h"
+#include "onnx/onnx.h"
 #include "onnx_wire.pb-c.h"
 
-enum { PR_CONSTANT_RANK = 8 };
+enum { PR_CONSTANT_RANK = PR_ONNX_RANK };
 
 /* Stands for the batch in shapes computed from Shape; only moved around, never computed with. No file has a reason to
  * hold this number. */
@@ -37,6 +38,8 @@ PARRY_CHECKED parry_status pr_budget_take(pr_budget *budget, int64_t elements);
 PARRY_CHECKED parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx__TensorProto *tensor,
                                             pr_constant *out);
 void pr_constant_release(pr_constant *constant);
+/* A copy. */
+PARRY_CHECKED parry_status pr_onnx_tensor_of(parry_ctx *ctx, const pr_constant *constant, pr_onnx_tensor *out);
 
 /* A new constant of the given shape with uninitialised elements, to be written through `owned`. */
 PARRY_CHECKED parry_status pr_constant_make(pr_budget *budget, bool integer, int rank, const int64_t *dim,

@@ -20,7 +20,12 @@ static int64_t budget_for(size_t size)
 typedef struct op_row {
     const char *type;
     size_t min_inputs, max_inputs;
-    enum { EITHER, ACTIVATION, CONSTANT } first;
+    enum {
+        EITHER,   /* activation or constant */
+        CONSTANT, /* nothing else */
+        IMAGE,    /* an activation whose axis 0 is the batch; of a constant the operator is carried out */
+        TENSOR,   /* an activation of any axes; of a constant the operator is carried out */
+    } first;
     translation translate;
     bool multi; /* it defines all the node's outputs, not just the first */
 } op_row;
@@ -48,59 +53,11 @@ static const op_row *row_of(const onnx_node *node)
     return NULL;
 }
 
-/* ---- decoding --------------------------------------------------------------------------------------------------- */
-
-/* What protobuf-c may allocate: decoded messages are larger than their encoding, but not without limit. */
-enum { DECODER_OVERHEAD = 64 };
-typedef struct decoder {
-    parry_ctx *ctx;
-    size_t left;
-    parry_status status;
-} decoder;
-
-static void *decoder_alloc(void *data, size_t size)
-{
-    decoder *d = data;
-    void *memory = NULL;
-    if (d->status != PARRY_OK)
-        return NULL;
-    if (size > d->left || d->left - size < DECODER_OVERHEAD) {
-        d->status = PARRY_FORMAT;
-        return NULL;
-    }
-    d->left -= size + DECODER_OVERHEAD;
-    d->status = pr_alloc_raw_bytes(d->ctx, PR_MAX(size, 1), 1, &memory);
-    return memory;
-}
-
-static void decoder_free(void *data, void *memory)
-{
-    (void)data;
-    pr_free(memory);
-}
-
-static parry_status unpack(importer *imp, const uint8_t *data, size_t size, ProtobufCAllocator *allocator,
-                           PrOnnx__ModelProto **out)
-{
-    decoder *d = allocator->allocator_data;
-    *out = pr_onnx__model_proto__unpack(allocator, size, data);
-    if (d->status == PARRY_NO_MEMORY)
-        return PARRY_NO_MEMORY;
-    if (!*out)
-        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: this is not an ONNX file, or it is damaged or cut short",
-                       imp->where);
-    if (!(*out)->graph || !(*out)->graph->n_node)
-        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: this ONNX file holds no network", imp->where);
-    imp->file = (*out)->graph;
-    return PARRY_OK;
-}
+/* ---- what the file says of itself ------------------------------------------------------------------------------ */
 
 static parry_status read_opset(importer *imp, const PrOnnx__ModelProto *file)
 {
-    int64_t opset = -1;
-    for (size_t i = 0; i < file->n_opset_import; i++)
-        if (!*file->opset_import[i]->domain || strcmp(file->opset_import[i]->domain, "ai.onnx") == 0)
-            opset = file->opset_import[i]->version;
+    const int64_t opset = pr_decode_opset(file);
     if (opset < 0)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the file does not say which opset it is written in", imp->where);
     if (opset < OPSET_MIN || opset > OPSET_MAX)
@@ -126,7 +83,7 @@ static parry_status read_identity(importer *imp, const PrOnnx__ModelProto *file)
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
-static slot *find_slot(const importer *imp, const char *name)
+slot *pr_find_slot(const importer *imp, const char *name)
 {
     const int32_t index = pr_names_get(&imp->names, name);
     return index < 0 ? NULL : &imp->slots[index];
@@ -134,7 +91,7 @@ static slot *find_slot(const importer *imp, const char *name)
 
 static parry_status add_slot(importer *imp, const char *name, slot_kind kind, const PrOnnx__TensorProto *tensor)
 {
-    if (find_slot(imp, name))
+    if (pr_find_slot(imp, name))
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the tensor '%.80s' is defined twice", imp->where, name);
     if (imp->slot_count >= FILE_NAMES_MAX)
         return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has too many tensors", imp->where);
@@ -145,26 +102,17 @@ static parry_status add_slot(importer *imp, const char *name, slot_kind kind, co
     return PARRY_OK;
 }
 
-/* Slots for initialisers, for the one input that has none, and for what nodes compute. *input is the image batch. */
-static parry_status add_slots(importer *imp, const PrOnnx__ValueInfoProto **input)
+/* Slots for initialisers, for inputs that have none, and for what nodes compute. */
+static parry_status add_slots(importer *imp)
 {
     const PrOnnx__GraphProto *file = imp->file;
-    *input = NULL;
     for (size_t i = 0; i < file->n_initializer; i++)
         TRY(add_slot(imp, file->initializer[i]->name, SLOT_TENSOR, file->initializer[i]));
     for (size_t i = 0; i < file->n_input; i++) {
-        const slot *known = find_slot(imp, file->input[i]->name);
-        if (known && known->kind == SLOT_TENSOR)
-            continue; /* before IR version 4 initialisers were listed as inputs too */
-        if (*input)
-            return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
-                           "%s: the network has several inputs, '%.80s' and '%.80s'; a classifier has one", imp->where,
-                           (*input)->name, file->input[i]->name);
-        *input = file->input[i];
-        TRY(add_slot(imp, file->input[i]->name, SLOT_PENDING, NULL));
+        const slot *known = pr_find_slot(imp, file->input[i]->name);
+        if (!known || known->kind != SLOT_TENSOR) /* before IR version 4 initialisers were listed as inputs too */
+            TRY(add_slot(imp, file->input[i]->name, SLOT_PENDING, NULL));
     }
-    if (!*input)
-        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the network has no input", imp->where);
     for (size_t n = 0; n < file->n_node; n++)
         for (size_t o = 0; o < file->node[n]->n_output; o++)
             if (*file->node[n]->output[o])
@@ -177,7 +125,7 @@ static parry_status add_slots(importer *imp, const PrOnnx__ValueInfoProto **inpu
 static bool any_output_needed(const importer *imp, const onnx_node *node)
 {
     for (size_t o = 0; o < node->n_output; o++)
-        if (*node->output[o] && find_slot(imp, node->output[o])->needed)
+        if (*node->output[o] && pr_find_slot(imp, node->output[o])->needed)
             return true;
     return false;
 }
@@ -186,13 +134,14 @@ static bool any_output_needed(const importer *imp, const onnx_node *node)
 static parry_status mark_needed(importer *imp)
 {
     const PrOnnx__GraphProto *file = imp->file;
-    if (file->n_output != 1)
+    if (imp->bench ? imp->bench->output >= file->n_output : file->n_output != 1)
         return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has %zu outputs, a classifier has one", imp->where,
                        file->n_output);
-    imp->output = find_slot(imp, file->output[0]->name);
+    imp->output_name = file->output[imp->bench ? imp->bench->output : 0]->name;
+    imp->output = pr_find_slot(imp, imp->output_name);
     if (!imp->output)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: nothing computes the output '%.80s'", imp->where,
-                       file->output[0]->name);
+                       imp->output_name);
     imp->output->needed = true;
     imp->output->uses = 1;
     for (size_t n = file->n_node; n-- > 0;) {
@@ -200,7 +149,7 @@ static parry_status mark_needed(importer *imp)
         if (!any_output_needed(imp, node))
             continue;
         for (size_t i = 0; i < node->n_input; i++) {
-            slot *input = *node->input[i] ? find_slot(imp, node->input[i]) : NULL;
+            slot *input = *node->input[i] ? pr_find_slot(imp, node->input[i]) : NULL;
             if (!input && *node->input[i])
                 return pr_node_fail(imp, node, "it reads '%.80s', which nothing defines", node->input[i]);
             if (input) {
@@ -210,46 +159,11 @@ static parry_status mark_needed(importer *imp)
         }
         /* A Softmax with nothing but Identity after it is still the network's tail. */
         if (strcmp(node->op_type, "Identity") == 0 && node->n_input == 1 && *node->input[0] &&
-            find_slot(imp, node->output[0]) == imp->output && find_slot(imp, node->input[0])->uses == 1)
-            imp->output = find_slot(imp, node->input[0]);
+            pr_find_slot(imp, node->output[0]) == imp->output && pr_find_slot(imp, node->input[0])->uses == 1)
+            imp->output = pr_find_slot(imp, node->input[0]);
     }
-    return PARRY_OK;
-}
-
-/* ---- the input -------------------------------------------------------------------------------------------------- */
-
-static parry_status add_input(importer *imp, const PrOnnx__ValueInfoProto *info)
-{
-    const PrOnnx__TypeProto__Tensor *type =
-        info->type && info->type->value_case == PR_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? info->type->tensor_type : NULL;
-    const int32_t element = type ? type->elem_type : 0;
-    if (!type || !type->shape || type->shape->n_dim < 2 || type->shape->n_dim > PR_RANK_MAX)
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
-                       "%s: the input '%.80s' should be a batch of images or vectors, with a stated shape", imp->where,
-                       info->name);
-    if (element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT && element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 &&
-        element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE)
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the input '%.80s' is of ONNX data type %d, expected float",
-                       imp->where, info->name, (int)element);
-    pr_dims dims = {.rank = (int)type->shape->n_dim};
-    for (int d = 0; d < dims.rank; d++) {
-        const PrOnnx__TensorShapeProto__Dimension *size = type->shape->dim[d];
-        const bool fixed =
-            size->value_case == PR_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && size->dim_value > 0;
-        dims.dim[d] = fixed ? size->dim_value : 0;
-        if (d > 0 && (!fixed || size->dim_value > INT32_MAX))
-            return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
-                           "%s: axis %d of the input '%.80s' has no fixed size; export it for one image size",
-                           imp->where, d, info->name);
-    }
-    imp->fixed_batch = dims.dim[0];
-    dims.dim[0] = PR_BATCH;
-    slot *input = find_slot(imp, info->name);
-    char name[GRAPH_NAME];
-    pr_clean_name(info->name, name);
-    TRY(pr_graph_input(imp->ctx, imp->model->graph, name, dims, &input->value));
-    input->kind = SLOT_VALUE;
-    imp->model->graph->input = input->value;
+    if (imp->bench)
+        imp->output = NULL; /* nothing is a tail */
     return PARRY_OK;
 }
 
@@ -278,7 +192,7 @@ static parry_status translate(importer *imp, const onnx_node *node)
     const op_row *row = row_of(node);
     bool poisoned, only_first = *node->output[0];
     for (size_t o = 1; o < node->n_output; o++)
-        only_first &= !*node->output[o] || !find_slot(imp, node->output[o])->needed;
+        only_first &= !*node->output[o] || !pr_find_slot(imp, node->output[o])->needed;
     only_first |= row && row->multi;
     TRY(read_inputs(imp, node, &poisoned));
     if (!row || !only_first)
@@ -296,8 +210,8 @@ static parry_status translate(importer *imp, const onnx_node *node)
     for (size_t i = 0; i < row->min_inputs; i++)
         if (!pr_node_input(imp, node, i))
             return pr_node_fail(imp, node, "input %zu is missing", i);
-    if (row->first == ACTIVATION && !pr_is_value(pr_node_input(imp, node, 0)))
-        return pr_node_missing(imp, node, "of a constant");
+    if (row->first >= IMAGE && !pr_is_value(pr_node_input(imp, node, 0)))
+        return pr_import_folded(imp, node, row->first == IMAGE, row->translate);
     if (row->first == CONSTANT && !pr_is_constant(pr_node_input(imp, node, 0)))
         return pr_node_missing(imp, node, NULL);
     return row->translate(imp, node);
@@ -350,19 +264,27 @@ static parry_status report_missing(const importer *imp)
 static parry_status finish(importer *imp)
 {
     pr_graph *graph = imp->model->graph;
-    const slot *output = find_slot(imp, imp->file->output[0]->name);
+    const slot *output = pr_find_slot(imp, imp->output_name);
+    if (imp->bench && pr_is_constant(output)) {
+        imp->bench->is_constant = true;
+        TRY(pr_onnx_tensor_of(imp->ctx, &output->constant, &imp->bench->constant));
+        int64_t *sizes = output->constant.integer ? imp->bench->constant.data : NULL;
+        for (int64_t e = 0; sizes && e < output->constant.count; e++)
+            sizes[e] = sizes[e] == PR_SYMBOL_BATCH ? imp->fixed_batch : sizes[e];
+        return PARRY_OK;
+    }
     if (!pr_is_value(output))
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the output '%.80s' does not depend on the input", imp->where,
                        output->name);
-    if (!graph->node_count)
+    if (!graph->node_count && !imp->bench)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the network computes nothing", imp->where);
     const pr_dims dims = graph->values[output->value].dims;
-    const int64_t classes = dims.rank > 1 ? dims.dim[1] : 0;
-    if (classes < 2 || classes != pr_dims_row(dims))
+    const int64_t classes = imp->bench ? pr_dims_row(dims) : dims.rank > 1 ? dims.dim[1] : 0;
+    if (!imp->bench && (classes < 2 || classes != pr_dims_row(dims)))
         return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the output '%.80s' is not one row of class scores per image",
                        imp->where, output->name);
     graph->logits = output->value;
-    if (dims.rank > 2) {
+    if (dims.rank != 2) {
         const pr_attrs attrs = {.shape = {.to = {.rank = 2, .dim = {PR_BATCH, classes}}}};
         TRY(pr_graph_node(imp->ctx, graph, PR_OP_RESHAPE, "logits", &attrs, &output->value, 1, &graph->logits));
     }
@@ -371,10 +293,9 @@ static parry_status finish(importer *imp)
 
 static parry_status import_graph(importer *imp)
 {
-    const PrOnnx__ValueInfoProto *input;
-    TRY(add_slots(imp, &input));
+    TRY(add_slots(imp));
     TRY(mark_needed(imp));
-    TRY(add_input(imp, input));
+    TRY(pr_import_inputs(imp));
     for (size_t n = 0; n < imp->file->n_node; n++)
         if (any_output_needed(imp, imp->file->node[n]))
             TRY(translate(imp, imp->file->node[n]));
@@ -392,17 +313,20 @@ static void clean_error(parry_ctx *ctx, parry_status failure)
     (void)pr_fail(ctx, failure, "%s", text);
 }
 
-parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, pr_onnx_model *out)
+static parry_status decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, pr_onnx_bench *bench,
+                           pr_onnx_model *out)
 {
     *out = (pr_onnx_model){.tail = PR_OP_IDENTITY};
     importer *imp;
     TRY(pr_alloc(ctx, 1, &imp));
-    *imp = (importer){.ctx = ctx, .where = where, .model = out, .budget = {ctx, where, budget_for(size)}};
-    decoder d = {.ctx = ctx, .left = 64 * size + (1 << 20), .status = PARRY_OK};
-    ProtobufCAllocator allocator = {decoder_alloc, decoder_free, &d};
+    *imp = (importer){
+        .ctx = ctx, .where = where, .model = out, .bench = bench, .budget = {ctx, where, budget_for(size)}};
+    pr_decoder decoder;
     PrOnnx__ModelProto *file = NULL;
     parry_status status;
-    TRY_TO(done, unpack(imp, data, size, &allocator, &file));
+    pr_decoder_init(&decoder, ctx, size);
+    TRY_TO(done, pr_decode_model(&decoder, where, data, size, &file));
+    imp->file = file->graph;
     TRY_TO(done, read_opset(imp, file));
     TRY_TO(done, read_identity(imp, file));
     TRY_TO(done, pr_graph_create(ctx, &out->graph));
@@ -415,10 +339,22 @@ done:
     pr_names_release(&imp->names);
     pr_free(imp);
     if (file)
-        pr_onnx__model_proto__free_unpacked(file, &allocator);
+        pr_onnx__model_proto__free_unpacked(file, &decoder.allocator);
     if (status != PARRY_OK) {
         clean_error(ctx, status);
         pr_onnx_clear(out);
     }
     return status;
+}
+
+parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, pr_onnx_model *out)
+{
+    return decode(ctx, where, data, size, NULL, out);
+}
+
+parry_status pr_onnx_decode_bench(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
+                                  pr_onnx_bench *bench, pr_onnx_model *out)
+{
+    bench->is_constant = false;
+    return decode(ctx, where, data, size, bench, out);
 }

@@ -3,6 +3,7 @@
 #define PR_ONNX_IMPORT_H
 
 #include "onnx/constant.h"
+#include "onnx/decode.h"
 #include "onnx/names.h"
 #include "onnx/onnx.h"
 
@@ -50,15 +51,25 @@ typedef struct importer {
     pr_names names;      /* tensor name -> index into slots */
     slot *slots;
     size_t slot_count, slot_capacity;
-    slot *output; /* the network's output, Identity nodes followed back */
+    const char *output_name;
+    slot *output;         /* the network's output, Identity nodes followed back; NULL: no node is its tail */
+    pr_onnx_bench *bench; /* NULL: a classifier is read */
     int32_t dropouts;
     pr_budget budget;
     missing missing[MISSING_MAX];
     size_t missing_count, missing_more;
 } importer;
 
+slot *pr_find_slot(const importer *imp, const char *name);
+/* Defines the inputs without initialisers: the image batch, or what the bench gives. */
+PARRY_CHECKED parry_status pr_import_inputs(importer *imp);
+
 /* Translates one node: looks at inputs and attributes, defines outputs. */
 typedef parry_status (*translation)(importer *imp, const onnx_node *node);
+
+/* The node's result by `translate`, carried out with the oracle: all its inputs are constants. The first is handed to
+ * the translation as an activation, with `batch` one whose axis 0 is the batch, else one without a batch. */
+PARRY_CHECKED parry_status pr_import_folded(importer *imp, const onnx_node *node, bool batch, translation translate);
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 

@@ -25,6 +25,53 @@ PARRY_CHECKED parry_status pr_onnx_read(parry_ctx *ctx, const char *path, pr_onn
 PARRY_CHECKED parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
                                           pr_onnx_model *out);
 void pr_onnx_clear(pr_onnx_model *model);
+
+/* ---- single tensors and single operators, as conformance tests hold them ---------------------------------------- */
+
+/* Row-major; floating-point numbers of any width are float, integers and booleans int64_t. */
+enum { PR_ONNX_RANK = 8 };
+typedef struct pr_onnx_tensor {
+    bool integer;
+    int rank;
+    int64_t dim[PR_ONNX_RANK], count;
+    void *data;
+} pr_onnx_tensor;
+/* A file that holds one tensor. */
+PARRY_CHECKED parry_status pr_onnx_tensor_decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
+                                                 pr_onnx_tensor *out);
+void pr_onnx_tensor_clear(pr_onnx_tensor *tensor);
+
+/* What a model file says of itself: names of ONNX data types are numbers (1 float, 7 int64, 9 bool, 11 double). */
+enum { PR_ONNX_PORTS = 8 };
+typedef struct pr_onnx_port {
+    int type, rank;
+} pr_onnx_port;
+typedef struct pr_onnx_outline {
+    int64_t opset; /* -1: not stated */
+    pr_onnx_port input[PR_ONNX_PORTS], output[PR_ONNX_PORTS];
+    size_t inputs, outputs;
+    char *operators; /* the nodes' types in order, separated by blanks; "domain.Type" outside the default one */
+} pr_onnx_outline;
+/* The caller frees out->operators with pr_free. */
+PARRY_CHECKED parry_status pr_onnx_outline_decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
+                                                  pr_onnx_outline *out);
+
+/* A graph that need not be a classifier. Inputs (those without an initialiser, in the file's order) are the given
+ * tensors: constants, or activations of which only the shape counts, axis 0 being the batch. Several activations lie
+ * one after another in the rows of the graph's one input. The result is the output number `output`: an activation,
+ * N x (all else), as the logits; or, where it depends on constants alone, *constant. Nothing is peeled off the end. */
+typedef struct pr_onnx_given {
+    const pr_onnx_tensor *tensor;
+    bool constant;
+} pr_onnx_given;
+typedef struct pr_onnx_bench {
+    const pr_onnx_given *input;
+    size_t inputs, output;
+    pr_onnx_tensor constant; /* set where the result is one; the caller clears it */
+    bool is_constant;
+} pr_onnx_bench;
+PARRY_CHECKED parry_status pr_onnx_decode_bench(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
+                                                pr_onnx_bench *bench, pr_onnx_model *out);
 const char *pr_onnx_meta_get(const pr_onnx_model *model, const char *key);
 /* Writes atomically. Batch norm and dropout stay nodes; CHANNEL_AFFINE and other parry.* nodes must not be in the
  * graph. */
