@@ -22,7 +22,13 @@ typedef struct parry_evaluate_settings {
 } parry_evaluate_settings;
 PARRY_API const parry_options *parry_evaluate_options(void);
 
-/* `threat` gives norm, loss and clipping; its eps is not used. `source`, when not NULL, is the model against which
+/* What parry_evaluate would refuse of attacks, eps and threat, before data and models are loaded. */
+PARRY_API PARRY_CHECKED parry_status parry_evaluate_check(parry_ctx *ctx, const parry_threat *threat,
+                                                          const parry_evaluate_settings *settings);
+
+/* `threat` gives norm, loss, clipping, criterion and target; its eps is not used. With a criterion or a target, what the
+ * tables show is the share of images that withstand: whose adversaries do not meet it. Every image needs a label.
+ * `source`, when not NULL, is the model against which
  * stale adversaries are made: each model is also scored on adversaries of `source` (transfer), beside the fresh ones
  * made against itself. Models are borrowed until the evaluation is freed. */
 PARRY_API PARRY_CHECKED parry_status parry_evaluate(parry_ctx *ctx, const parry_model *const *models, int model_count,
@@ -34,7 +40,9 @@ PARRY_API void parry_evaluation_free(parry_evaluation *evaluation);
 PARRY_API double parry_evaluation_clean_acc(const parry_evaluation *evaluation, int model);
 /* Fresh robust accuracy of `model` under attack number `attack` at eps number `eps`, as numbered in the settings. */
 PARRY_API double parry_evaluation_robust_acc(const parry_evaluation *evaluation, int model, int attack, int eps);
-/* Fraction that no attack fooled at that eps, over the images that every attack saw. */
+/* Fraction that withstood (did not meet the criterion) there; without a criterion or target the robust accuracy. */
+PARRY_API double parry_evaluation_withstood(const parry_evaluation *evaluation, int model, int attack, int eps);
+/* Fraction that withstood every attack at that eps, over the images that every attack saw. */
 PARRY_API double parry_evaluation_worst_acc(const parry_evaluation *evaluation, int model, int eps);
 
 /* Renderings; strings are freed with parry_string_free, files are written atomically. `width` is the terminal's, in

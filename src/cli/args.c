@@ -88,7 +88,7 @@ static parry_status chosen_attack(parry_ctx *ctx, const cli_command *command, in
         if (!value)
             continue;
         snprintf(name, sizeof name, "%.*s", (int)strcspn(value, ":,"), value);
-        return parry_attack_find(ctx, name, out);
+        return wrong_name(ctx, parry_attack_find(ctx, name, out));
     }
     return PARRY_OK;
 }

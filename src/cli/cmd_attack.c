@@ -17,7 +17,7 @@ PR_OPTIONS(attack_command_table, attack_options,
 
 static parry_status make_attack(parry_ctx *ctx, const cli_args *args, const char *spec, parry_attack **out)
 {
-    parry_status status = parry_attack_create(ctx, spec, out);
+    parry_status status = wrong_name(ctx, parry_attack_create(ctx, spec, out));
     for (int i = 0; i < args->loose_count && status == PARRY_OK; i++)
         status = parry_attack_set(ctx, *out, args->loose[i][0], args->loose[i][1]);
     return status;

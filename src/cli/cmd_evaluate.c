@@ -88,6 +88,8 @@ parry_status cmd_evaluate(parry_ctx *ctx, const cli_args *args)
     evaluation_files files = {0};
     parry_status status = check_models(ctx, args);
     if (status == PARRY_OK)
+        status = wrong_name(ctx, parry_evaluate_check(ctx, args_values(args, parry_threat_options()), &settings));
+    if (status == PARRY_OK)
         status = probe_output(ctx, args, options->report);
     if (!options->report) { /* curves and pictures cost time and are seen in the report; JSON has curves if asked for */
         settings.curve = args_given(args, parry_evaluate_options(), "curve") ? settings.curve : 0;

@@ -76,7 +76,7 @@ double pr_column_value(const parry_evaluation *ev, const pr_column *column, int 
 {
     switch (column->kind) {
     case PR_COLUMN_FRESH:
-        return pr_eval_cell_at(ev, model, column->attack, column->eps)->robust_acc;
+        return pr_eval_cell_at(ev, model, column->attack, column->eps)->withstood;
     case PR_COLUMN_STALE:
         return pr_eval_cell_at(ev, model, column->attack, column->eps)->stale_acc;
     case PR_COLUMN_WORST:

@@ -31,9 +31,9 @@ const parry_options *parry_evaluate_options(void)
 
 /* What is known only while attacks run. */
 typedef struct tallies {
-    bool *survived;  /* model_count x eps.count x worst_count: no attack fooled the image yet */
-    int64_t *fooled; /* attack_count: images fooled, over models, eps and the images that every attack saw */
-    float *logits;   /* dataset->count x classes */
+    bool *survived; /* model_count x eps.count x worst_count: no attack fooled the image yet */
+    int64_t *met;   /* attack_count: images that met the criterion, over models, eps and those that every attack saw */
+    bool *stale;    /* dataset->count */
 } tallies;
 
 static pr_eval_cell *cell_at(parry_evaluation *ev, int model, int attack, int eps)
@@ -44,6 +44,24 @@ static pr_eval_cell *cell_at(parry_evaluation *ev, int model, int attack, int ep
 const pr_eval_cell *pr_eval_cell_at(const parry_evaluation *ev, int model, int attack, int eps)
 {
     return &ev->models[model].cells[attack * ev->eps.count + eps];
+}
+
+bool pr_eval_has_goal(const parry_evaluation *ev)
+{
+    return ev->threat.criterion || ev->threat.target;
+}
+
+static double share(int64_t part, int64_t of)
+{
+    return (double)part / (double)of;
+}
+
+static int64_t count_unmet(const bool *met, int64_t count)
+{
+    int64_t unmet = 0;
+    for (int64_t i = 0; i < count; i++)
+        unmet += !met[i];
+    return unmet;
 }
 
 static parry_threat threat_at(const parry_evaluation *ev, double eps)
@@ -59,6 +77,7 @@ static void record(parry_evaluation *ev, tallies *tally, int model, int attack, 
 {
     pr_eval_cell *cell = cell_at(ev, model, attack, eps);
     cell->robust_acc = result->robust_acc;
+    cell->withstood = share(count_unmet(result->met, result->count), result->count);
     cell->adv_loss = result->adv_loss;
     cell->mean_norm = result->mean_norm;
     cell->max_norm = result->max_norm;
@@ -66,21 +85,17 @@ static void record(parry_evaluation *ev, tallies *tally, int model, int attack, 
     cell->gradient_queries = result->gradient_queries;
     bool *survived = tally->survived + ((int64_t)model * ev->eps.count + eps) * ev->worst_count;
     for (int64_t i = 0; i < ev->worst_count; i++) {
-        survived[i] &= !result->fooled[i];
-        tally->fooled[attack] += result->fooled[i];
+        survived[i] &= !result->met[i];
+        tally->met[attack] += result->met[i];
     }
 }
 
 static parry_status score_stale(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model,
-                                const parry_attack_result *stale, float *logits, double *accuracy)
+                                const parry_attack_result *stale, int eps, bool *met, double *withstood)
 {
-    const int32_t *labels = parry_dataset_labels(ev->data);
-    int classes = ev->dataset->classes;
-    int64_t right = 0;
-    TRY(parry_model_logits(ctx, model, stale->adversaries, stale->count, logits));
-    for (int64_t i = 0; i < stale->count; i++)
-        right += pr_argmax(logits + i * classes, classes) == labels[i];
-    *accuracy = (double)right / (double)stale->count;
+    const parry_threat threat = threat_at(ev, ev->eps.value[eps]);
+    TRY(parry_attack_judge(ctx, &threat, model, stale, stale->adversaries, met));
+    *withstood = share(count_unmet(met, stale->count), stale->count);
     return PARRY_OK;
 }
 
@@ -97,7 +112,7 @@ static parry_status run_model(parry_ctx *ctx, parry_evaluation *ev, tallies *tal
                               int a, int e, const parry_model *source, const parry_attack_result *stale)
 {
     if (stale)
-        TRY(score_stale(ctx, ev, model, stale, tally->logits, &cell_at(ev, m, a, e)->stale_acc));
+        TRY(score_stale(ctx, ev, model, stale, e, tally->stale, &cell_at(ev, m, a, e)->stale_acc));
     if (stale && same_model(model, source)) {
         record(ev, tally, m, a, e, stale);
         return PARRY_OK;
@@ -138,7 +153,7 @@ static void conclude(parry_evaluation *ev, const tallies *tally)
             ev->models[m].worst_acc[e] = (double)robust / (double)ev->worst_count;
         }
     for (int a = 1; a < ev->attack_count; a++)
-        if (tally->fooled[a] >= tally->fooled[ev->strongest])
+        if (tally->met[a] >= tally->met[ev->strongest])
             ev->strongest = a;
 }
 
@@ -150,15 +165,15 @@ static parry_status run_attacks(parry_ctx *ctx, parry_evaluation *ev, const parr
     int64_t survivors = (int64_t)ev->model_count * ev->eps.count * ev->worst_count;
     TRY(pr_alloc(ctx, survivors, &tally.survived));
     memset(tally.survived, true, (size_t)survivors);
-    TRY_TO(done, pr_alloc(ctx, ev->attack_count, &tally.fooled));
-    TRY_TO(done, pr_alloc_raw(ctx, ev->dataset->count * ev->dataset->classes, &tally.logits));
+    TRY_TO(done, pr_alloc(ctx, ev->attack_count, &tally.met));
+    TRY_TO(done, pr_alloc_raw(ctx, ev->dataset->count, &tally.stale));
     for (int a = 0; a < ev->attack_count; a++)
         for (int e = 0; e < ev->eps.count; e++)
             TRY_TO(done, run_cells(ctx, ev, &tally, models, source, a, e));
     conclude(ev, &tally);
 done:
-    pr_free(tally.logits);
-    pr_free(tally.fooled);
+    pr_free(tally.stale);
+    pr_free(tally.met);
     pr_free(tally.survived);
     return status;
 }
@@ -172,8 +187,10 @@ static parry_status run_curve(parry_ctx *ctx, parry_evaluation *ev, const parry_
         parry_attack_result result = {0};
         parry_threat threat = threat_at(ev, ev->curve_eps[k]);
         parry_status status = parry_attack_run(ctx, ev->attacks[ev->strongest].attack, &threat, model, images, &result);
-        acc[0] = result.clean_acc;
-        acc[k] = result.robust_acc;
+        if (status == PARRY_OK) {
+            acc[0] = share(result.count - llround(result.clean_met * (double)result.count), result.count);
+            acc[k] = share(count_unmet(result.met, result.count), result.count);
+        }
         parry_attack_result_clear(&result);
         TRY(status);
     }
@@ -336,6 +353,16 @@ static parry_status check_radii(parry_ctx *ctx, const parry_evaluation *ev)
     return PARRY_OK;
 }
 
+parry_status parry_evaluate_check(parry_ctx *ctx, const parry_threat *threat, const parry_evaluate_settings *settings)
+{
+    parry_evaluation scratch = {.threat = *threat, .eps = settings->eps};
+    parry_status status = pr_eval_attacks(ctx, &scratch, settings->attacks);
+    if (status == PARRY_OK && scratch.attack_count > 0)
+        status = check_radii(ctx, &scratch);
+    pr_eval_attacks_free(&scratch);
+    return status;
+}
+
 static parry_status evaluate(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int model_count,
                              const parry_dataset *dataset, const parry_model *source,
                              const parry_evaluate_settings *settings)
@@ -345,9 +372,10 @@ static parry_status evaluate(parry_ctx *ctx, parry_evaluation *ev, const parry_m
     ev->dataset_total = parry_dataset_describe(dataset)->count;
     if (ev->dataset->count < 1)
         return pr_fail(ctx, PARRY_INVALID, "dataset %s holds no images to evaluate on", ev->dataset->name);
+    TRY(parry_evaluate_check(ctx, &ev->threat, settings));
     TRY(pr_eval_attacks(ctx, ev, settings->attacks));
-    if (ev->attack_count > 0)
-        TRY(check_radii(ctx, ev));
+    for (int m = 0; m < model_count; m++)
+        TRY(pr_model_check_labels(ctx, models[m], parry_dataset_labels(ev->data), ev->dataset->count));
     ev->worst_count = ev->dataset->count;
     for (int a = 0; a < ev->attack_count; a++)
         ev->worst_count = PR_MIN(ev->worst_count, ev->attacks[a].count);
@@ -409,6 +437,11 @@ double parry_evaluation_clean_acc(const parry_evaluation *evaluation, int model)
 double parry_evaluation_robust_acc(const parry_evaluation *evaluation, int model, int attack, int eps)
 {
     return pr_eval_cell_at(evaluation, model, attack, eps)->robust_acc;
+}
+
+double parry_evaluation_withstood(const parry_evaluation *evaluation, int model, int attack, int eps)
+{
+    return pr_eval_cell_at(evaluation, model, attack, eps)->withstood;
 }
 
 double parry_evaluation_worst_acc(const parry_evaluation *evaluation, int model, int eps)

@@ -36,6 +36,11 @@ static void caption_main(const parry_evaluation *ev, pr_text *out)
 {
     if (ev->attack_count == 0)
         pr_text_add(out, "Clean accuracy: the share of images that are classified right; no attack was run");
+    else if (pr_eval_has_goal(ev))
+        pr_text_add(out,
+                    "Clean accuracy, and the share of images that withstand the attack%s: no adversary meets the "
+                    "criterion",
+                    ev->attack_count > 1 ? " (worst: all of them)" : "");
     else
         pr_text_add(out, "Clean accuracy, and robust accuracy: still right under the attack%s",
                     ev->attack_count > 1 ? " (worst: under all of them)" : "");
@@ -44,9 +49,8 @@ static void caption_main(const parry_evaluation *ev, pr_text *out)
 static void caption_stale(const parry_evaluation *ev, pr_text *out)
 {
     pr_text_add(out,
-                "Robust accuracy on stale adversaries, made once, against %s, and on fresh ones, made against each "
-                "model itself",
-                ev->source->name);
+                "%s on stale adversaries, made once, against %s, and on fresh ones, made against each model itself",
+                pr_eval_has_goal(ev) ? "Share that withstands" : "Robust accuracy", ev->source->name);
 }
 
 static void caption_threat(const parry_evaluation *ev, pr_text *out)
@@ -58,6 +62,12 @@ static void caption_threat(const parry_evaluation *ev, pr_text *out)
                     pr_eps_words(255 * ev->eps.value[e], grey));
     pr_text_add(out, " in units of the pixel range [0,1]; adversaries %s to it; loss %s",
                 ev->threat.clip ? "clipped" : "not clipped", parry_loss_list()[ev->threat.loss]);
+    if (pr_eval_has_goal(ev))
+        pr_text_add(out, "; criterion %s", ev->threat.criterion ? ev->threat.criterion : "targeted");
+    if (ev->threat.target)
+        pr_text_add(out, "; target %s", ev->threat.target);
+    if (ev->threat.quantize)
+        pr_text_add(out, "; on the 8-bit grid");
 }
 
 static void caption_data(const parry_evaluation *ev, pr_text *out)
@@ -98,7 +108,10 @@ static void add_best(const parry_evaluation *ev, pr_text *out)
         if (ev->models[m].worst_acc[0] > ev->models[best].worst_acc[0])
             best = m;
     if (best == 0)
-        pr_text_add(out, " None of the others keeps more.");
+        pr_text_add(out, pr_eval_has_goal(ev) ? " On none of the others more do." : " None of the others keeps more.");
+    else if (pr_eval_has_goal(ev))
+        pr_text_add(out, " On %s most do: %s.", ev->models[best].name,
+                    pr_percent_words(ev->models[best].worst_acc[0], robust));
     else
         pr_text_add(out, " %s keeps the most: %s of %s.", ev->models[best].name,
                     pr_percent_words(ev->models[best].worst_acc[0], robust),
@@ -115,8 +128,8 @@ static void add_flattered(const parry_evaluation *ev, pr_text *out)
         for (int a = 0; a < ev->attack_count; a++)
             for (int e = 0; e < ev->eps.count; e++) {
                 const pr_eval_cell *cell = pr_eval_cell_at(ev, m, a, e);
-                if (cell->stale_acc - cell->robust_acc > widest) {
-                    widest = cell->stale_acc - cell->robust_acc;
+                if (cell->stale_acc - cell->withstood > widest) {
+                    widest = cell->stale_acc - cell->withstood;
                     model = m, attack = a, radius = e;
                 }
             }
@@ -126,7 +139,7 @@ static void add_flattered(const parry_evaluation *ev, pr_text *out)
     pr_text_add(
         out, " Tested on stale adversaries, %s would seem to keep %s under %s at eps %s; attacked afresh it keeps %s.",
         ev->models[model].name, pr_percent_words(cell->stale_acc, stale), ev->attacks[attack].label,
-        pr_eps_words(ev->eps.value[radius], eps), pr_percent_words(cell->robust_acc, fresh));
+        pr_eps_words(ev->eps.value[radius], eps), pr_percent_words(cell->withstood, fresh));
 }
 
 void pr_headline(const parry_evaluation *ev, pr_text *out)
@@ -138,9 +151,13 @@ void pr_headline(const parry_evaluation *ev, pr_text *out)
                     model->name, pr_percent_words(model->clean_acc, clean));
         return;
     }
-    pr_text_add(out, "At eps %s, %s keeps %s of its %s clean accuracy", pr_eps_words(ev->eps.value[0], eps),
-                model->name, pr_percent_words(model->worst_acc[0], robust),
-                pr_percent_words(model->clean_acc, clean));
+    if (pr_eval_has_goal(ev))
+        pr_text_add(out, "At eps %s, %s of the images withstand on %s", pr_eps_words(ev->eps.value[0], eps),
+                    pr_percent_words(model->worst_acc[0], robust), model->name);
+    else
+        pr_text_add(out, "At eps %s, %s keeps %s of its %s clean accuracy", pr_eps_words(ev->eps.value[0], eps),
+                    model->name, pr_percent_words(model->worst_acc[0], robust),
+                    pr_percent_words(model->clean_acc, clean));
     add_attacks(ev, out);
     pr_text_add(out, ".");
     if (ev->model_count > 1)
@@ -158,7 +175,7 @@ static void note_rise(const parry_evaluation *ev, int m, int a, int small, int l
     static const char words[] = "%s is fooled less by %s at eps %s than at %s, although the larger ball holds every "
                                 "adversary of the smaller: the attack fails there, the model is weaker than its figure";
     char low[PR_NUMBER_TEXT], high[PR_NUMBER_TEXT], text[512];
-    double gain = pr_eval_cell_at(ev, m, a, large)->robust_acc - pr_eval_cell_at(ev, m, a, small)->robust_acc;
+    double gain = pr_eval_cell_at(ev, m, a, large)->withstood - pr_eval_cell_at(ev, m, a, small)->withstood;
     if (ev->eps.value[large] <= ev->eps.value[small] || gain < 0.01)
         return;
     snprintf(text, sizeof text, words, ev->models[m].name, ev->attacks[a].label,

@@ -145,9 +145,10 @@ void pr_html_curves(pr_text *out, const parry_evaluation *ev)
                                 .count = PR_CURVE_POINTS,
                                 .color = m,
                                 .dashed = m >= 6};
-    pr_chart chart = {.title = "Robust accuracy against eps",
+    const bool goal = pr_eval_has_goal(ev);
+    pr_chart chart = {.title = goal ? "Share that withstands against eps" : "Robust accuracy against eps",
                       .x_label = "eps",
-                      .y_label = "robust accuracy",
+                      .y_label = goal ? "withstands" : "robust accuracy",
                       .percent = true,
                       .from_zero = true,
                       .series = series,

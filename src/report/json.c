@@ -5,12 +5,16 @@
  *
  *   version, seed
  *   dataset      {name, split, sha256, count, total, note}     count: images in use, of total; note: a caveat or null
- *   threat       {norm, loss, clip}
+ *   threat       {norm, loss, clip, criterion, target, quantize}   criterion, target: as given, or null
  *   stale_source {name, sha256}                                or null
  *   models       [{name, sha256, parameters, clean_acc, clean_loss, count,
- *                  attacks:    [{attack, label, params{}, norm, eps, loss, clip, count, robust_acc, adv_loss,
- * stale_acc?, mean_norm, max_norm, forward_queries, gradient_queries}], worst_case: [{norm, eps, robust_acc, count}],
+ *                  attacks:    [{attack, label, params{}, norm, eps, loss, clip, count, robust_acc, success_rate,
+ *                                adv_loss, stale_acc?, mean_norm, max_norm, forward_queries, gradient_queries}],
+ *                  worst_case: [{norm, eps, robust_acc, count}],
  *                  curve:      {attack, label, params{}, norm, count, points: [{eps, robust_acc}]}  or null}]
+ *
+ * success_rate is the share that meets the criterion, by default to be misclassified. With a criterion or a target,
+ * worst_case and curve say "withstood" instead of robust_acc, and stale_acc is the share that withstands.
  */
 #include "base/json.h"
 #include "report/report.h"
@@ -18,6 +22,19 @@
 static const char *norm_name(const parry_evaluation *ev)
 {
     return parry_options_find(parry_threat_options(), "norm")->choices[ev->threat.norm];
+}
+
+/* What the worst case and curves tell. */
+static const char *robust_key(const parry_evaluation *ev)
+{
+    return pr_eval_has_goal(ev) ? "withstood" : "robust_acc";
+}
+
+static json_t *threat_json(const parry_evaluation *ev)
+{
+    return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:b}", "norm", norm_name(ev), "loss",
+                     parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "criterion", ev->threat.criterion,
+                     "target", ev->threat.target, "quantize", ev->threat.quantize);
 }
 
 static json_t *dataset_json(const parry_evaluation *ev)
@@ -60,9 +77,10 @@ static json_t *cell_json(parry_ctx *ctx, const parry_evaluation *ev, int m, int 
     const pr_eval_cell *cell = pr_eval_cell_at(ev, m, a, e);
     json_t *object =
         joined(attack_json(ctx, &ev->attacks[a]),
-               json_pack("{s:s, s:f, s:s, s:b, s:I, s:f, s:f}", "norm", norm_name(ev), "eps", ev->eps.value[e], "loss",
-                         parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "count",
-                         (json_int_t)ev->attacks[a].count, "robust_acc", cell->robust_acc, "adv_loss", cell->adv_loss));
+               json_pack("{s:s, s:f, s:s, s:b, s:I, s:f, s:f, s:f}", "norm", norm_name(ev), "eps", ev->eps.value[e],
+                         "loss", parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "count",
+                         (json_int_t)ev->attacks[a].count, "robust_acc", cell->robust_acc, "success_rate",
+                         1 - cell->withstood, "adv_loss", cell->adv_loss));
     if (ev->source)
         object = joined(object, json_pack("{s:f}", "stale_acc", cell->stale_acc));
     return joined(object, json_pack("{s:f, s:f, s:I, s:I}", "mean_norm", cell->mean_norm, "max_norm", cell->max_norm,
@@ -87,7 +105,7 @@ static json_t *worst_json(const parry_evaluation *ev, int m)
     json_t *list = json_array();
     for (int e = 0; e < ev->eps.count && ev->attack_count > 0; e++)
         if (json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:I}", "norm", norm_name(ev), "eps",
-                                                  ev->eps.value[e], "robust_acc", ev->models[m].worst_acc[e], "count",
+                                                  ev->eps.value[e], robust_key(ev), ev->models[m].worst_acc[e], "count",
                                                   (json_int_t)ev->worst_count)) != 0) {
             json_decref(list);
             return NULL;
@@ -101,7 +119,7 @@ static json_t *curve_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
         return json_null();
     json_t *points = json_array();
     for (int k = 0; k < PR_CURVE_POINTS; k++)
-        if (json_array_append_new(points, json_pack("{s:f, s:f}", "eps", ev->curve_eps[k], "robust_acc",
+        if (json_array_append_new(points, json_pack("{s:f, s:f}", "eps", ev->curve_eps[k], robust_key(ev),
                                                     ev->models[m].curve_acc[k])) != 0) {
             json_decref(points);
             return NULL;
@@ -134,9 +152,8 @@ static json_t *models_json(parry_ctx *ctx, const parry_evaluation *ev)
 
 parry_status parry_evaluation_json(parry_ctx *ctx, const parry_evaluation *ev, char **out)
 {
-    json_t *root = json_pack("{s:s, s:I, s:o, s:{s:s, s:s, s:b}, s:o, s:o}", "version", parry_version(), "seed",
-                             (json_int_t)ev->seed, "dataset", dataset_json(ev), "threat", "norm", norm_name(ev), "loss",
-                             parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "stale_source",
+    json_t *root = json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "version", parry_version(), "seed", (json_int_t)ev->seed,
+                             "dataset", dataset_json(ev), "threat", threat_json(ev), "stale_source",
                              ev->source ? model_names_json(ev->source) : json_null(), "models", models_json(ctx, ev));
     if (!root)
         return pr_fail(

@@ -21,8 +21,10 @@ typedef struct pr_eval_attack {
 
 /* One model under one attack at one eps. */
 typedef struct pr_eval_cell {
-    double robust_acc, adv_loss, mean_norm, max_norm;
-    double stale_acc; /* on the adversaries of `source`; meaningless without one */
+    double robust_acc; /* fraction classified right */
+    double withstood;  /* fraction that does not meet the criterion; without one of its own the same */
+    double adv_loss, mean_norm, max_norm;
+    double stale_acc; /* fraction that withstands the adversaries of `source`; meaningless without one */
     int64_t forward_queries, gradient_queries;
 } pr_eval_cell;
 
@@ -37,8 +39,8 @@ typedef struct pr_eval_model {
     const char *name; /* as shown: the file's, or its path where two models would look the same */
     double clean_acc, clean_loss;
     pr_eval_cell *cells;       /* attack_count x eps.count */
-    double *worst_acc;         /* eps.count */
-    double *curve_acc;         /* PR_CURVE_POINTS, NULL without curves */
+    double *worst_acc;         /* eps.count: fraction that withstands every attack */
+    double *curve_acc;         /* PR_CURVE_POINTS: fraction that withstands the strongest; NULL without curves */
     pr_eval_example *examples; /* example_count */
     float *adversaries;        /* example_count x C x H x W */
 } pr_eval_model;
@@ -69,6 +71,8 @@ struct parry_evaluation {
     float *originals; /* example_count x C x H x W */
 };
 
+/* Whether the threat has a criterion or a target of its own, so that to withstand is not to be classified right. */
+bool pr_eval_has_goal(const parry_evaluation *evaluation);
 const pr_eval_cell *pr_eval_cell_at(const parry_evaluation *evaluation, int model, int attack, int eps);
 
 /* Parses "fgsm,pgd:steps=40:first=2000" into evaluation->attacks (specs.c). NULL and "" give none. */

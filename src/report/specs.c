@@ -74,10 +74,11 @@ static parry_status open_list(parry_ctx *ctx, parry_evaluation *evaluation, char
 {
     for (char *spec; (spec = cut(&list, ','));) {
         pr_eval_attack *attack = &evaluation->attacks[evaluation->attack_count];
-        attack->count = evaluation->dataset->count;
+        attack->count = evaluation->data ? evaluation->dataset->count : INT64_MAX;
         TRY(pr_strdup(ctx, spec, &specs[evaluation->attack_count++]));
         TRY(open_attack(ctx, attack, spec));
-        TRY(parry_dataset_first(ctx, evaluation->data, attack->count, &attack->data));
+        if (evaluation->data)
+            TRY(parry_dataset_first(ctx, evaluation->data, attack->count, &attack->data));
     }
     return distinguish(ctx, evaluation, specs);
 }

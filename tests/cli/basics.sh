@@ -36,7 +36,7 @@ prints "man page" ".TH PARRY 1"
 
 fails "no such command" 2 "did you mean 'train'" "$PARRY" trian
 fails "no such option" 2 "did you mean --epochs" "$PARRY" train --epocs 3 -o x.onnx
-fails "no such attack" 1 "pgd" "$PARRY" attack x.onnx --attack pgdd
+fails "no such attack" 2 "pgd" "$PARRY" attack x.onnx --attack pgdd
 fails "no such option of an attack" 2 "did you mean --steps" "$PARRY" attack x.onnx --attack pgd --stepz 3
 fails "no such list" 2 "attacks" "$PARRY" list attaks
 fails "no such help" 2 "'pgd'" "$PARRY" help pgb

@@ -50,6 +50,15 @@ ln good.onnx hard.onnx
 fails "a report onto the source under its other name" 2 "--source" "$PARRY" evaluate kept.onnx --data digits --source good.onnx --report hard.onnx
 holds "nothing was written" test ! -e one
 fails "a model to standard output" 2 "only --json" "$PARRY" train --data digits --first 100 -o -
+# What is wrong with the command line is said before anything is loaded.
+fails "an unknown attack, before loading" 2 "did you mean 'pgd'" "$PARRY" evaluate missing.onnx --data digits --attack fgsm,pdg --quiet
+fails "a radius too large, before loading" 2 "--eps is 3" "$PARRY" evaluate missing.onnx --data digits --attack fgsm --eps 3 --quiet
+fails "an unknown attack" 2 "did you mean 'pgd'" "$PARRY" attack missing.onnx --data digits --attack pdg --quiet
+fails "an unknown criterion" 2 "did you mean 'confident'" "$PARRY" attack missing.onnx --data digits --criterion confidnt:0.9 --quiet
+fails "a criterion that does not parse" 2 "expected" "$PARRY" evaluate missing.onnx --data digits --attack fgsm --criterion 'and(misclassified' --quiet
+fails "a target that does not exist" 2 "no class" "$PARRY" attack good.onnx --data digits --first 10 --target 12 --quiet
+fails "a criterion without its target" 2 "--target" "$PARRY" attack good.onnx --data digits --first 10 --criterion targeted --quiet
+fails "the 8-bit grid without clipping" 2 "--quantize" "$PARRY" attack good.onnx --data digits --no-clip --quantize --quiet
 fails "one model twice" 2 "same file" "$PARRY" evaluate good.onnx ./good.onnx --data digits --first 10
 fails "one eps twice" 2 "0.1 twice" "$PARRY" evaluate good.onnx --data digits --first 10 --attack fgsm --eps 0.1,25.5/255 --quiet
 fails "an unknown architecture" 2 "did you mean 'simplecnn'" "$PARRY" train --data digits --arch simplecn -o x.onnx --quiet

@@ -90,8 +90,14 @@ static void fixture_models(fixture *f)
                                        .examples = f->examples[m],
                                        .adversaries = f->adversaries[m]};
         for (int c = 0; c < FIX_ATTACKS * FIX_RADII; c++)
-            f->cells[m][c] =
-                (pr_eval_cell){robust[m][c], 2.5, c % 2 ? 0.3 : 0.1, c % 2 ? 0.3 : 0.1, stale[m][c], 20000, 10000};
+            f->cells[m][c] = (pr_eval_cell){.robust_acc = robust[m][c],
+                                            .withstood = robust[m][c],
+                                            .adv_loss = 2.5,
+                                            .mean_norm = c % 2 ? 0.3 : 0.1,
+                                            .max_norm = c % 2 ? 0.3 : 0.1,
+                                            .stale_acc = stale[m][c],
+                                            .forward_queries = 20000,
+                                            .gradient_queries = 10000};
         for (int e = 0; e < FIX_RADII; e++)
             f->worst[m][e] = robust[m][FIX_RADII + e];
         for (int k = 0; k < PR_CURVE_POINTS; k++)

@@ -135,6 +135,44 @@ static void test_stale(void **state)
     parry_model_free(source);
 }
 
+/* With a criterion and targets of its own the evaluation counts what attacks do under them. */
+static void test_criterion(void **state)
+{
+    const world *w = *state;
+    parry_threat threat = linf;
+    threat.criterion = "and(targeted,below:0.9)";
+    threat.target = "next";
+    const parry_evaluate_settings settings = {.attacks = "fgsm,pgd:steps=5", .eps = {2, {0, 0.3}}, .curve = IMAGES};
+    parry_evaluation *ev = evaluate(w, w->ctx, w->models[1], &threat, &settings);
+    char *table, *json;
+    for (int m = 0; m < 2; m++)
+        for (int a = 0; a < 2; a++) {
+            parry_attack_result r;
+            parry_threat at = threat;
+            at.eps = 0.3;
+            assert_int_equal(parry_attack_run(w->ctx, ev->attacks[a].attack, &at, w->models[m], w->data, &r), PARRY_OK);
+            assert_true(fabs(parry_evaluation_withstood(ev, m, a, 1) - (1 - r.success_rate)) < 1e-12);
+            assert_true(parry_evaluation_robust_acc(ev, m, a, 1) == r.robust_acc);
+            assert_true(fabs(parry_evaluation_withstood(ev, m, a, 0) - (1 - r.clean_met)) < 1e-12);
+            if (a == ev->strongest)
+                assert_true(fabs(ev->models[m].curve_acc[0] - (1 - r.clean_met)) < 1e-12 &&
+                            fabs(ev->models[m].curve_acc[PR_CURVE_POINTS - 1] - (1 - r.success_rate)) < 1e-12);
+            if (m == 1)
+                assert_true(pr_eval_cell_at(ev, m, a, 1)->stale_acc == parry_evaluation_withstood(ev, m, a, 1));
+            assert_true(a == 0 || r.success_rate > r.clean_met); /* one step may overshoot */
+            parry_attack_result_clear(&r);
+        }
+    assert_int_equal(parry_evaluation_table(w->ctx, ev, 200, &table), PARRY_OK);
+    assert_non_null(strstr(table, "criterion and(targeted,below:0.9); target next"));
+    assert_non_null(strstr(table, "withstand"));
+    assert_int_equal(parry_evaluation_json(w->ctx, ev, &json), PARRY_OK);
+    assert_non_null(strstr(json, "\"success_rate\""));
+    assert_non_null(strstr(json, "\"withstood\""));
+    parry_string_free(table);
+    parry_string_free(json);
+    parry_evaluation_free(ev);
+}
+
 /* Curves start at the clean accuracy of their images and end at the table's figure; pictures lie in the ball and repeat
  * no class before all had one. */
 static void test_curves_and_pictures(void **state)
@@ -283,13 +321,10 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_relations),
-        cmocka_unit_test(test_stale),
-        cmocka_unit_test(test_curves_and_pictures),
-        cmocka_unit_test(test_deterministic),
-        cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_clean_only),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_relations),     cmocka_unit_test(test_stale),
+        cmocka_unit_test(test_criterion),     cmocka_unit_test(test_curves_and_pictures),
+        cmocka_unit_test(test_deterministic), cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_clean_only),    cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -143,7 +143,7 @@ static void test_notes(void **state)
     fixture_init(&f);
     f.ev.threat.clip = false;
     f.ev.attack_count = 1;
-    f.cells[1][1].robust_acc = 0.99; /* more at 0.3 than at 0.1 */
+    f.cells[1][1].withstood = 0.99; /* more at 0.3 than at 0.1 */
     pr_notes(&f.ev, join, &text);
     assert_non_null(strstr(text.data, "Built-in digits"));
     assert_non_null(strstr(text.data, "Clipping is off"));
