@@ -43,6 +43,15 @@ PARRY_CHECKED parry_status pr_idx_labels(parry_ctx *ctx, const char *where, cons
 PARRY_CHECKED parry_status pr_idx_read(parry_ctx *ctx, const char *images_path, const char *labels_path, int classes,
                                        pr_images *out);
 
+/* A format of two files, by its readers; pr_pair_read reads both. */
+typedef struct pr_pair_format {
+    parry_status (*images)(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, pr_images *out);
+    parry_status (*labels)(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, int classes,
+                           pr_images *out);
+} pr_pair_format;
+PARRY_CHECKED parry_status pr_pair_read(parry_ctx *ctx, const pr_pair_format *format, const char *images_path,
+                                        const char *labels_path, int classes, pr_images *out);
+
 /* CIFAR-10 binary files, in order, all of the same size. */
 PARRY_CHECKED parry_status pr_cifar_read(parry_ctx *ctx, char *const *paths, int count, pr_images *out);
 

@@ -82,19 +82,6 @@ parry_status pr_idx_labels(parry_ctx *ctx, const char *where, const uint8_t *dat
 
 parry_status pr_idx_read(parry_ctx *ctx, const char *images_path, const char *labels_path, int classes, pr_images *out)
 {
-    uint8_t *data;
-    size_t size;
-    *out = (pr_images){0};
-    TRY(pr_file_read_gz(ctx, images_path, PR_DATA_FILE_LIMIT, &data, &size));
-    parry_status status = pr_idx_images(ctx, images_path, data, size, out);
-    pr_free(data);
-    TRY(status);
-    TRY_TO(fail, pr_file_read_gz(ctx, labels_path, PR_DATA_FILE_LIMIT, &data, &size));
-    status = pr_idx_labels(ctx, labels_path, data, size, classes, out);
-    pr_free(data);
-    if (status == PARRY_OK)
-        return PARRY_OK;
-fail:
-    pr_images_release(out);
-    return status;
+    static const pr_pair_format format = {pr_idx_images, pr_idx_labels};
+    return pr_pair_read(ctx, &format, images_path, labels_path, classes, out);
 }

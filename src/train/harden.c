@@ -32,6 +32,23 @@ parry_status pr_training_attack(parry_ctx *ctx, const char *spec, parry_attack *
     return status;
 }
 
+parry_status pr_harden_live(parry_ctx *ctx, parry_model *model, const pr_hardening *h, pr_stage *stage)
+{
+    parry_attack *attack;
+    if (h->harden->attack)
+        stage->attack_spec = h->harden->attack;
+    TRY(pr_training_attack(ctx, stage->attack_spec, &attack));
+    stage->settings = h->settings;
+    stage->source = stage->data = h->dataset;
+    stage->test = h->test;
+    stage->attack = attack;
+    stage->threat = h->threat;
+    stage->live = true;
+    parry_status status = pr_stage_run(ctx, model, stage);
+    parry_attack_free(attack);
+    return status;
+}
+
 parry_status parry_harden(parry_ctx *ctx, parry_model *model, const parry_dataset *dataset, const parry_dataset *test,
                           const parry_harden_settings *harden, const parry_threat *threat,
                           const parry_train_settings *settings)

@@ -8,24 +8,8 @@
 
 static parry_status mixed_run(parry_ctx *ctx, parry_model *model, const pr_hardening *h)
 {
-    const char *spec = h->harden->attack ? h->harden->attack : "fgsm";
-    parry_attack *attack;
-    TRY(pr_training_attack(ctx, spec, &attack));
-    pr_stage stage = {
-        .method = "mixed",
-        .settings = h->settings,
-        .source = h->dataset,
-        .data = h->dataset,
-        .test = h->test,
-        .attack = attack,
-        .attack_spec = spec,
-        .threat = h->threat,
-        .share = h->harden->share,
-        .live = true,
-    };
-    parry_status status = pr_stage_run(ctx, model, &stage);
-    parry_attack_free(attack);
-    return status;
+    pr_stage stage = {.method = "mixed", .attack_spec = "fgsm", .share = h->harden->share};
+    return pr_harden_live(ctx, model, h, &stage);
 }
 
 const pr_defence pr_defence_mixed = {

@@ -16,25 +16,13 @@ static const struct {
 
 static parry_status pgd_run(parry_ctx *ctx, parry_model *model, const pr_hardening *h)
 {
-    const char *spec = h->harden->attack ? h->harden->attack : presets[h->harden->preset].attack;
-    parry_attack *attack;
-    TRY(pr_training_attack(ctx, spec, &attack));
     pr_stage stage = {
         .method = presets[h->harden->preset].method,
-        .settings = h->settings,
-        .source = h->dataset,
-        .data = h->dataset,
-        .test = h->test,
-        .afresh = !h->harden->keep_weights,
-        .attack = attack,
-        .attack_spec = spec,
-        .threat = h->threat,
+        .attack_spec = presets[h->harden->preset].attack,
         .share = 1,
-        .live = true,
+        .afresh = !h->harden->keep_weights,
     };
-    parry_status status = pr_stage_run(ctx, model, &stage);
-    parry_attack_free(attack);
-    return status;
+    return pr_harden_live(ctx, model, h, &stage);
 }
 
 const pr_defence pr_defence_pgd = {

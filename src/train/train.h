@@ -100,4 +100,9 @@ typedef struct pr_defence {
 /* An attack for making training images: it spends all its steps on every image, unless `spec` says otherwise. */
 PARRY_CHECKED parry_status pr_training_attack(parry_ctx *ctx, const char *spec, parry_attack **out);
 
+/* Runs a stage whose batches are attacked as the model moves, on the images that the defence is given. `stage` brings
+ * its method, the attack to use unless the user names another (attack_spec), its share and whether it begins afresh. */
+PARRY_CHECKED parry_status pr_harden_live(parry_ctx *ctx, parry_model *model, const pr_hardening *hardening,
+                                          pr_stage *stage);
+
 #endif
