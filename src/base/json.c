@@ -4,10 +4,26 @@
 #include "base/json.h"
 #include "base/opt.h"
 
+static int add_piece(const char *bytes, size_t size, void *text)
+{
+    pr_text_bytes(text, bytes, size);
+    return 0;
+}
+
+/* Not json_dumps: when its buffer cannot grow, jansson may leave a piece out of the text and report success. */
+parry_status pr_json_dump(parry_ctx *ctx, const json_t *value, size_t flags, char **out)
+{
+    pr_text text = {0};
+    *out = NULL;
+    if (json_dump_callback(value, add_piece, &text, flags | JSON_ENCODE_ANY) == 0)
+        return pr_text_take(ctx, &text, out);
+    pr_text_clear(&text);
+    return pr_fail(ctx, PARRY_NO_MEMORY, "JSON could not be written");
+}
+
 parry_status pr_json_text(parry_ctx *ctx, const json_t *value, char **out)
 {
-    *out = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY);
-    return *out ? PARRY_OK : pr_fail(ctx, PARRY_NO_MEMORY, "JSON could not be written");
+    return pr_json_dump(ctx, value, JSON_INDENT(2) | JSON_REAL_PRECISION(9), out);
 }
 
 parry_status pr_json_parse(parry_ctx *ctx, const char *where, const char *text, json_t **out)

@@ -6,6 +6,8 @@
 
 #include "base/base.h"
 
+/* The value as text, by jansson's flags; freed with pr_free. */
+PARRY_CHECKED parry_status pr_json_dump(parry_ctx *ctx, const json_t *value, size_t flags, char **out);
 /* Two-space indent, keys in insertion order, numbers with 9 significant digits at the most. */
 PARRY_CHECKED parry_status pr_json_text(parry_ctx *ctx, const json_t *value, char **out);
 /* `where` names the source in the error. The caller owns *out (json_decref). */

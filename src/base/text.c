@@ -106,8 +106,9 @@ parry_status pr_text_take(parry_ctx *ctx, pr_text *text, char **out)
     *out = NULL;
     pr_text_bytes(text, "", 0);
     if (text->failed) {
+        parry_status status = pr_fail(ctx, PARRY_NO_MEMORY, "out of memory after %zu bytes of text", text->length);
         pr_text_clear(text);
-        return pr_fail(ctx, PARRY_NO_MEMORY, "out of memory for %zu bytes of text", text->length);
+        return status;
     }
     *out = text->data;
     *text = (pr_text){0};

@@ -56,7 +56,10 @@ parry_status write_json(parry_ctx *ctx, const cli_args *args, json_t *value)
 {
     json_object_set_new(value, "version", json_string(parry_version()));
     json_object_set_new(value, "seed", json_integer((json_int_t)parry_ctx_seed(ctx)));
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(9), size = json_dumpb(value, NULL, 0, flags);
+    char *text = size ? malloc(size + 1) : NULL; /* json_dumps may lose a piece when memory is out */
+    if (text)
+        text[json_dumpb(value, text, size, flags)] = '\0';
     json_decref(value);
     if (!text) {
         usage(ctx, "the results cannot be written as JSON: a figure is not finite, or memory is out");

@@ -112,10 +112,10 @@ static void add_members(pr_text *out, const json_t *object, int depth)
     json_t *value;
     json_object_foreach((json_t *)object, key, value)
     {
+        bool scalar = !json_is_object(value) && !json_is_array(value);
         bool nested = json_is_object(value) && depth < DEPTH_MAX;
-        char *text = json_is_object(value) || json_is_array(value)
-                         ? NULL
-                         : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+        char *text = scalar ? json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)) : NULL;
+        out->failed |= scalar && !text;
         if (!text && !nested)
             continue;
         pr_text_add(out, "%s", separator);

@@ -62,9 +62,11 @@ static parry_status header_text(parry_ctx *ctx, const pr_training *training, cha
         json_pack("{s:O, s:{s:I, s:I, s:I, s:I, s:f}, s:O}", "stage", training->record, "position", "epoch",
                   (json_int_t)at->epoch, "step", (json_int_t)at->step, "seen", (json_int_t)at->seen, "correct",
                   (json_int_t)at->correct, "loss_sum", at->loss_sum, "curve", training->curve);
-    *out = header ? json_dumps(header, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    *out = NULL;
+    parry_status status = header ? pr_json_dump(ctx, header, JSON_COMPACT | JSON_REAL_PRECISION(17), out)
+                                 : pr_fail(ctx, PARRY_NO_MEMORY, "out of memory for the checkpoint's header");
     json_decref(header);
-    return *out ? PARRY_OK : pr_fail(ctx, PARRY_NO_MEMORY, "out of memory for the checkpoint's header");
+    return status;
 }
 
 static parry_status put_moments(parry_ctx *ctx, pr_training *training, writer *to)

@@ -34,6 +34,21 @@ fails "a failed step leaves the old file" 1 "missing.onnx" "$PARRY" harden missi
 holds "the old file is whole" cmp good.onnx kept.onnx
 holds "no temporary files remain" sh -c '! ls | grep -q tmp'
 
+# A disk that fills up while an output is written: files may grow to 512 bytes, or 1,024 with some shells.
+full() { (trap '' XFSZ; ulimit -f 1; exec "$@"); }
+keeps() { # keeps "what" OPTION command...: the option's file is refused for want of space and stays as it was
+    what=$1 option=$2; shift 2
+    echo old >held
+    fails "$what on a full disk" 1 "held: writing failed" full "$@" "$option" held --data digits --quiet
+    holds "$what leaves the old file" grep -qx old held
+}
+keeps "a model" -o "$PARRY" train --first 100 --epochs 1
+keeps "a checkpoint" --checkpoint "$PARRY" train --first 100 --epochs 1 -o new.onnx
+keeps "a report" --report "$PARRY" evaluate good.onnx --first 10 --attack fgsm
+keeps "JSON" --json "$PARRY" evaluate good.onnx --first 10 --attack fgsm --eps 0.1,0.2,0.3
+fails "a dataset on a full disk" 1 "saved/images.npy: writing failed" full "$PARRY" attack good.onnx --data digits --first 10 --save saved --quiet
+holds "no temporary files remain after that" sh -c '! ls . saved | grep -q tmp && [ -z "$(ls saved)" ]'
+
 # What is read stays, whatever an output is called; links are followed.
 fails "JSON onto the model" 2 "good.onnx" "$PARRY" attack good.onnx --data digits --first 10 --json ./good.onnx --quiet
 fails "a report onto the model" 2 "good.onnx" "$PARRY" evaluate good.onnx --data digits --first 10 --report good.onnx --quiet
