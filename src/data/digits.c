@@ -5,8 +5,8 @@
  * (affine), and draw the path with a round pen of varying pressure. The framing is MNIST's (LeCun, Bottou, Bengio,
  * Haffner, "Gradient-based learning applied to document recognition", 1998): the ink's bounding box fits 20 x 20 with
  * its aspect kept, and a whole-pixel shift brings its centre of mass to the middle of 28 x 28. The constants below were
- * chosen so that a network that has seen these digits alone reads MNIST's training images; no pixel of MNIST is here. SimpleCNN,
- * trained on them for 20 epochs (seed 0), reads 97.19 % of MNIST's test images.
+ * chosen so that a network that has seen these digits alone reads MNIST's training images; no pixel of MNIST is here.
+ * SimpleCNN, trained on them for 20 epochs (seed 0), reads 97.19 % of MNIST's test images.
  *
  * Bytes must not depend on the machine, so the arithmetic is + - * / and sqrt of IEEE 754, which leave no freedom in
  * the last bit; normal variates are sums of bytes, not logarithms; and a * b + c must not become one instruction. */
