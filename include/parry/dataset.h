@@ -14,15 +14,15 @@ typedef struct parry_dataset parry_dataset;
 typedef enum parry_split { PARRY_TRAIN, PARRY_TEST } parry_split;
 
 typedef struct parry_dataset_info {
-    const char *name;                   /* "mnist", "digits", ... or the path */
-    const char *split;                  /* "train", "test" or "all" */
-    const char *origin;                 /* where it was found, in words: a path, "built-in", "memory" */
-    const char *note;                   /* a caveat that every output repeats (built-in, recompressed), or NULL */
-    const char *sha256;                 /* of the pixels and labels as read (a subset's: of the whole), 64 hex digits */
+    const char *name;   /* "mnist", "digits", ... or the path */
+    const char *split;  /* "train", "test" or "all" */
+    const char *origin; /* where it was found, in words: a path, "built-in", "memory" */
+    const char *note;   /* a caveat that every output repeats (built-in, recompressed), or NULL */
+    const char *sha256; /* of the pixels and labels as read (a subset's: of the whole), 64 hex digits */
     int64_t count;
-    int channels, height, width;        /* images are N x C x H x W, in [0,1] */
+    int channels, height, width; /* images are N x C x H x W, in [0,1] */
     int classes;
-    const char *const *class_names;     /* `classes` names, or NULL */
+    const char *const *class_names; /* `classes` names, or NULL */
 } parry_dataset_info;
 
 /* Opens `spec`: a name ("mnist", "fashion-mnist", "cifar10", "digits") looked for in $PARRY_DATA and the user's cache,
@@ -32,7 +32,11 @@ typedef struct parry_dataset_info {
 PARRY_API PARRY_CHECKED parry_status parry_dataset_open(parry_ctx *ctx, const char *spec, parry_split split,
                                                         parry_dataset **out);
 
-/* Copies n images (C x H x W floats in [0,1], but see clip) and labels in 0..classes-1. */
+/* Whether `spec` means photographs (a picture file, or a folder of them that is no dataset parry_dataset_open knows):
+ * those need a model, which says their size: parry_dataset_open_images. */
+PARRY_API bool parry_dataset_has_images(parry_ctx *ctx, const char *spec);
+
+/* Copies n images (C x H x W floats in [0,1], but see clip) and labels in 0..classes-1, or -1 for unknown. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int32_t *labels,
                                                           int64_t n, int channels, int height, int width, int classes,
                                                           parry_dataset **out);
@@ -45,8 +49,10 @@ PARRY_API PARRY_CHECKED parry_status parry_dataset_first(parry_ctx *ctx, const p
 PARRY_API const parry_dataset_info *parry_dataset_describe(const parry_dataset *dataset);
 /* Writes images [first, first + n) as floats, n x C x H x W. The range must lie inside. */
 PARRY_API void parry_dataset_images(const parry_dataset *dataset, int64_t first, int64_t n, float *out);
-/* `count` labels. */
+/* `count` labels; -1 is unknown, as those of photographs may be. */
 PARRY_API const int32_t *parry_dataset_labels(const parry_dataset *dataset);
+/* The file that image `index` was read from, as it was named; "" where images have no names. */
+PARRY_API const char *parry_dataset_image_name(const parry_dataset *dataset, int64_t index);
 
 /* Writes images.npy (float32, N x C x H x W), labels.npy (int64) and dataset.json (classes, their names, the note) into
  * the folder `path`, which is created. */
@@ -56,7 +62,7 @@ PARRY_API PARRY_CHECKED parry_status parry_dataset_write(parry_ctx *ctx, const p
 /* The known datasets, by name; NULL ends the list. */
 typedef struct parry_dataset_entry {
     const char *name, *summary, *shape, *licence;
-    bool fetchable;                     /* whether parry_dataset_fetch has verified mirrors */
+    bool fetchable; /* whether parry_dataset_fetch has verified mirrors */
 } parry_dataset_entry;
 PARRY_API const parry_dataset_entry *parry_dataset_list(size_t *count);
 /* Where `name` would be read from, or NULL when it is not on this machine. Freed with parry_string_free. */

@@ -24,6 +24,10 @@ typedef struct parry_model_info {
     int64_t parameters;  /* trainable scalars */
     bool softmax_peeled; /* the file ends in Softmax or LogSoftmax; logits are taken before it */
     const char *history; /* JSON: how it was trained (see parry_train), or NULL */
+    /* `classes` names or NULL: the file's own, those of the dataset it was trained on or fitted to, or ImageNet's for
+     * 1000 classes. A name may be several, separated by ", ". See parry/classes.h. */
+    const char *const *class_names;
+    const char *const *class_wnids; /* WordNet identifiers, of ImageNet's classes, or NULL */
 } parry_model_info;
 
 /* Loads an ONNX classifier. A flat (N x 784), channel-less (N x 28 x 28) or NHWC input is fitted to images of `fit`'s
@@ -50,7 +54,18 @@ PARRY_API PARRY_CHECKED parry_status parry_model_input_gradient(parry_ctx *ctx, 
                                                                 const char *loss, const float *images,
                                                                 const int32_t *labels, int64_t n, float *loss_out,
                                                                 float *gradient);
-/* Share of `dataset` that is classified as labelled, and the mean cross-entropy (`loss` may be NULL). */
+/* Opens photographs at the size that `model` takes: `paths` name `count` picture files (PNG, JPEG, WebP) and folders. A
+ * folder has a labels.csv (a column file, and one of class_index, wnid, class_name, label), or a folder for each class
+ * (named by class name, WordNet identifier or index; else as many as there are classes, in alphabetical order), or
+ * train/val/test folders of those, or pictures alone, whose labels are unknown (-1). `labels` names a CSV for all of
+ * them, or is NULL. `first`: only the first N; 0: all. Decoded in parallel to 8 bits a sample; see parry_image_read for
+ * what is converted. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_open_images(parry_ctx *ctx, const char *const *paths, size_t count,
+                                                               const parry_model *model, const char *labels,
+                                                               parry_split split, int64_t first, parry_dataset **out);
+
+/* Share of the labelled images of `dataset` that are classified as labelled, and the mean cross-entropy (`loss` may be
+ * NULL). PARRY_INVALID when no image has a label. */
 PARRY_API PARRY_CHECKED parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model,
                                                           const parry_dataset *dataset, double *accuracy, double *loss);
 

@@ -5,8 +5,10 @@
 #include <parry/status.h>
 #include <parry/context.h>
 #include <parry/options.h>
+#include <parry/image.h>
 #include <parry/dataset.h>
 #include <parry/model.h>
+#include <parry/classes.h>
 #include <parry/criterion.h>
 #include <parry/attack.h>
 #include <parry/train.h>

@@ -1,6 +1,8 @@
 /* What a run is after: the threat's criterion and target, looked up in a model, and from them each image's goal. */
 #include <string.h>
 
+#include <parry/classes.h>
+
 #include "attack/attack.h"
 
 /* Targets that differ from image to image. */
@@ -26,14 +28,8 @@ static rule rule_of(const char *target)
 /* A class that does not exist is a wrong option, not a thing that is missing. */
 parry_status pr_class_find(parry_ctx *ctx, const parry_model *model, const char *text, int *out)
 {
-    double number;
-    const int classes = pr_model_classes(model);
-    *out = -1;
-    if (!pr_parse_number(text, &number) || number != (double)(int)number || number < 0 || number >= classes)
-        return pr_fail(ctx, PARRY_INVALID, "there is no class '%s'; %s tells %d apart, numbered from 0", text,
-                       parry_model_describe(model)->name, classes);
-    *out = (int)number;
-    return PARRY_OK;
+    const parry_status status = parry_class_find(ctx, model, text, out);
+    return status == PARRY_NOT_FOUND ? PARRY_INVALID : status;
 }
 
 parry_status pr_aim_check(parry_ctx *ctx, const parry_threat *threat)

@@ -162,7 +162,7 @@ static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attac
         value = value ? value : (own != name ? "false" : "true");
     else if ((status = take_text(ctx, words, row, &value)) != PARRY_OK)
         return status;
-    if (args->loose_count == CLI_WORDS_MAX)
+    if (args->loose_count == CLI_LOOSE_MAX)
         return usage(ctx, "too many options");
     args->loose[args->loose_count][0] = row->name;
     args->loose[args->loose_count++][1] = value;

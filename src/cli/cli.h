@@ -12,7 +12,7 @@
 /* Exit codes. */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
-enum { CLI_TABLES_MAX = 6, CLI_WORDS_MAX = 64 };
+enum { CLI_TABLES_MAX = 6, CLI_WORDS_MAX = 4096, CLI_LOOSE_MAX = 64, CLI_MODELS_MAX = 64 };
 
 /* Options that every computing command takes. */
 typedef struct common_options {
@@ -24,7 +24,7 @@ extern const parry_options common_table;
 
 /* Options of commands that read images. */
 typedef struct data_options {
-    const char *data;
+    const char *data, *labels;
     int split; /* parry_split */
     int64_t first;
 } data_options;
@@ -41,7 +41,7 @@ typedef struct cli_args {
     const char *words[CLI_WORDS_MAX];
     int word_count;
     /* Options of the chosen attack, when the command takes them (see command.attack_options): name and text pairs. */
-    const char *loose[CLI_WORDS_MAX][2];
+    const char *loose[CLI_LOOSE_MAX][2];
     int loose_count;
     char line[1024]; /* the command line as typed, for reports */
     bool help;
@@ -106,6 +106,18 @@ bool same_file(const char *a, const char *b);
 /* Refuses two options that name the same file where one of them is written. An option's kind is what its help calls
  * the value: FILE and FOLDER are written, MODEL is read. */
 PARRY_CHECKED parry_status check_paths(parry_ctx *ctx, const cli_args *args);
+
+/* ---- inputs.c ---------------------------------------------------------------------------------------------------- */
+/* The models and images of a command that has the options of data_table. */
+typedef struct cli_inputs {
+    parry_model *models[CLI_MODELS_MAX];
+    int model_count;
+    parry_dataset *data;
+} cli_inputs;
+/* Loads the models that the first words name, `most_models` at most, and opens the images: the photographs that the
+ * other words name, else --data, which names a dataset or photographs. Close it in any case. */
+PARRY_CHECKED parry_status open_inputs(parry_ctx *ctx, const cli_args *args, int most_models, cli_inputs *out);
+void close_inputs(cli_inputs *inputs);
 
 /* ---- shared.c -------------------------------------------------------------------------------------------------- */
 /* Opens one split of the dataset of --data, the first --first images of it (all when 0), and tells its caveat. */

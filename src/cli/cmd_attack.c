@@ -85,11 +85,9 @@ static json_t *result_json(const parry_attack *attack, const parry_threat *threa
 parry_status cmd_attack(parry_ctx *ctx, const cli_args *args)
 {
     const attack_options *options = args_values(args, &attack_command_table);
-    const data_options *where = args_values(args, &data_table);
     const parry_threat *threat = args_values(args, parry_threat_options());
     parry_attack *attack = NULL;
-    parry_dataset *data = NULL;
-    parry_model *model = NULL;
+    cli_inputs inputs = {0};
     parry_attack_result result = {0};
     parry_status status = make_attack(ctx, args, options->attack, &attack);
     if (status == PARRY_OK)
@@ -99,9 +97,9 @@ parry_status cmd_attack(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK)
         status = probe_folder(ctx, options->save);
     if (status == PARRY_OK)
-        status = open_data(ctx, where->data, (parry_split)where->split, where->first, &data);
-    if (status == PARRY_OK)
-        status = parry_model_load(ctx, args->words[0], data, &model);
+        status = open_inputs(ctx, args, 1, &inputs);
+    const parry_model *model = inputs.models[0];
+    const parry_dataset *data = inputs.data;
     if (status == PARRY_OK)
         status = parry_attack_run(ctx, attack, threat, model, data, &result);
     if (status == PARRY_OK) {
@@ -111,8 +109,7 @@ parry_status cmd_attack(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK)
         status = write_json(ctx, args, result_json(attack, threat, model, data, &result));
     parry_attack_result_clear(&result);
-    parry_model_free(model);
-    parry_dataset_free(data);
+    close_inputs(&inputs);
     parry_attack_free(attack);
     return status;
 }

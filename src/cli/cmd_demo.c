@@ -164,8 +164,7 @@ static parry_status evaluate_step(parry_ctx *ctx, demo *d, line *l, evaluation_f
     parry_status status = args_parse(ctx, find_command("evaluate"), l->argc - 2, (char **)l->argv + 2, &args);
     const evaluate_options *options = args_values(&args, &evaluate_command_table);
     if (status == PARRY_OK)
-        status = evaluation_open(ctx, args.words, args.word_count, options->source, args_values(&args, &data_table),
-                                 args_values(&args, parry_threat_options()),
+        status = evaluation_open(ctx, &args, options->source, args_values(&args, parry_threat_options()),
                                  args_values(&args, parry_evaluate_options()), files);
     if (status == PARRY_OK)
         status = evaluation_print(ctx, files->evaluation);

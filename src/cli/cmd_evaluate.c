@@ -11,29 +11,24 @@ PR_OPTIONS(evaluate_command_table, evaluate_options,
            OPT_STRING(evaluate_options, source, "source", NULL, "MODEL",
                       "also score every model on adversaries made against this one"));
 
-parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count, const char *source,
-                             const data_options *where, const parry_threat *threat,
+parry_status evaluation_open(parry_ctx *ctx, const cli_args *args, const char *source, const parry_threat *threat,
                              const parry_evaluate_settings *settings, evaluation_files *out)
 {
-    *out = (evaluation_files){.count = count};
-    parry_status status = open_data(ctx, where->data, (parry_split)where->split, where->first, &out->data);
-    for (int i = 0; i < count && status == PARRY_OK; i++)
-        status = parry_model_load(ctx, paths[i], out->data, &out->models[i]);
+    *out = (evaluation_files){0};
+    parry_status status = open_inputs(ctx, args, CLI_WORDS_MAX, &out->inputs);
     if (status == PARRY_OK && source)
-        status = parry_model_load(ctx, source, out->data, &out->source);
+        status = parry_model_load(ctx, source, out->inputs.data, &out->source);
     if (status == PARRY_OK)
-        status = parry_evaluate(ctx, (const parry_model *const *)out->models, count, out->data, out->source, threat,
-                                settings, &out->evaluation);
+        status = parry_evaluate(ctx, (const parry_model *const *)out->inputs.models, out->inputs.model_count,
+                                out->inputs.data, out->source, threat, settings, &out->evaluation);
     return status;
 }
 
 void evaluation_close(evaluation_files *files)
 {
     parry_evaluation_free(files->evaluation);
-    for (int i = 0; i < files->count; i++)
-        parry_model_free(files->models[i]);
     parry_model_free(files->source);
-    parry_dataset_free(files->data);
+    close_inputs(&files->inputs);
     *files = (evaluation_files){0};
 }
 
@@ -96,8 +91,8 @@ parry_status cmd_evaluate(parry_ctx *ctx, const cli_args *args)
         settings.examples = 0;
     }
     if (status == PARRY_OK)
-        status = evaluation_open(ctx, args->words, args->word_count, options->source, args_values(args, &data_table),
-                                 args_values(args, parry_threat_options()), &settings, &files);
+        status =
+            evaluation_open(ctx, args, options->source, args_values(args, parry_threat_options()), &settings, &files);
     if (status == PARRY_OK)
         status = write_outputs(ctx, args, files.evaluation);
     evaluation_close(&files);

@@ -26,8 +26,11 @@ static void print_info(const parry_model_info *info)
         fprintf(out, "  sha256      %s\n", info->sha256);
     fprintf(out, "  producer    %s\n", info->producer[0] ? info->producer : "not stated");
     fprintf(out, "  input       N x %d x %d x %d\n", info->channels, info->height, info->width);
-    fprintf(out, "  classes     %d%s\n", info->classes,
+    fprintf(out, "  classes     %d%s", info->classes,
             info->softmax_peeled ? " (logits; the file ends in a softmax)" : "");
+    if (info->class_names)
+        fprintf(out, ": %s; ... %s", info->class_names[0], info->class_names[info->classes - 1]);
+    fprintf(out, "\n");
     fprintf(out, "  parameters  %lld\n", (long long)info->parameters);
     json_t *history = info->history ? json_loads(info->history, 0, NULL) : NULL, *stage;
     size_t i;
@@ -48,7 +51,7 @@ parry_status cmd_info(parry_ctx *ctx, const cli_args *args)
     parry_model *model = NULL;
     char *text = NULL;
     parry_status status = PARRY_OK;
-    if (options->data)
+    if (options->data && !parry_dataset_has_images(ctx, options->data))
         status = open_data(ctx, options->data, PARRY_TEST, 0, &fit);
     if (status == PARRY_OK)
         status = parry_model_load(ctx, args->words[0], fit, &model);

@@ -18,19 +18,34 @@ TABLE(help_command_table)
 TABLE(demo_table)
 
 const cli_command commands[] = {
-    {"train", "", 0, 0, "train a classifier from scratch and write it as ONNX",
+    {"train",
+     "",
+     0,
+     0,
+     "train a classifier from scratch and write it as ONNX",
      "Trains a network on the training split, scores it on the test split after each\n"
      "epoch and writes it as ONNX.\n\n"
      "  parry train --arch simplecnn --data mnist --epochs 20 -o cnn.onnx",
-     {get_train_command_table, parry_train_options, get_common_table}, .run = cmd_train},
-    {"attack", "MODEL", 1, 1, "make adversarial images and count how many fool the model",
-     "Attacks every image of the data and reports accuracy before and after.\n\n"
+     {get_train_command_table, parry_train_options, get_common_table},
+     .run = cmd_train},
+    {"attack",
+     "MODEL [PHOTO...]",
+     1,
+     CLI_WORDS_MAX,
+     "make adversarial images and count how many fool the model",
+     "Attacks every image of the data, or the photographs (PNG, JPEG, WebP; files or\n"
+     "folders), and reports accuracy before and after.\n\n"
      "  parry attack cnn.onnx --data mnist --attack fgsm --eps 0.1 --save-images out\n"
      "  parry attack cnn.onnx --attack pgd --steps 100 --restarts 5 --eps 0.3\n"
      "  parry attack cnn.onnx --attack fgsm --loss mse --no-clip --save adv",
      {get_attack_command_table, get_data_table, parry_threat_options, get_common_table},
-     .attack_options = true, .run = cmd_attack},
-    {"harden", "MODEL", 1, 1, "train a model further so that it resists attacks",
+     .attack_options = true,
+     .run = cmd_attack},
+    {"harden",
+     "MODEL",
+     1,
+     1,
+     "train a model further so that it resists attacks",
      "Hardens a model and writes the result as ONNX. Methods: finetune tunes on\n"
      "adversaries made once; mixed makes half of every batch adversarial against the\n"
      "model as it is; pgd is adversarial training (Madry et al.), from fresh weights\n"
@@ -39,7 +54,11 @@ const cli_command commands[] = {
      "  parry harden cnn.onnx --data mnist --method mixed -o hard.onnx",
      {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options, get_common_table},
      .run = cmd_harden},
-    {"evaluate", "MODEL...", 1, CLI_WORDS_MAX, "score models under attacks, side by side; table, JSON, HTML report",
+    {"evaluate",
+     "MODEL... [PHOTO...]",
+     1,
+     CLI_WORDS_MAX,
+     "score models under attacks, side by side; table, JSON, HTML report",
      "Scores one or more models, clean and under each attack at each eps, and writes\n"
      "a table, JSON (--json) and one offline HTML report (--report). Without --attack\n"
      "it reports clean accuracy. With --source FILE, adversaries made against that\n"
@@ -49,28 +68,53 @@ const cli_command commands[] = {
      "  parry evaluate cnn.onnx --attack fgsm,pgd:steps=100:first=1000 --eps 0.1,0.3",
      {get_evaluate_command_table, parry_evaluate_options, get_data_table, parry_threat_options, get_common_table},
      .run = cmd_evaluate},
-    {"info", "MODEL", 1, 1, "what a model file is; its execution plan or graph",
+    {"info",
+     "MODEL",
+     1,
+     1,
+     "what a model file is; its execution plan or graph",
      "Describes a model: input, classes, parameters, how it was trained.\n\n"
      "  parry info cnn.onnx\n"
      "  parry info cnn.onnx --plan gradient",
-     {get_info_command_table, get_common_table}, .run = cmd_info},
-    {"data", "list | info NAME | fetch NAME", 1, 2, "list, describe and download datasets",
+     {get_info_command_table, get_common_table},
+     .run = cmd_info},
+    {"data",
+     "list | info NAME | fetch NAME",
+     1,
+     2,
+     "list, describe and download datasets",
      "  parry data list            the known datasets and whether they are here\n"
      "  parry data info mnist      what a dataset is and where it was found\n"
      "  parry data fetch mnist     download it into the cache, checked by SHA-256",
-     {get_fetch_table}, .run = cmd_data},
-    {"list", "KIND", 1, 1, "list attacks, architectures, datasets, losses or methods",
+     {get_fetch_table},
+     .run = cmd_data},
+    {"list",
+     "KIND",
+     1,
+     1,
+     "list attacks, architectures, datasets, losses or methods",
      "Lists what there is of a kind: attacks, architectures, datasets, losses, methods.\n\n  parry list attacks",
-     {NULL}, .run = cmd_list},
-    {"help", "[COMMAND | ATTACK]", 0, 1, "show the options of a command or an attack",
+     {NULL},
+     .run = cmd_list},
+    {"help",
+     "[COMMAND | ATTACK]",
+     0,
+     1,
+     "show the options of a command or an attack",
      "Shows help.\n\n  parry help pgd",
-     {get_help_command_table}, .run = cmd_help},
-    {"demo", "", 0, 0, "the whole story on MNIST: train, break, harden, measure; one report",
+     {get_help_command_table},
+     .run = cmd_help},
+    {"demo",
+     "",
+     0,
+     0,
+     "the whole story on MNIST: train, break, harden, measure; one report",
      "Trains a small network, attacks it, hardens it in three ways, measures what each\n"
      "hardening is worth against fresh adversaries, and writes report.html. Every step\n"
      "is printed as the command that does it. Uses MNIST where it is found or can be\n"
      "downloaded, else built-in digits.\n\n"
      "  parry demo -o demo",
-     {get_demo_table, get_common_table}, .run = cmd_demo},
+     {get_demo_table, get_common_table},
+     .run = cmd_demo},
 };
 const size_t command_count = sizeof commands / sizeof commands[0];

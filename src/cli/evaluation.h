@@ -10,16 +10,15 @@ typedef struct evaluate_options {
 } evaluate_options;
 
 typedef struct evaluation_files {
-    parry_dataset *data;
-    parry_model *models[CLI_WORDS_MAX], *source;
-    int count;
+    cli_inputs inputs;
+    parry_model *source;
     parry_evaluation *evaluation;
 } evaluation_files;
 
 /* Loads the data and models and evaluates. Close it in any case. */
-PARRY_CHECKED parry_status evaluation_open(parry_ctx *ctx, const char *const *paths, int count, const char *source,
-                                           const data_options *where, const parry_threat *threat,
-                                           const parry_evaluate_settings *settings, evaluation_files *out);
+PARRY_CHECKED parry_status evaluation_open(parry_ctx *ctx, const cli_args *args, const char *source,
+                                           const parry_threat *threat, const parry_evaluate_settings *settings,
+                                           evaluation_files *out);
 void evaluation_close(evaluation_files *files);
 /* Prints the table. */
 PARRY_CHECKED parry_status evaluation_print(parry_ctx *ctx, const parry_evaluation *evaluation);

@@ -17,11 +17,15 @@ PR_OPTIONS(common_table, common_options,
            OPT_STRING(common_options, json, "json", NULL, "FILE", "write the results as JSON; - is standard output"),
            OPT_BOOL(common_options, quiet, "quiet", "false", "only results and errors"));
 
-PR_OPTIONS(data_table, data_options,
-           OPT_STRING(data_options, data, "data", "mnist", "NAME|PATH",
-                      "the images: a dataset's name (parry data list), a folder or a file"),
-           OPT_CHOICE(data_options, split, "split", "test", splits, "which part of the dataset"),
-           OPT_INT(data_options, first, "first", "0", 0, 1e12, "use only the first N images; 0: all"));
+PR_OPTIONS(
+    data_table, data_options,
+    OPT_STRING(
+        data_options, data, "data", "mnist", "NAME|PATH",
+        "the images: a dataset's name (parry data list), a folder or a file; photographs are resized and cropped"),
+    OPT_STRING(data_options, labels, "labels", NULL, "CSV",
+               "table with the labels of photographs: columns file and class_index, wnid, class_name or label"),
+    OPT_CHOICE(data_options, split, "split", "test", splits, "which part of the dataset"),
+    OPT_INT(data_options, first, "first", "0", 0, 1e12, "use only the first N images; 0: all"));
 
 const cli_command *find_command(const char *name)
 {

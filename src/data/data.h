@@ -20,7 +20,8 @@ typedef struct pr_images {
     int channels, height, width, classes;
     uint8_t *bytes;
     float *floats;
-    int32_t *labels;
+    int32_t *labels; /* -1: unknown, of photographs */
+    char **names;    /* of the images, or NULL */
 } pr_images;
 void pr_images_release(pr_images *images);
 /* Values of one image. */
@@ -79,6 +80,8 @@ typedef struct pr_dataset_words {
 /* Makes a data set of `images`, which are taken over and left empty, on failure too. */
 PARRY_CHECKED parry_status pr_dataset_take(parry_ctx *ctx, pr_images *images, const pr_dataset_words *words,
                                            parry_dataset **out);
+/* Whether `path` is a folder with the files of a known layout, or one written by parry_dataset_write. */
+bool pr_path_is_dataset(parry_ctx *ctx, const char *path);
 /* Opens the folder or file `path`. */
 PARRY_CHECKED parry_status pr_dataset_open_path(parry_ctx *ctx, const char *path, parry_split split,
                                                 parry_dataset **out);

@@ -26,6 +26,9 @@ void pr_images_release(pr_images *images)
     pr_free(images->bytes);
     pr_free(images->floats);
     pr_free(images->labels);
+    for (int64_t i = 0; images->names && i < images->count; i++)
+        pr_free(images->names[i]);
+    pr_free(images->names);
     *images = (pr_images){0};
 }
 
@@ -140,9 +143,9 @@ static parry_status check_values(parry_ctx *ctx, const pr_images *images)
     for (int64_t i = 0; i < images->count; i++) {
         if (!pr_all_finite(images->floats + i * row, row))
             return pr_fail(ctx, PARRY_NUMERIC, "image %lld has a pixel that is not finite", (long long)i);
-        if (images->labels[i] < 0 || images->labels[i] >= images->classes)
-            return pr_fail(ctx, PARRY_INVALID, "label %lld is %d; expected 0 to %d", (long long)i, images->labels[i],
-                           images->classes - 1);
+        if (images->labels[i] < -1 || images->labels[i] >= images->classes)
+            return pr_fail(ctx, PARRY_INVALID, "label %lld is %d; expected 0 to %d, or -1 for unknown", (long long)i,
+                           images->labels[i], images->classes - 1);
     }
     return PARRY_OK;
 }
@@ -211,6 +214,12 @@ void parry_dataset_images(const parry_dataset *dataset, int64_t first, int64_t n
 const int32_t *parry_dataset_labels(const parry_dataset *dataset)
 {
     return dataset->store->images.labels;
+}
+
+const char *parry_dataset_image_name(const parry_dataset *dataset, int64_t index)
+{
+    char *const *names = dataset->store->images.names;
+    return names ? names[index] : "";
 }
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */

@@ -234,7 +234,7 @@ parry_status pr_npy_labels(parry_ctx *ctx, const char *where, const uint8_t *dat
     int64_t limit = classes ? classes : MOST_CLASSES, largest = 0;
     for (int64_t i = 0; i < out->count; i++) {
         int64_t label = integer_at(&a, i);
-        if (label < 0 || label >= limit)
+        if (label < -1 || label >= limit) /* -1: unknown */
             return pr_fail(ctx, PARRY_FORMAT, "%s: label %lld is %lld; expected 0 to %lld", where, (long long)i,
                            (long long)label, (long long)limit - 1);
         out->labels[i] = (int32_t)label;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "data/data.h"
+#include "data/photos.h"
 
 enum { ROOTS = 2 };
 
@@ -166,6 +167,11 @@ parry_status parry_dataset_open(parry_ctx *ctx, const char *spec, parry_split sp
     if (strchr(spec, '/'))
         return pr_fail(ctx, PARRY_NOT_FOUND, "%s: there is no such file or folder", spec);
     return pr_source_unknown(ctx, spec);
+}
+
+bool parry_dataset_has_images(parry_ctx *ctx, const char *spec)
+{
+    return !pr_source_find(spec) && !pr_path_is_dataset(ctx, spec) && pr_path_has_pictures(ctx, spec);
 }
 
 parry_status parry_dataset_locate(parry_ctx *ctx, const char *name, char **out)

@@ -130,12 +130,35 @@ static parry_status open_subfolder(parry_ctx *ctx, const char *folder, const cha
     return status;
 }
 
+static parry_status has_file(parry_ctx *ctx, const char *folder, const char *name, bool *found)
+{
+    char *path;
+    *found = false;
+    TRY(pr_path_join(ctx, folder, name, &path));
+    *found = pr_file_exists(path);
+    pr_free(path);
+    return PARRY_OK;
+}
+
+bool pr_path_is_dataset(parry_ctx *ctx, const char *path)
+{
+    const pr_source *source;
+    bool found;
+    if (!pr_is_folder(path) || has_file(ctx, path, "images.npy", &found) != PARRY_OK)
+        return false;
+    for (size_t i = 0; !found && (source = pr_source_at(i)); i++)
+        for (int split = 0; !found && split < 2; split++) {
+            char *paths[PR_SET_FILES];
+            if (pr_source_files(ctx, source, path, (parry_split)split, paths, &found) == PARRY_OK && found)
+                pr_paths_free(paths);
+        }
+    return found;
+}
+
 static parry_status open_folder(parry_ctx *ctx, const char *folder, parry_split split, parry_dataset **out)
 {
-    char *written;
-    TRY(pr_path_join(ctx, folder, "images.npy", &written));
-    bool is_written = pr_file_exists(written);
-    pr_free(written);
+    bool is_written;
+    TRY(has_file(ctx, folder, "images.npy", &is_written));
     if (is_written)
         return open_written(ctx, folder, out);
     TRY(open_layout(ctx, folder, split, out));

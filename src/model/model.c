@@ -30,7 +30,9 @@ int pr_model_classes(const parry_model *model)
 parry_status pr_model_check_labels(parry_ctx *ctx, const parry_model *model, const int32_t *labels, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        if (labels[i] < 0 || labels[i] >= model->info.classes)
+        if (labels[i] == -1)
+            return pr_fail(ctx, PARRY_INVALID, "image %lld has no label, and this needs one", (long long)i);
+        else if (labels[i] < 0 || labels[i] >= model->info.classes)
             return pr_fail(ctx, PARRY_INVALID, "image %lld has label %d; %s tells %d classes apart", (long long)i,
                            (int)labels[i], model->info.name, model->info.classes);
     return PARRY_OK;
@@ -132,7 +134,7 @@ typedef struct accuracy_call {
     int64_t n, chunk;
     float **scratch; /* per worker: chunk images, their logits, their losses */
     double *loss;    /* per job, summed in order afterwards */
-    int64_t *correct;
+    int64_t *correct, *labelled;
 } accuracy_call;
 
 static parry_status accuracy_job(parry_ctx *ctx, void *arg, int64_t index, int worker)
@@ -150,10 +152,13 @@ static parry_status accuracy_job(parry_ctx *ctx, void *arg, int64_t index, int w
     float *images = call->scratch[worker], *logits = images + call->chunk * row, *loss = logits + call->chunk * classes;
     parry_dataset_images(call->dataset, first, n, images);
     TRY(pr_session_logits(ctx, session, images, n, logits));
-    pr_loss_at(0)->rows(NULL, n, classes, logits, labels, loss, NULL);
     for (int64_t i = 0; i < n; i++) {
-        call->loss[index] += loss[i];
+        if (labels[i] < 0)
+            continue;
+        pr_loss_at(0)->rows(NULL, 1, classes, logits + i * classes, labels + i, loss, NULL);
+        call->loss[index] += loss[0];
         call->correct[index] += pr_argmax(logits + i * classes, classes) == labels[i];
+        call->labelled[index]++;
     }
     return PARRY_OK;
 }
@@ -165,16 +170,23 @@ static parry_status run_accuracy(parry_ctx *ctx, accuracy_call *call, double *ac
     TRY(pr_alloc(ctx, call->workers.count, &call->scratch));
     TRY(pr_alloc(ctx, jobs, &call->loss));
     TRY(pr_alloc(ctx, jobs, &call->correct));
+    TRY(pr_alloc(ctx, jobs, &call->labelled));
     TRY(pr_parallel_for(ctx, jobs, accuracy_job, call));
     double loss_sum = 0;
-    int64_t correct = 0;
+    int64_t correct = 0, labelled = 0;
     for (int64_t i = 0; i < jobs; i++) {
         loss_sum += call->loss[i];
         correct += call->correct[i];
+        labelled += call->labelled[i];
     }
-    *accuracy = (double)correct / (double)call->n;
+    if (labelled == 0)
+        return pr_fail(ctx, PARRY_INVALID,
+                       "%s: no image has a label, so accuracy is not known; give labels by class folders or a "
+                       "CSV file",
+                       parry_dataset_describe(call->dataset)->name);
+    *accuracy = (double)correct / (double)labelled;
     if (loss)
-        *loss = loss_sum / (double)call->n;
+        *loss = loss_sum / (double)labelled;
     return PARRY_OK;
 }
 
@@ -193,6 +205,7 @@ parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model, cons
     pr_free(call.scratch);
     pr_free(call.loss);
     pr_free(call.correct);
+    pr_free(call.labelled);
     pr_workers_release(&call.workers);
     return status;
 }

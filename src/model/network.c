@@ -262,6 +262,9 @@ static void network_free(parry_model *model)
     pr_free(network->name);
     pr_free(network->path);
     pr_free(network->history);
+    for (int i = 0; network->class_names && i < model->info.classes; i++)
+        pr_free(network->class_names[i]);
+    pr_free(network->class_names);
     pr_free(network);
 }
 
@@ -336,7 +339,7 @@ static parry_status network_fill(parry_ctx *ctx, const char *name, const char *p
         .softmax_peeled = network->file.tail != PR_OP_IDENTITY,
         .history = network->history,
     };
-    return PARRY_OK;
+    return pr_network_name_classes(ctx, network, fit);
 }
 
 parry_status pr_network_create(parry_ctx *ctx, const char *name, const char *path, pr_onnx_model *file_take,

@@ -3,6 +3,7 @@
 #define PR_MODEL_NETWORK_H
 
 #include "model/kind.h"
+#include "data/classes.h"
 #include "onnx/onnx.h"
 
 /* Plans and idle sessions, made on demand and shared by all threads. */
@@ -13,6 +14,7 @@ typedef struct pr_network {
     pr_onnx_model file; /* the graph as declared by the file, the weights, the file's metadata */
     pr_graph *graph;    /* the declared graph behind fitting and preprocessing: takes images in [0,1] */
     char *name, *path, *history;
+    char **class_names; /* NULL where they are not the network's own */
     char sha256[65];
     pr_network_cache *cache;
 } pr_network;
@@ -23,6 +25,11 @@ PARRY_CHECKED parry_status pr_network_of(parry_ctx *ctx, const parry_model *mode
  */
 PARRY_CHECKED parry_status pr_network_create(parry_ctx *ctx, const char *name, const char *path,
                                              pr_onnx_model *file_take, const parry_dataset_info *fit, pr_network **out);
+
+/* Fills class_names and class_wnids of the description, whose `classes` is known. `fit` may be NULL. */
+PARRY_CHECKED parry_status pr_network_name_classes(parry_ctx *ctx, pr_network *network, const parry_dataset_info *fit);
+/* The description's classes as a table. */
+pr_classes pr_model_class_table(const parry_model *model);
 
 /* Puts in front of the declared graph what images in [0,1], N x C x H x W, need to become its input: scaling as the
  * metadata key "parry.preprocess" says, then transposition and reshaping. Constants are added to file->weights. `fit`

@@ -1,6 +1,7 @@
 /* Pictures: original, magnified perturbation and adversary of the same images for every model. */
 #include <math.h>
 
+#include "image/image.h"
 #include "report/report.h"
 #include "tensor/tensor.h"
 

@@ -153,15 +153,7 @@ typedef struct pr_chart {
 /* Appends the chart as an inline <svg>, coloured by the classes of the page's style (svg.c). */
 void pr_svg_chart(pr_text *out, const pr_chart *chart);
 
-/* Grey (channels 1) or RGB (channels 3) rows of interleaved bytes as a PNG file in memory; freed with pr_free (png.c).
- */
-PARRY_CHECKED parry_status pr_png_encode(parry_ctx *ctx, const uint8_t *pixels, int channels, int height, int width,
-                                         uint8_t **out, size_t *size);
-/* An image of planes (C x H x W) in [0,1] as a PNG: values are clamped, NaN is black, and rounded to 8 bits. C is 1
- * or 3. */
-PARRY_CHECKED parry_status pr_png_image(parry_ctx *ctx, const float *image, int channels, int height, int width,
-                                        uint8_t **out, size_t *size);
-/* Appends "data:image/png;base64,...". */
+/* Appends "data:image/png;base64,..." (png.c). */
 void pr_data_uri_add(pr_text *out, const uint8_t *png, size_t size);
 
 /* ---- HTML ------------------------------------------------------------------------------------------------------- */

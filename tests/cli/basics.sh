@@ -43,7 +43,7 @@ fails "no such help" 2 "'pgd'" "$PARRY" help pgb
 fails "missing argument" 2 "MODEL" "$PARRY" attack
 fails "missing value" 2 "--eps needs a value" "$PARRY" attack x.onnx --eps
 fails "missing output" 2 "-o" "$PARRY" train
-fails "too many words" 2 "unexpected argument" "$PARRY" attack a.onnx b.onnx
+fails "too many words" 2 "unexpected argument" "$PARRY" info a.onnx b.onnx
 fails "not a number" 2 "--epochs is 'three'" "$PARRY" train --epochs three -o x.onnx
 fails "not whole" 2 "whole number" "$PARRY" train --epochs 2.5 -o x.onnx
 fails "not a choice" 2 "linf, l2" "$PARRY" attack x.onnx --norm l7

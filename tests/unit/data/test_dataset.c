@@ -88,9 +88,9 @@ static void test_create_refusals(void **state)
     float spoilt[N * ROW];
     int32_t wrong[N];
     assert_int_equal(parry_dataset_create(ctx, pixels, labels, N, C, H, W, 3, &made), PARRY_INVALID);
-    assert_string_equal(parry_ctx_error(ctx), "label 1 is 3; expected 0 to 2");
+    assert_string_equal(parry_ctx_error(ctx), "label 1 is 3; expected 0 to 2, or -1 for unknown");
     memcpy(wrong, labels, sizeof wrong);
-    wrong[5] = -1;
+    wrong[5] = -2;
     assert_int_equal(parry_dataset_create(ctx, pixels, wrong, N, C, H, W, 4, &made), PARRY_INVALID);
     assert_int_equal(parry_dataset_create(ctx, pixels, labels, 0, C, H, W, 4, &made), PARRY_INVALID);
     assert_int_equal(parry_dataset_create(ctx, pixels, labels, INT64_MAX, C, H, W, 4, &made), PARRY_INVALID);

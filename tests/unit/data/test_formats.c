@@ -307,7 +307,7 @@ static void test_npy_refuses_every_truncation(void **state)
 static void test_npy_labels(void **state)
 {
     parry_ctx *ctx = *state;
-    static const int64_t wide[3] = {2, 0, 11}, negative[3] = {0, -1, 0};
+    static const int64_t wide[3] = {2, 0, 11}, negative[3] = {0, -2, 0};
     static const int32_t narrow[3] = {2, 0, 11};
     static const uint8_t bytes[3] = {2, 0, 11};
     static const struct {

@@ -10,6 +10,7 @@
 #include <png.h>
 
 #include "base/file.h"
+#include "image/image.h"
 #include "report/report.h"
 
 static int setup(void **state)

@@ -1,0 +1,65 @@
+/* Models and images in the right order: a dataset says what an input without axes means, so it comes before the model;
+ * photographs are read at the model's size, so they come after it. */
+#include <string.h>
+
+#include "cli/cli.h"
+
+/* How many of the command's words are models: the rest, from the first photograph on, are photographs. */
+static int count_models(parry_ctx *ctx, const cli_args *args, int most)
+{
+    int count = 1;
+    while (count < args->word_count && count < most && !parry_dataset_has_images(ctx, args->words[count]))
+        count++;
+    return count;
+}
+
+static parry_status load_models(parry_ctx *ctx, const cli_args *args, cli_inputs *out)
+{
+    const int count = out->model_count;
+    for (int i = out->model_count = 0; i < count; i++) {
+        parry_status status = parry_model_load(ctx, args->words[i], out->data, &out->models[i]);
+        if (status != PARRY_OK)
+            return status;
+        out->model_count++;
+    }
+    return PARRY_OK;
+}
+
+static parry_status open_photographs(parry_ctx *ctx, const cli_args *args, const char *const *words, int count,
+                                     cli_inputs *out)
+{
+    const data_options *where = args_values(args, &data_table);
+    parry_status status = load_models(ctx, args, out);
+    if (status == PARRY_OK)
+        status = parry_dataset_open_images(ctx, words, (size_t)count, out->models[0], where->labels,
+                                           (parry_split)where->split, where->first, &out->data);
+    return status;
+}
+
+parry_status open_inputs(parry_ctx *ctx, const cli_args *args, int most_models, cli_inputs *out)
+{
+    const data_options *where = args_values(args, &data_table);
+    *out = (cli_inputs){.model_count = count_models(ctx, args, most_models)};
+    const int photographs = args->word_count - out->model_count;
+    if (out->model_count > CLI_MODELS_MAX)
+        return usage(ctx, "%d models; at most %d are taken at a time", out->model_count, CLI_MODELS_MAX);
+    if (photographs > 0 && args_given(args, &data_table, "data"))
+        return usage(ctx, "both --data %s and the photograph %s were given; expected one of them", where->data,
+                     args->words[out->model_count]);
+    if (photographs > 0)
+        return open_photographs(ctx, args, args->words + out->model_count, photographs, out);
+    if (parry_dataset_has_images(ctx, where->data))
+        return open_photographs(ctx, args, &where->data, 1, out);
+    if (where->labels)
+        return usage(ctx, "--labels is for photographs; %s has labels of its own", where->data);
+    parry_status status = open_data(ctx, where->data, (parry_split)where->split, where->first, &out->data);
+    return status == PARRY_OK ? load_models(ctx, args, out) : status;
+}
+
+void close_inputs(cli_inputs *inputs)
+{
+    for (int i = 0; i < inputs->model_count; i++)
+        parry_model_free(inputs->models[i]);
+    parry_dataset_free(inputs->data);
+    *inputs = (cli_inputs){0};
+}

@@ -1,0 +1,146 @@
+/* Tables of labels: CSV (RFC 4180: quotes around fields with commas, doubled inside) with a header that says which
+ * column is what. */
+#include <ctype.h>
+#include <string.h>
+
+#include "data/photos.h"
+
+enum { FIELDS_MAX = 32, TABLE_LIMIT = 256 << 20 };
+
+typedef enum column { COLUMN_FILE, COLUMN_LABEL } column;
+
+/* Headings that are understood, the better ones first. */
+static const struct {
+    const char *heading;
+    column column;
+} headings[] = {
+    {"file", COLUMN_FILE},        {"filename", COLUMN_FILE},     {"file_name", COLUMN_FILE}, {"image", COLUMN_FILE},
+    {"path", COLUMN_FILE},        {"class_index", COLUMN_LABEL}, {"wnid", COLUMN_LABEL},     {"synset", COLUMN_LABEL},
+    {"class_name", COLUMN_LABEL}, {"label", COLUMN_LABEL},       {"class", COLUMN_LABEL},
+};
+
+typedef struct csv {
+    char *at; /* of a text that is cut up in place */
+    int line;
+    const char *path;
+} csv;
+
+/* Cuts one field out; *more says whether another follows on the line. Returns NULL when a quote is not closed. */
+static char *cut_field(csv *in, bool *more)
+{
+    char *from = in->at, *to = in->at, *field = in->at;
+    const bool quoted = *from == '"';
+    for (from += quoted; *from; from++) {
+        if (quoted && from[0] == '"' && from[1] != '"') {
+            from++;
+            break;
+        }
+        if (!quoted && (*from == ',' || *from == '\n' || *from == '\r'))
+            break;
+        from += quoted && *from == '"';
+        in->line += *from == '\n';
+        *to++ = *from;
+    }
+    if (quoted && from[-1] != '"')
+        return NULL;
+    while (*from == '\r')
+        from++;
+    *more = *from == ',';
+    in->line += *from == '\n';
+    in->at = *from ? from + 1 : from;
+    *to = '\0';
+    return field;
+}
+
+static parry_status cut_line(parry_ctx *ctx, csv *in, char *fields[FIELDS_MAX], int *count)
+{
+    bool more = true;
+    const int line = in->line;
+    for (*count = 0; more; (*count)++) {
+        if (*count == FIELDS_MAX)
+            return pr_fail(ctx, PARRY_FORMAT, "%s: line %d has more than %d fields", in->path, line, FIELDS_MAX);
+        fields[*count] = cut_field(in, &more);
+        if (!fields[*count])
+            return pr_fail(ctx, PARRY_FORMAT, "%s: a quote that opens on line %d is not closed", in->path, line);
+    }
+    return PARRY_OK;
+}
+
+/* The column for `wanted`, by the best heading there is; -1 when there is none. */
+static int find_column(char *const *fields, int count, column wanted)
+{
+    for (size_t h = 0; h < PR_COUNT(headings); h++)
+        for (int i = 0; headings[h].column == wanted && i < count; i++)
+            if (strcasecmp(fields[i], headings[h].heading) == 0)
+                return i;
+    return -1;
+}
+
+static parry_status read_row(parry_ctx *ctx, const csv *in, int line, const char *file, const char *text,
+                             const pr_classes *classes, pr_label_table *out)
+{
+    int label = -1;
+    if (text[0] && strcmp(text, "-1") != 0 && pr_classes_find(ctx, classes, text, &label) != PARRY_OK) {
+        char why[512];
+        snprintf(why, sizeof why, "%s", parry_ctx_error(ctx));
+        return pr_fail(ctx, PARRY_MISMATCH, "%s: line %d: %s", in->path, line, why);
+    }
+    TRY(pr_grow(ctx, out->count + 1, &out->capacity, &out->rows));
+    pr_label_row *row = &out->rows[out->count];
+    *row = (pr_label_row){.label = label};
+    TRY(pr_strdup(ctx, file, &row->file));
+    out->count++;
+    return PARRY_OK;
+}
+
+static parry_status read_rows(parry_ctx *ctx, csv *in, const pr_classes *classes, pr_label_table *out)
+{
+    char *fields[FIELDS_MAX];
+    int count;
+    TRY(cut_line(ctx, in, fields, &count));
+    const int file = find_column(fields, count, COLUMN_FILE), label = find_column(fields, count, COLUMN_LABEL),
+              columns = count;
+    if (file < 0 || label < 0)
+        return pr_fail(
+            ctx, PARRY_FORMAT,
+            "%s: the first line has no column for the %s; expected file, and one of class_index, wnid, class_name, "
+            "label",
+            in->path, file < 0 ? "file" : "label");
+    while (*in->at) {
+        const int line = in->line;
+        TRY(cut_line(ctx, in, fields, &count));
+        if (count == 1 && !fields[0][0])
+            continue; /* an empty line */
+        if (count != columns)
+            return pr_fail(ctx, PARRY_FORMAT, "%s: line %d has %d fields, the first line has %d", in->path, line, count,
+                           columns);
+        TRY(read_row(ctx, in, line, fields[file], fields[label], classes, out));
+    }
+    return PARRY_OK;
+}
+
+parry_status pr_labels_read(parry_ctx *ctx, const char *path, const pr_classes *classes, pr_label_table *out)
+{
+    static const char byte_order_mark[] = "\xef\xbb\xbf";
+    uint8_t *text;
+    size_t size;
+    *out = (pr_label_table){0};
+    TRY(pr_file_read(ctx, path, TABLE_LIMIT, &text, &size));
+    csv in = {.at = (char *)text, .line = 1, .path = path};
+    if (strncmp(in.at, byte_order_mark, 3) == 0)
+        in.at += 3;
+    parry_status status = memchr(text, 0, size) ? pr_fail(ctx, PARRY_FORMAT, "%s: not a text file", path)
+                                                : read_rows(ctx, &in, classes, out);
+    pr_free(text);
+    if (status != PARRY_OK)
+        pr_labels_release(out);
+    return status;
+}
+
+void pr_labels_release(pr_label_table *table)
+{
+    for (size_t i = 0; i < table->count; i++)
+        pr_free(table->rows[i].file);
+    pr_free(table->rows);
+    *table = (pr_label_table){0};
+}

@@ -1,0 +1,64 @@
+/* Photographs as data: which files, which labels, and reading them to the size of a network. */
+#ifndef PR_DATA_PHOTOS_H
+#define PR_DATA_PHOTOS_H
+
+#include <parry/image.h>
+
+#include "data/classes.h"
+#include "data/data.h"
+#include "image/image.h"
+
+typedef struct pr_photo {
+    char *path;
+    char *name;    /* as shown: the path below the folder that was named */
+    int32_t label; /* -1: unknown */
+} pr_photo;
+
+typedef struct pr_photos {
+    pr_photo *items;
+    size_t count, capacity;
+    size_t ignored;      /* files that are no pictures */
+    char *first_ignored; /* one of them, NULL when there is none */
+} pr_photos;
+void pr_photos_release(pr_photos *photos);
+
+/* Lists what `paths` name: picture files, and folders of class folders, with a table of labels, or flat (labels
+ * unknown). `labels` is a CSV file for all of them, or NULL; see parry_dataset_open_images. */
+PARRY_CHECKED parry_status pr_photos_list(parry_ctx *ctx, const char *const *paths, size_t count,
+                                          const pr_classes *classes, const char *labels, parry_split split,
+                                          pr_photos *out);
+/* Whether `path` is a picture or a folder that has some, at most three folders down. */
+bool pr_path_has_pictures(parry_ctx *ctx, const char *path);
+
+/* ---- tables of labels (photo_labels.c) --------------------------------------------------------------------------- */
+
+typedef struct pr_label_row {
+    char *file;
+    int32_t label;
+} pr_label_row;
+typedef struct pr_label_table {
+    pr_label_row *rows;
+    size_t count, capacity;
+} pr_label_table;
+/* CSV with a header: a column file (or filename, image, path), and one of class_index, wnid, class_name, label. */
+PARRY_CHECKED parry_status pr_labels_read(parry_ctx *ctx, const char *path, const pr_classes *classes,
+                                          pr_label_table *out);
+void pr_labels_release(pr_label_table *table);
+
+/* ---- reading -------------------------------------------------------------------------------------------------------
+ */
+
+/* The network's size, and how a photograph gets there. */
+typedef struct pr_photo_size {
+    int channels, height, width;
+    parry_resize resize;
+    int resize_size; /* PARRY_RESIZE_CROP: pixels of the shorter side before the cut */
+} pr_photo_size;
+/* One file as height x width x channels bytes. `traits` may be NULL. */
+PARRY_CHECKED parry_status pr_photo_read(parry_ctx *ctx, const char *path, const pr_photo_size *size,
+                                         pr_image_traits *traits, pr_bitmap *out);
+/* All of them, in parallel; fills images, labels and names of `out`. Logs remarks on what was converted. */
+PARRY_CHECKED parry_status pr_photos_read(parry_ctx *ctx, const pr_photos *photos, const pr_photo_size *size,
+                                          pr_images *out);
+
+#endif

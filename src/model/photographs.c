@@ -1,0 +1,53 @@
+/* Photographs at a model's size. */
+#include "data/photos.h"
+#include "model/network.h"
+
+/* What is read when nothing else was declared: the share of the picture that ImageNet's networks are tested on (256 to
+ * 224 pixels) for large inputs, all of it for small ones. */
+enum { SMALL_SIDE = 64 };
+
+static int usual_resize_size(int side)
+{
+    return side <= SMALL_SIDE ? side : (side * 256 + 112) / 224;
+}
+
+static parry_status open_listed(parry_ctx *ctx, const parry_model *model, const char *name, const pr_photos *photos,
+                                parry_split split, parry_dataset **out)
+{
+    const parry_model_info *info = &model->info;
+    const pr_photo_size size = {.channels = info->channels,
+                                .height = info->height,
+                                .width = info->width,
+                                .resize = PARRY_RESIZE_CROP,
+                                .resize_size = usual_resize_size(PR_MAX(info->height, info->width))};
+    pr_images images;
+    TRY(pr_photos_read(ctx, photos, &size, &images));
+    images.classes = info->classes;
+    return pr_dataset_take(ctx, &images,
+                           &(pr_dataset_words){.name = name,
+                                               .split = split == PARRY_TRAIN ? "train" : "test",
+                                               .origin = name,
+                                               .class_names = info->class_names},
+                           out);
+}
+
+parry_status parry_dataset_open_images(parry_ctx *ctx, const char *const *paths, size_t count, const parry_model *model,
+                                       const char *labels, parry_split split, int64_t first, parry_dataset **out)
+{
+    const pr_classes classes = pr_model_class_table(model);
+    pr_photos photos;
+    *out = NULL;
+    if (count == 0 || first < 0)
+        return pr_fail(ctx, PARRY_INVALID, "the first %lld images of %zu files and folders were asked for",
+                       (long long)first, count);
+    if (model->info.channels != 1 && model->info.channels != 3)
+        return pr_fail(ctx, PARRY_MISMATCH, "%s takes images of %d channels; photographs have 1 or 3", model->info.name,
+                       model->info.channels);
+    TRY(pr_photos_list(ctx, paths, count, &classes, labels, split, &photos));
+    pr_photos wanted = photos;
+    if (first > 0)
+        wanted.count = (size_t)PR_MIN((uint64_t)first, photos.count);
+    parry_status status = open_listed(ctx, model, count == 1 ? paths[0] : "photographs", &wanted, split, out);
+    pr_photos_release(&photos);
+    return status;
+}

@@ -1,0 +1,53 @@
+# Photographs as they lie in a folder: by class, with a table, alone; and what is wrong with them in one sentence.
+. "$(dirname "$0")/lib.sh"
+
+succeeds "a model" "$PARRY" train --data digits --first 2000 --epochs 2 -o net.onnx --quiet
+succeeds "pictures" "$PARRY" attack net.onnx --data digits --first 30 --eps 0 --save-images pics --save saved --json arrays.json --quiet
+clean=$(json_number arrays.json clean_acc)
+
+# The same images by a table, and by class folders, have the same accuracy as the arrays they come from.
+labels=$(od -An -v -t d8 -j 128 saved/labels.npy | tr -s ' \n' ' ')
+i=0
+echo "file,label" >table.csv
+for label in $labels; do
+    name=$(printf 'adv-%05d.png' $i)
+    echo "$name,$label" >>table.csv
+    mkdir -p "classes/$label"
+    cp "pics/$name" "classes/$label/$name"
+    i=$((i + 1))
+done
+succeeds "a folder with a named table" "$PARRY" attack net.onnx pics --labels table.csv --eps 0 --json table.json --quiet
+between "accuracy by table" "$(json_number table.json clean_acc)" "$clean" "$clean"
+cp table.csv pics/labels.csv
+succeeds "a folder with its own table" "$PARRY" evaluate net.onnx --data pics --json own.json --quiet
+between "accuracy by its own table" "$(json_number own.json clean_acc)" "$clean" "$clean"
+rm pics/labels.csv
+succeeds "class folders" "$PARRY" evaluate net.onnx classes --json folders.json --quiet
+between "accuracy by folders" "$(json_number folders.json clean_acc)" "$clean" "$clean"
+mkdir -p splits && cp -r classes splits/val && mkdir -p splits/train/3
+succeeds "split folders" "$PARRY" evaluate net.onnx --data splits --json splits.json --quiet
+between "accuracy of the split" "$(json_number splits.json clean_acc)" "$clean" "$clean"
+echo "a note" >classes/notes.txt
+succeeds "other files are passed over" "$PARRY" evaluate net.onnx classes
+holds "and counted" grep -q "1 file that is no picture ignored (notes.txt)" err
+succeeds "a few only" "$PARRY" evaluate net.onnx classes --first 5 --json five.json --quiet
+between "their count" "$(json_number five.json count)" 5 5
+
+head -c 100 pics/adv-00003.png >cut.png
+fails "a cut picture is named" 1 "cut.png" "$PARRY" attack net.onnx cut.png --quiet
+cp pics/adv-00003.png hidden && cp cut.png classes/3/broken.png
+fails "one in a folder too" 1 "broken.png" "$PARRY" evaluate net.onnx classes --quiet
+rm classes/3/broken.png
+fails "no such picture" 1 "nowhere.jpg" "$PARRY" attack net.onnx nowhere.jpg --quiet
+mkdir empty
+fails "an empty folder" 1 "empty" "$PARRY" attack net.onnx empty --quiet
+mkdir -p strange/one strange/two && cp cut.png strange/one && cp cut.png strange/two
+fails "folders of no class" 1 "the folder one stands for no class" "$PARRY" evaluate net.onnx strange --quiet
+echo "file,label" >none.csv; echo "other.png,3" >>none.csv
+fails "a table of other files" 1 "none.csv" "$PARRY" evaluate net.onnx pics --labels none.csv --quiet
+echo "file,label" >bad.csv; echo "adv-00000.png,eleven" >>bad.csv
+fails "a table with an unknown class" 1 "bad.csv: line 2" "$PARRY" evaluate net.onnx pics --labels bad.csv --quiet
+fails "photographs and data" 2 "both --data" "$PARRY" attack net.onnx pics --data digits --quiet
+fails "labels for a dataset" 2 "--labels" "$PARRY" attack net.onnx --data digits --labels table.csv --quiet
+fails "accuracy without labels" 2 "label" "$PARRY" evaluate net.onnx pics --quiet
+finish

@@ -1,0 +1,280 @@
+/* Photographs: every kind of file reads as Pillow reads it, resizes as torchvision does, and damaged ones are named.
+ * The expected values in golden/image are Pillow's and torchvision's (make.py there). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <zlib.h>
+
+#include "data/photos.h"
+#include "../support/context.h"
+
+enum { PATH = 512 };
+
+static void golden_path(const char *name, char path[PATH])
+{
+    snprintf(path, PATH, "%s/image/%s", getenv("PARRY_TEST_DATA"), name);
+}
+
+/* NAME.npy: H x W (x C) bytes, as an image of planes. */
+static parry_image expected(const char *name)
+{
+    char file[128], path[PATH];
+    parry_image image;
+    uint8_t *data;
+    size_t size;
+    snprintf(file, sizeof file, "%s.npy", name);
+    golden_path(file, path);
+    OK_IN(ctx, pr_file_read(ctx, path, 1 << 20, &data, &size));
+    const bool flat = !memmem(data, 128, ", 3), }", 7);
+    pr_free(data);
+    if (flat) { /* H x W: give it the axis that readers of images expect */
+        FILE *in = fopen(path, "rb");
+        char header[128]; /* the dict begins behind magic, version and length */
+        int h, w;
+        assert_int_equal(fread(header, 1, sizeof header, in), sizeof header);
+        header[sizeof header - 1] = '\0';
+        const char *shape = strstr(header + 10, "'shape': (");
+        assert_non_null(shape);
+        assert_int_equal(sscanf(shape, "'shape': (%d, %d)", &h, &w), 2);
+        image = (parry_image){1, h, w, NULL};
+        OK_IN(ctx, pr_alloc_raw(ctx, h * w, &image.pixels));
+        for (int i = 0; i < h * w; i++)
+            image.pixels[i] = (float)getc(in) / 255;
+        fclose(in);
+        return image;
+    }
+    OK_IN(ctx, parry_image_read(ctx, path, &image));
+    return image;
+}
+
+static void assert_same_image(const char *name, const parry_image *a, const parry_image *b)
+{
+    if (a->channels != b->channels || a->height != b->height || a->width != b->width)
+        fail_msg("%s: %d x %d x %d, expected %d x %d x %d", name, a->channels, a->height, a->width, b->channels,
+                 b->height, b->width);
+    for (int i = 0; i < a->channels * a->height * a->width; i++)
+        if (a->pixels[i] != b->pixels[i])
+            fail_msg("%s: value %d is %g / 255, expected %g / 255", name, i, 255 * (double)a->pixels[i],
+                     255 * (double)b->pixels[i]);
+}
+
+static void test_every_kind_reads_as_pillow(void **state)
+{
+    static const char *const files[] = {
+        "grey.png",         "rgb.png",        "bilevel.png",    "palette.png", "palette_transparent.png",
+        "rgba.png",         "grey_alpha.png", "interlaced.png", "photo.jpg",   "cmyk.jpg",
+        "progressive.jpg",  "grey_jpeg.jpg",  "turned_png.png", "lossy.webp",  "lossless.webp",
+        "turned_webp.webp", "turn1.jpg",      "turn2.jpg",      "turn3.jpg",   "turn4.jpg",
+        "turn5.jpg",        "turn6.jpg",      "turn7.jpg",      "turn8.jpg",
+    };
+    (void)state;
+    for (size_t i = 0; i < PR_COUNT(files); i++) {
+        char path[PATH], name[64];
+        parry_image read, wanted;
+        golden_path(files[i], path);
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(files[i], "."), files[i]);
+        OK_IN(ctx, parry_image_read(ctx, path, &read));
+        wanted = expected(name);
+        assert_same_image(files[i], &read, &wanted);
+        parry_image_clear(&read);
+        parry_image_clear(&wanted);
+    }
+}
+
+static void test_sixteen_bits_lose_nothing(void **state)
+{
+    (void)state;
+    for (int channels = 1; channels <= 3; channels += 2) {
+        char path[PATH];
+        parry_image read;
+        golden_path(channels == 1 ? "grey16.png" : "rgb16.png", path);
+        OK_IN(ctx, parry_image_read(ctx, path, &read));
+        assert_int_equal(read.channels, channels);
+        for (int c = 0; c < channels; c++)
+            for (int y = 0; y < 21; y++)
+                for (int x = 0; x < 26; x++)
+                    assert_float_equal(read.pixels[(c * 21 + y) * 26 + x],
+                                       (float)((y * 3001 + x * 17 + c * 11) % 65536) / 65535, 0);
+        parry_image_clear(&read);
+    }
+}
+
+static void test_resizing_is_pillows_to_the_bit(void **state)
+{
+    static const struct {
+        const char *file, *expected;
+        pr_photo_size size;
+    } cases[] = {
+        {"photo.jpg", "resize_crop", {3, 16, 16, PARRY_RESIZE_CROP, 19}},
+        {"photo.jpg", "resize_crop_up", {3, 61, 61, PARRY_RESIZE_CROP, 64}},
+        {"tall.png", "resize_crop_tall", {3, 17, 23, PARRY_RESIZE_CROP, 24}},
+        {"photo.jpg", "resize_squash", {3, 17, 13, PARRY_RESIZE_SQUASH, 0}},
+        {"photo.jpg", "resize_nearest", {3, 17, 13, PARRY_RESIZE_SQUASH_NEAREST, 0}},
+        {"photo.jpg", "resize_nearest_up", {3, 61, 83, PARRY_RESIZE_SQUASH_NEAREST, 0}},
+        {"photo.jpg", "to_grey", {1, 17, 13, PARRY_RESIZE_SQUASH, 0}},
+        {"photo.jpg", "photo", {3, 37, 50, PARRY_RESIZE_NONE, 0}},
+    };
+    (void)state;
+    for (size_t i = 0; i < PR_COUNT(cases); i++) {
+        char path[PATH];
+        pr_bitmap read;
+        golden_path(cases[i].file, path);
+        OK_IN(ctx, pr_photo_read(ctx, path, &cases[i].size, NULL, &read));
+        parry_image wanted = expected(cases[i].expected);
+        assert_int_equal(read.channels, wanted.channels);
+        const int plane = read.height * read.width;
+        for (int k = 0; k < plane * read.channels; k++) {
+            const float is = (float)read.bytes[k] / 255,
+                        should = wanted.pixels[k % read.channels * plane + k / read.channels];
+            if (is != should)
+                fail_msg("%s: byte %d is %g, expected %g", cases[i].expected, k, 255 * (double)is,
+                         255 * (double)should);
+        }
+        pr_bitmap_release(&read);
+        parry_image_clear(&wanted);
+    }
+}
+
+static void test_a_photograph_that_cannot_fill_the_window_is_named(void **state)
+{
+    char path[PATH];
+    pr_bitmap read;
+    (void)state;
+    golden_path("photo.jpg", path);
+    assert_int_equal(pr_photo_read(ctx, path, &(pr_photo_size){3, 32, 32, PARRY_RESIZE_CROP, 31}, NULL, &read),
+                     PARRY_MISMATCH);
+    assert_non_null(strstr(parry_ctx_error(ctx), "photo.jpg"));
+    assert_int_equal(pr_photo_read(ctx, path, &(pr_photo_size){3, 32, 32, PARRY_RESIZE_NONE, 0}, NULL, &read),
+                     PARRY_MISMATCH);
+    assert_non_null(strstr(parry_ctx_error(ctx), "50 x 37"));
+}
+
+/* Every beginning of every kind of file, in memory of exactly that size. */
+static void test_cut_files_are_errors(void **state)
+{
+    static const char *const files[] = {"palette.png", "interlaced.png", "photo.jpg",    "progressive.jpg",
+                                        "cmyk.jpg",    "lossy.webp",     "lossless.webp"};
+    (void)state;
+    for (size_t i = 0; i < PR_COUNT(files); i++) {
+        char path[PATH];
+        uint8_t *data;
+        size_t size;
+        pr_bitmap read;
+        golden_path(files[i], path);
+        OK_IN(ctx, pr_file_read(ctx, path, 1 << 20, &data, &size));
+        for (size_t cut = 0; cut + 2 < size; cut += 1 + cut / 40) {
+            uint8_t *copy = malloc(cut + 1);
+            memcpy(copy, data, cut);
+            const parry_status status = pr_image_decode(ctx, files[i], copy, cut, NULL, &read);
+            free(copy);
+            if (status == PARRY_OK)
+                fail_msg("%s cut to %zu of %zu bytes was read", files[i], cut, size);
+            assert_int_equal(status, PARRY_FORMAT);
+            assert_null(read.bytes);
+            assert_non_null(strstr(parry_ctx_error(ctx), files[i]));
+        }
+        pr_free(data);
+    }
+}
+
+static void test_what_is_no_picture_is_named(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *word;
+    } cases[] = {{"", 0, "empty"},
+                 {"hello", 5, "expected a PNG"},
+                 {"GIF89a..", 8, "GIF"},
+                 {"BM......", 8, "BMP"},
+                 {"\0\0\0\x18"
+                  "ftypheic",
+                  12, "HEIC"}};
+    pr_bitmap read;
+    (void)state;
+    for (size_t i = 0; i < PR_COUNT(cases); i++) {
+        assert_int_equal(pr_image_decode(ctx, "f", (const uint8_t *)cases[i].bytes, cases[i].size, NULL, &read),
+                         PARRY_FORMAT);
+        assert_non_null(strstr(parry_ctx_error(ctx), cases[i].word));
+    }
+}
+
+/* A header that promises 60,000 x 60,000 pixels is refused before memory is asked for. */
+static void test_huge_extents_are_refused(void **state)
+{
+    uint8_t png[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0\xff\xff\xff\xff";
+    uint32_t crc = (uint32_t)crc32(0, png + 12, 17);
+    pr_bitmap read;
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        png[29 + i] = (uint8_t)(crc >> (24 - 8 * i));
+    uint8_t file[64];
+    memcpy(file, png, 33);
+    memcpy(file + 33, "\0\0\0\0IDAT\x35\xaf\x06\x1e", 12);
+    assert_int_equal(pr_image_decode(ctx, "huge.png", file, 45, NULL, &read), PARRY_UNSUPPORTED);
+    assert_non_null(strstr(parry_ctx_error(ctx), "60000 x 60000"));
+}
+
+static void test_exif_orientation(void **state)
+{
+    const uint8_t little[] = {'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0};
+    const uint8_t big[] = {'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 8, 0, 0};
+    (void)state;
+    assert_int_equal(pr_exif_orientation(little, sizeof little), 6);
+    assert_int_equal(pr_exif_orientation(big, sizeof big), 8);
+    for (size_t cut = 0; cut < sizeof little; cut++) {
+        uint8_t *copy = malloc(cut + 1);
+        memcpy(copy, little, cut);
+        assert_int_equal(pr_exif_orientation(copy, cut), 1);
+        free(copy);
+    }
+    uint8_t far_away[sizeof little];
+    memcpy(far_away, little, sizeof little);
+    memset(far_away + 4, 0xff, 4);
+    assert_int_equal(pr_exif_orientation(far_away, sizeof far_away), 1);
+}
+
+static void test_write_and_read_again(void **state)
+{
+    float pixels[3 * 2 * 2] = {0, 0.1f, 0.25f, 1, 0.5f, 0.75f, 1, 0, 0.2f, 0.4f, 0.6f, 0.8f};
+    const parry_image image = {3, 2, 2, pixels};
+    parry_image back;
+    char folder[] = "/tmp/parry-image-XXXXXX", path[PATH];
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a.npy", folder);
+    OK_IN(ctx, parry_image_write(ctx, path, &image));
+    OK_IN(ctx, parry_image_read(ctx, path, &back));
+    assert_same_image(path, &back, &image);
+    parry_image_clear(&back);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/a.png", folder);
+    OK_IN(ctx, parry_image_write(ctx, path, &image));
+    OK_IN(ctx, parry_image_read(ctx, path, &back));
+    for (int i = 0; i < 12; i++)
+        assert_float_equal(back.pixels[i], roundf(255 * pixels[i]) / 255, 1e-7);
+    parry_image_clear(&back);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/a.jpg", folder);
+    assert_int_equal(parry_image_write(ctx, path, &image), PARRY_INVALID);
+    rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_kind_reads_as_pillow),
+        cmocka_unit_test(test_sixteen_bits_lose_nothing),
+        cmocka_unit_test(test_resizing_is_pillows_to_the_bit),
+        cmocka_unit_test(test_a_photograph_that_cannot_fill_the_window_is_named),
+        cmocka_unit_test(test_cut_files_are_errors),
+        cmocka_unit_test(test_what_is_no_picture_is_named),
+        cmocka_unit_test(test_huge_extents_are_refused),
+        cmocka_unit_test(test_exif_orientation),
+        cmocka_unit_test(test_write_and_read_again),
+    };
+    return cmocka_run_group_tests_name("photos", tests, set_up_context, tear_down_context);
+}
