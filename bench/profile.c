@@ -1,6 +1,6 @@
 /* Where the time of a plan goes, step by step, on one thread:
  *
- *     bench_profile NETWORK [micro-batch] [runs] [side] [classes]
+ *     bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes]
  *
  * NETWORK is an architecture (for 3 x side x side images, 224 unless said otherwise) or an ONNX file; a micro-batch of 0
  * is the engine's choice. */
@@ -24,7 +24,8 @@ static void check(parry_status status)
     exit(1);
 }
 
-static void profile(const char *name, int side, int classes, const pr_plan_options *options, int runs)
+static void profile(const char *name, int side, int classes, pr_purpose purpose, const pr_plan_options *options,
+                    int runs)
 {
     parry_model *model;
     const pr_graph *graph;
@@ -38,7 +39,7 @@ static void profile(const char *name, int side, int classes, const pr_plan_optio
     else
         check(parry_model_build(ctx, name, 3, side, side, classes, &model));
     check(pr_model_network(ctx, model, &graph, &weights));
-    check(pr_plan_create(ctx, graph, weights, PR_INPUT_GRADIENT, options, &plan));
+    check(pr_plan_create(ctx, graph, weights, purpose, options, &plan));
     check(pr_workspace_create(ctx, plan, &workspace));
     const int64_t floats = pr_plan_micro_batch(plan) * pr_model_row(model);
     check(pr_alloc(ctx, floats, &x));
@@ -59,15 +60,16 @@ static void profile(const char *name, int side, int classes, const pr_plan_optio
 int main(int argc, char **argv)
 {
     parry_ctx_options context = {.size = sizeof context, .seed = 1, .threads = 1};
-    pr_plan_options options = {.micro_batch = argc > 2 ? atoi(argv[2]) : 0};
-    if (argc < 2) {
-        fprintf(stderr, "usage: bench_profile NETWORK [micro-batch] [runs] [side] [classes]\n");
+    pr_plan_options options = {.micro_batch = argc > 3 ? atoi(argv[3]) : 0};
+    if (argc < 3) {
+        fprintf(stderr, "usage: bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes]\n");
         return 2;
     }
     if (parry_ctx_create(&context, &ctx) != PARRY_OK)
         return 1;
-    profile(argv[1], argc > 4 ? atoi(argv[4]) : 224, argc > 5 ? atoi(argv[5]) : 1000, &options,
-            argc > 3 ? atoi(argv[3]) : 10);
+    profile(argv[1], argc > 5 ? atoi(argv[5]) : 224, argc > 6 ? atoi(argv[6]) : 1000,
+            strcmp(argv[2], "inference") == 0 ? PR_INFERENCE : PR_INPUT_GRADIENT, &options,
+            argc > 4 ? atoi(argv[4]) : 10);
     parry_ctx_free(ctx);
     return 0;
 }

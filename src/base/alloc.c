@@ -2,10 +2,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "base/base.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 
 static atomic_long fail_countdown;
 
@@ -24,16 +27,28 @@ static parry_status no_memory(parry_ctx *ctx, size_t count, size_t size)
     return pr_fail(ctx, PARRY_NO_MEMORY, "out of memory (%zu items of %zu bytes)", count, size);
 }
 
+/* Memory of a huge page and more begins on one and asks for them: fewer misses of the address cache, fewer faults. */
+static void *allocate(size_t bytes)
+{
+    void *memory =
+        aligned_alloc(bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+#if defined(__linux__)
+    if (memory && bytes >= HUGE_PAGE)
+        (void)madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* advice: may be refused */
+#endif
+    return memory;
+}
+
 parry_status pr_alloc_raw_bytes(parry_ctx *ctx, size_t count, size_t size, void **out)
 {
     *out = NULL;
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX - ALIGNMENT)
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX - HUGE_PAGE)
         return no_memory(ctx, count, size);
     if (bytes == 0)
         return PARRY_OK;
     if (!told_to_fail())
-        *out = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+        *out = allocate(bytes);
     return *out ? PARRY_OK : no_memory(ctx, count, size);
 }
 

@@ -1,30 +1,8 @@
 /* The memory of a program: one arena, and for each shard and block a frame of pointers and bound primitives into it. */
 #include <string.h>
 #include <time.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "engine/program.h"
-
-static const size_t huge_page = (size_t)2 << 20;
-
-/* The arena begins on a huge page where it is larger than one: fewer misses of the address cache. */
-static parry_status allocate(parry_ctx *ctx, pr_instance *instance, int64_t floats)
-{
-    size_t bytes = (size_t)floats * sizeof(float), extra = bytes >= huge_page ? huge_page : 0;
-    TRY(pr_alloc_raw_bytes(ctx, bytes + extra + 64, 1, &instance->memory));
-    uintptr_t start = (uintptr_t)instance->memory;
-    if (extra)
-        start = (start + huge_page - 1) / huge_page * huge_page;
-    instance->arena = (float *)start;
-#if defined(__linux__)
-    if (extra)
-        (void)madvise(instance->arena, bytes, MADV_HUGEPAGE); /* advice: may be refused */
-#endif
-    memset(instance->arena, 0, bytes);
-    return PARRY_OK;
-}
 
 static void set_base(pr_instance *instance, const pr_store *store)
 {
@@ -87,7 +65,7 @@ static parry_status fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_store *st
 {
     const pr_program *program = instance->program;
     int count = program->shards + program->blocks + 1;
-    TRY(allocate(ctx, instance, program->arena + program->scratch * count));
+    TRY(pr_alloc(ctx, program->arena + program->scratch * count, &instance->arena));
     instance->scratch = instance->arena + program->arena;
     TRY(pr_alloc(ctx, program->buffer_count, &instance->base));
     TRY(pr_alloc(ctx, count, &instance->frames));
@@ -134,7 +112,7 @@ void pr_instance_free(pr_instance *instance)
     }
     pr_free(instance->frames);
     pr_free(instance->base);
-    pr_free(instance->memory);
+    pr_free(instance->arena);
     pr_free(instance);
 }
 

@@ -23,6 +23,9 @@ MAP(sub, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] 
 MAP(mul, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] * b[i])
 MAP(divide, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] / b[i])
 MAP(neg, (const float *x, float *y, int64_t count), y[i] = -x[i])
+MAP(add_relu, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] + b[i] < 0 ? 0 : a[i] + b[i])
+MAP(add_relu_grad, (const float *y, const float *a, const float *b, float *dx, int64_t count),
+    dx[i] = y[i] > 0 ? a[i] + b[i] : 0)
 
 /* ---- channels -------------------------------------------------------------------------------------------------- */
 
@@ -217,6 +220,8 @@ const pr_engine_kernels PR_ISA_NAME(engine_kernels) = {
     .mul = mul,
     .div = divide,
     .neg = neg,
+    .add_relu = add_relu,
+    .add_relu_grad = add_relu_grad,
     .affine = affine,
     .column_sums = column_sums,
     .moments = moments,

@@ -24,6 +24,9 @@ typedef struct pr_engine_kernels {
     void (*mul)(const float *a, const float *b, float *y, int64_t count);
     void (*div)(const float *a, const float *b, float *y, int64_t count);
     void (*neg)(const float *x, float *y, int64_t count);
+    void (*add_relu)(const float *a, const float *b, float *y, int64_t count);
+    /* dx = a + b where y > 0 */
+    void (*add_relu_grad)(const float *y, const float *a, const float *b, float *dx, int64_t count);
 
     /* y = x * scale[c] + shift[c]; shift NULL: none. In place allowed. */
     void (*affine)(const float *x, float *y, int64_t rows, int64_t c, const float *scale, const float *shift);

@@ -30,6 +30,7 @@ static parry_status make_prims(pr_lower *l, pr_conv_kind kind, pr_conv_shape sha
                                pr_prim *prim[PR_VARIANTS])
 {
     shape.n = pr_lower_rows(l, 0);
+    shape.training = l->program->training;
     TRY(pr_prim_conv(l->ctx, l->dnnl, kind, &shape, weights, post, &prim[0]));
     if (weights && pr_prim_is_reference(prim[0])) {
         pr_prim_free(prim[0]);

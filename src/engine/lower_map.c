@@ -44,6 +44,52 @@ static parry_status run_map(parry_ctx *ctx, const pr_step *step, const pr_frame 
     return PARRY_OK;
 }
 
+/* Operands: a, b, and for the gradient the ReLU's result; then relu(a + b), or a + b where that result is positive. */
+static parry_status run_add_relu(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const pr_engine_kernels *k = pr_engine_kernels_get();
+    const float *a = pr_at(step, frame, 0), *b = pr_at(step, frame, 1);
+    float *y = pr_at(step, frame, step->operands - 1);
+    (void)ctx;
+    if (step->flag)
+        k->add_relu_grad(pr_at(step, frame, 2), a, b, y, frame->rows * step->area);
+    else
+        k->add_relu(a, b, y, frame->rows * step->area);
+    return PARRY_OK;
+}
+
+/* The ReLU, or ReLU's gradient, that alone reads the sum that `add` makes: one pass over memory for both. NULL where
+ * there is none, or where another kernel takes the gradient's mask over. */
+static const pr_node *relu_behind(pr_lower *l, const pr_node *add, bool *gradient)
+{
+    const pr_node *relu = pr_lower_sole_user(l, add->out[0], PR_OP_RELU);
+    *gradient = !relu;
+    if (!relu)
+        relu = pr_lower_sole_user(l, add->out[0], PR_OP_RELU_GRAD);
+    return relu && !(*gradient && (relu->in[1] != add->out[0] || pr_masks_gradient(l, relu))) ? relu : NULL;
+}
+
+static parry_status add_relu_rule(pr_lower *l, const pr_node *add, const pr_node *relu, bool gradient)
+{
+    int in[3], out, inputs = 2 + gradient;
+    pr_step *step;
+    const pr_value values[3] = {add->in[0], add->in[1], gradient ? relu->in[0] : -1};
+    const pr_layout layout = pr_lower_layout(l, values[0]);
+    for (int i = 0; i < inputs; i++)
+        TRY(pr_lower_read(l, values[i], layout, &in[i]));
+    TRY(pr_lower_write(l, relu->out[0], layout, &out));
+    TRY(pr_program_step(l->ctx, l->program, gradient ? "Add + ReluGrad" : "Add + Relu", relu, PR_EACH_SHARD, &step));
+    step->run = run_add_relu;
+    step->area = pr_dims_row(pr_dims_of(l, relu->out[0]));
+    step->flag = gradient;
+    step->in_place = 0;
+    for (int i = 0; i < inputs; i++)
+        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    pr_lower_fuse(l, relu);
+    return PARRY_OK;
+}
+
 /* The operand that holds the gradient or the only input: what the result may overwrite. */
 static int overwritten(const pr_node *node)
 {
@@ -53,6 +99,7 @@ static int overwritten(const pr_node *node)
 parry_status pr_rule_map(pr_lower *l, const pr_node *node)
 {
     int in[2], out;
+    bool gradient;
     pr_step *step;
     pr_dims dims = pr_dims_of(l, node->out[0]);
     if (!pr_has_batch(dims))
@@ -63,6 +110,9 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node)
     }
     if (node->op == PR_OP_RELU_GRAD && pr_masks_gradient(l, node))
         return PARRY_OK;
+    const pr_node *relu = node->op == PR_OP_ADD ? relu_behind(l, node, &gradient) : NULL;
+    if (relu)
+        return add_relu_rule(l, node, relu, gradient);
     pr_layout layout = pr_lower_layout(l, node->in[0]);
     for (int i = 0; i < node->inputs; i++)
         TRY(pr_lower_read(l, node->in[i], layout, &in[i]));

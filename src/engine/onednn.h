@@ -45,6 +45,7 @@ typedef enum pr_conv_kind { PR_CONV_FORWARD, PR_CONV_GRAD_SRC, PR_CONV_GRAD_WEIG
 typedef struct pr_conv_shape {
     int64_t n, in_c, in_h, in_w, out_c, out_h, out_w, kernel_h, kernel_w;
     int group, stride[2], dilation[2], pad[4]; /* dilation 1: dense; pad: top, left, bottom, right */
+    bool training; /* the weights' layout is to suit the gradients too */
 } pr_conv_shape;
 typedef struct pr_post {
     bool bias, sum, relu; /* dst = relu(conv + bias + what dst held) */

@@ -125,7 +125,6 @@ struct pr_frame {
 /* The memory of a program and all its frames. */
 typedef struct pr_instance {
     const pr_program *program;
-    void *memory;
     float *arena, **base, *scratch;
     pr_frame *frames; /* shards, then blocks, then the whole */
     int frame_count;

@@ -257,6 +257,41 @@ static void residual_networks_train(void **state)
     }
 }
 
+/* An image's logits and gradient are the same bits whatever the plan's micro-batch is and wherever in it the image lies:
+ * convolutions choose their kernels and blocks by the whole shape. */
+static void bits_do_not_depend_on_the_micro_batch(void **state)
+{
+    (void)state;
+    enum { IMAGES = 8, SIDE = 40, PIXELS = 3 * SIDE * SIDE, CLASSES = 5 };
+    static const char *const names[] = {"resnet20", "resnet50"};
+    static float images[IMAGES * PIXELS], dx[2][IMAGES * PIXELS], logits[2][IMAGES * CLASSES];
+    for (int i = 0; i < IMAGES * PIXELS; i++)
+        images[i] = (float)((i * 7919 + i / PIXELS * 31) % 101) / 101;
+    for (size_t n = 0; n < PR_COUNT(names); n++) {
+        network net = network_make();
+        assert_int_equal(network_of(&net, names[n], 3, SIDE, SIDE, CLASSES), PARRY_OK);
+        for (int micro = 8; micro >= 1; micro /= 2) {
+            const int to = micro < 8;
+            pr_plan_options options = {.micro_batch = micro};
+            pr_plan *plan;
+            pr_workspace *work;
+            assert_int_equal(pr_plan_create(net.ctx, net.graph, net.weights, PR_INPUT_GRADIENT, &options, &plan), 0);
+            assert_int_equal(pr_plan_reference_steps(plan), 0);
+            assert_int_equal(pr_workspace_create(net.ctx, plan, &work), PARRY_OK);
+            for (int i = 0; i < IMAGES; i += micro) {
+                float *y = logits[to] + i * CLASSES, *d = dx[to] + i * PIXELS;
+                assert_int_equal(pr_plan_forward(net.ctx, plan, work, images + i * PIXELS, micro, y), PARRY_OK);
+                assert_int_equal(pr_plan_backward(net.ctx, plan, work, y, micro, d), PARRY_OK);
+            }
+            assert_memory_equal(logits[to], logits[0], sizeof logits[0]);
+            assert_memory_equal(dx[to], dx[0], sizeof dx[0]);
+            pr_workspace_free(work);
+            pr_plan_free(plan);
+        }
+        network_free(&net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +304,7 @@ int main(void)
         cmocka_unit_test(residual_networks_have_the_papers_parameters),
         cmocka_unit_test(residual_networks_start_as_he_says),
         cmocka_unit_test(residual_networks_train),
+        cmocka_unit_test(bits_do_not_depend_on_the_micro_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
