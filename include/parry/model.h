@@ -48,6 +48,11 @@ PARRY_API const parry_model_info *parry_model_describe(const parry_model *model)
 /* Logits, n x classes, of n images (n x C x H x W, in [0,1]; values outside are allowed). */
 PARRY_API PARRY_CHECKED parry_status parry_model_logits(parry_ctx *ctx, const parry_model *model, const float *images,
                                                         int64_t n, float *logits);
+/* The softmax of n rows of logits; `out` may be `logits`. */
+PARRY_API void parry_probabilities(const float *logits, int64_t n, int classes, float *out);
+/* The numbers of the `top` (1 to `classes`) largest entries of a row of logits or probabilities, the largest first; equal
+ * ones in the order of the classes. */
+PARRY_API void parry_top_classes(const float *row, int classes, int top, int *out);
 /* Gradient of each image's own loss (`loss` names one of parry_loss_list) with respect to that image, n x C x H x W.
  * `loss_out` (n) may be NULL. */
 PARRY_API PARRY_CHECKED parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model,

@@ -13,5 +13,7 @@
 #include <parry/attack.h>
 #include <parry/train.h>
 #include <parry/evaluate.h>
+#include <parry/figure.h>
+#include <parry/noise.h>
 
 #endif

@@ -21,6 +21,7 @@ typedef enum pr_stream {
     PR_STREAM_MIX,      /* which images of a mixed batch are attacked */
     PR_STREAM_TEST,     /* tests only */
     PR_STREAM_TARGET,   /* targets drawn at random: sample = index of the image in its dataset */
+    PR_STREAM_NOISE,    /* images of noise: sample = number of the image */
 } pr_stream;
 
 typedef struct pr_rng_key {

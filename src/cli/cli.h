@@ -123,6 +123,8 @@ void close_inputs(cli_inputs *inputs);
 /* Opens one split of the dataset of --data, the first --first images of it (all when 0), and tells its caveat. */
 PARRY_CHECKED parry_status open_data(parry_ctx *ctx, const char *spec, parry_split split, int64_t first,
                                      parry_dataset **out);
+/* The attack `spec` with the attack's own options of the command line (see command.attack_options). */
+PARRY_CHECKED parry_status make_attack(parry_ctx *ctx, const cli_args *args, const char *spec, parry_attack **out);
 /* Writes JSON text to the file of --json ("-": standard output) if given. */
 PARRY_CHECKED parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text);
 /* The same for a value, which is released. */

@@ -15,14 +15,6 @@ PR_OPTIONS(attack_command_table, attack_options,
            OPT_STRING(attack_options, save, "save", NULL, "FOLDER",
                       "write images.npy (float32) and labels.npy, a dataset for --data"));
 
-static parry_status make_attack(parry_ctx *ctx, const cli_args *args, const char *spec, parry_attack **out)
-{
-    parry_status status = wrong_name(ctx, parry_attack_create(ctx, spec, out));
-    for (int i = 0; i < args->loose_count && status == PARRY_OK; i++)
-        status = parry_attack_set(ctx, *out, args->loose[i][0], args->loose[i][1]);
-    return status;
-}
-
 /* "0.1 (25.5/255)" */
 static void eps_text(double eps, char text[48])
 {

@@ -16,6 +16,9 @@ TABLE(info_command_table)
 TABLE(fetch_table)
 TABLE(help_command_table)
 TABLE(demo_table)
+TABLE(figure_command_table)
+TABLE(noise_command_table)
+TABLE(predict_command_table)
 
 const cli_command commands[] = {
     {"train",
@@ -68,6 +71,44 @@ const cli_command commands[] = {
      "  parry evaluate cnn.onnx --attack fgsm,pgd:steps=100:first=1000 --eps 0.1,0.3",
      {get_evaluate_command_table, parry_evaluate_options, get_data_table, parry_threat_options, get_common_table},
      .run = cmd_evaluate},
+    {"predict",
+     "MODEL [PHOTO...]",
+     1,
+     CLI_WORDS_MAX,
+     "what a model calls images, and how sure it is",
+     "Prints the most probable classes of each image of the data or each photograph\n"
+     "(PNG, JPEG, WebP; files or folders), and where labels are known how many are\n"
+     "right.\n\n"
+     "  parry predict net.onnx photo.jpg --top 5\n"
+     "  parry predict cnn.onnx --data mnist --show 0 --csv predictions.csv",
+     {get_predict_command_table, get_data_table, get_common_table},
+     .run = cmd_predict},
+    {"figure",
+     "PHOTO ADVERSARY",
+     2,
+     2,
+     "a picture of an image, its adversary and the difference, magnified",
+     "Draws an image, the magnified difference and the adversary side by side, with\n"
+     "what the difference costs, and writes a PNG. A photograph that is larger than\n"
+     "the adversary is resized and cropped as the adversary was.\n\n"
+     "  parry figure photo.jpg adv.png --magnify 300 --model net.onnx -o triptych.png",
+     {get_figure_command_table, get_common_table},
+     .run = cmd_figure},
+    {"noise",
+     "MODEL...",
+     1,
+     CLI_MODELS_MAX,
+     "what networks see in pure noise, and in noise under attack",
+     "Makes images of Gaussian noise over pairs of mean and standard deviation, and\n"
+     "reports what each network calls them and how sure it is; with --attack, also\n"
+     "after an attack away from that class (--criterion confident:0.9 unless given).\n\n"
+     "  parry noise net.onnx --mu 50:200:10 --sigma 10:100:2 --pairs zip \\\n"
+     "      --csv noise.csv --figure noise.png\n"
+     "  parry noise a.onnx b.onnx --attack pgd --eps 4/255 --figure adversarial.png\n"
+     "  parry noise net.onnx --class 'mountain tent'",
+     {get_noise_command_table, parry_noise_options, parry_threat_options, get_common_table},
+     .attack_options = true,
+     .run = cmd_noise},
     {"info",
      "MODEL",
      1,

@@ -23,7 +23,7 @@ parry_status probe_output(parry_ctx *ctx, const cli_args *args, const char *path
         return PARRY_OK;
     for (int i = 0; i < args->word_count; i++)
         if (same_file(args->words[i], path))
-            return usage(ctx, "%s is the model that is read; writing there would lose it", path);
+            return usage(ctx, "%s is read; writing there would lose it", path);
     return parry_file_probe(ctx, path);
 }
 
@@ -37,6 +37,14 @@ parry_status probe_folder(parry_ctx *ctx, const char *path)
     char file[4096];
     snprintf(file, sizeof file, "%s/probe", path);
     return parry_file_probe(ctx, file);
+}
+
+parry_status make_attack(parry_ctx *ctx, const cli_args *args, const char *spec, parry_attack **out)
+{
+    parry_status status = wrong_name(ctx, parry_attack_create(ctx, spec, out));
+    for (int i = 0; i < args->loose_count && status == PARRY_OK; i++)
+        status = parry_attack_set(ctx, *out, args->loose[i][0], args->loose[i][1]);
+    return status;
 }
 
 parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text)

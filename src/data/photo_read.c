@@ -45,23 +45,31 @@ static parry_status choose_window(parry_ctx *ctx, const char *where, const pr_bi
     return PARRY_OK;
 }
 
-static parry_status fit_photo(parry_ctx *ctx, const char *where, const pr_photo_size *size, pr_bitmap *b)
+parry_status pr_photo_fit(parry_ctx *ctx, const char *where, const pr_bitmap *photo, const pr_photo_size *size,
+                          pr_bitmap *out)
 {
     pr_window window;
-    pr_bitmap resized;
-    TRY(pr_bitmap_narrow(ctx, b));
-    TRY(choose_window(ctx, where, b, size, &window));
-    if (b->channels > size->channels)
-        TRY(pr_bitmap_to_channels(ctx, where, size->channels, b));
-    TRY(pr_resize(ctx, b, size->resize == PARRY_RESIZE_SQUASH_NEAREST ? PR_FILTER_NEAREST : PR_FILTER_BILINEAR, &window,
-                  &resized));
-    pr_bitmap_release(b);
-    *b = resized;
-    return pr_bitmap_to_channels(ctx, where, size->channels, b);
+    TRY(choose_window(ctx, where, photo, size, &window));
+    TRY(pr_resize(ctx, photo, size->resize == PARRY_RESIZE_SQUASH_NEAREST ? PR_FILTER_NEAREST : PR_FILTER_BILINEAR,
+                  &window, out));
+    parry_status status = pr_bitmap_to_channels(ctx, where, size->channels, out);
+    if (status != PARRY_OK)
+        pr_bitmap_release(out);
+    return status;
 }
 
-parry_status pr_photo_read(parry_ctx *ctx, const char *path, const pr_photo_size *size, pr_image_traits *traits,
-                           pr_bitmap *out)
+static parry_status fit_photo(parry_ctx *ctx, const char *where, const pr_photo_size *size, pr_bitmap *b)
+{
+    pr_bitmap fitted;
+    if (b->channels > size->channels)
+        TRY(pr_bitmap_to_channels(ctx, where, size->channels, b));
+    TRY(pr_photo_fit(ctx, where, b, size, &fitted));
+    pr_bitmap_release(b);
+    *b = fitted;
+    return PARRY_OK;
+}
+
+parry_status pr_photo_decode(parry_ctx *ctx, const char *path, pr_image_traits *traits, pr_bitmap *out)
 {
     uint8_t *data;
     size_t bytes;
@@ -70,7 +78,17 @@ parry_status pr_photo_read(parry_ctx *ctx, const char *path, const pr_photo_size
     parry_status status = pr_image_decode(ctx, path, data, bytes, traits, out);
     pr_free(data);
     if (status == PARRY_OK)
-        status = fit_photo(ctx, path, size, out);
+        status = pr_bitmap_narrow(ctx, out);
+    if (status != PARRY_OK)
+        pr_bitmap_release(out);
+    return status;
+}
+
+parry_status pr_photo_read(parry_ctx *ctx, const char *path, const pr_photo_size *size, pr_image_traits *traits,
+                           pr_bitmap *out)
+{
+    TRY(pr_photo_decode(ctx, path, traits, out));
+    parry_status status = fit_photo(ctx, path, size, out);
     if (status != PARRY_OK)
         pr_bitmap_release(out);
     return status;

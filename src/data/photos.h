@@ -54,6 +54,11 @@ typedef struct pr_photo_size {
     parry_resize resize;
     int resize_size; /* PARRY_RESIZE_CROP: pixels of the shorter side before the cut */
 } pr_photo_size;
+/* One file as it is, upright, 8 bits. `traits` may be NULL. */
+PARRY_CHECKED parry_status pr_photo_decode(parry_ctx *ctx, const char *path, pr_image_traits *traits, pr_bitmap *out);
+/* A picture of 8 bits at the network's size; `where` names it in errors. */
+PARRY_CHECKED parry_status pr_photo_fit(parry_ctx *ctx, const char *where, const pr_bitmap *photo,
+                                        const pr_photo_size *size, pr_bitmap *out);
 /* One file as height x width x channels bytes. `traits` may be NULL. */
 PARRY_CHECKED parry_status pr_photo_read(parry_ctx *ctx, const char *path, const pr_photo_size *size,
                                          pr_image_traits *traits, pr_bitmap *out);

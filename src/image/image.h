@@ -70,6 +70,8 @@ PARRY_CHECKED parry_status pr_resize(parry_ctx *ctx, const pr_bitmap *in, pr_fil
 /* Grey (channels 1) or RGB (channels 3) rows of interleaved bytes as a PNG file in memory; freed with pr_free. */
 PARRY_CHECKED parry_status pr_png_encode(parry_ctx *ctx, const uint8_t *pixels, int channels, int height, int width,
                                          uint8_t **out, size_t *size);
+/* A value of [0,1] as 8 bits: clamped, NaN is black, rounded. */
+uint8_t pr_level(float value);
 /* An image of planes (C x H x W) in [0,1] as a PNG: values are clamped, NaN is black, and rounded to 8 bits. C is 1
  * or 3. */
 PARRY_CHECKED parry_status pr_png_image(parry_ctx *ctx, const float *image, int channels, int height, int width,

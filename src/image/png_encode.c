@@ -25,7 +25,7 @@ parry_status pr_png_encode(parry_ctx *ctx, const uint8_t *pixels, int channels, 
     return PARRY_OK;
 }
 
-static uint8_t to_byte(float value)
+uint8_t pr_level(float value)
 {
     return value > 0 ? (uint8_t)lrintf(255 * PR_MIN(value, 1.0f)) : 0;
 }
@@ -40,7 +40,7 @@ parry_status pr_png_image(parry_ctx *ctx, const float *image, int channels, int 
     TRY(pr_alloc_raw(ctx, plane * channels, &pixels));
     for (int64_t i = 0; i < plane; i++)
         for (int c = 0; c < channels; c++)
-            pixels[i * channels + c] = to_byte(image[c * plane + i]);
+            pixels[i * channels + c] = pr_level(image[c * plane + i]);
     parry_status status = pr_png_encode(ctx, pixels, channels, height, width, out, size);
     pr_free(pixels);
     return status;

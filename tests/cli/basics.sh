@@ -5,7 +5,7 @@ succeeds "version" "$PARRY" --version
 prints "version" "parry "
 prints "version names the library" "oneDNN"
 succeeds "help" "$PARRY" --help
-commands="train attack harden evaluate info data list help demo"
+commands="train attack harden evaluate predict figure noise info data list help demo"
 for command in $commands; do
     prints "overview" "$command"
 done

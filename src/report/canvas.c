@@ -1,0 +1,85 @@
+/* Pictures to draw on. */
+#include <math.h>
+#include <string.h>
+
+#include "image/image.h"
+#include "report/canvas.h"
+
+parry_status pr_canvas_create(parry_ctx *ctx, int width, int height, pr_canvas *out)
+{
+    *out = (pr_canvas){width, height, NULL};
+    if (width < 1 || height < 1 || (int64_t)width * height > PR_CANVAS_PIXELS_MAX)
+        return pr_fail(ctx, PARRY_INVALID, "a figure of %d x %d pixels is too large; take smaller tiles or fewer of them", width,
+                       height);
+    TRY(pr_alloc_raw(ctx, (size_t)width * (size_t)height * 3, &out->rgb));
+    memset(out->rgb, 255, (size_t)width * (size_t)height * 3);
+    return PARRY_OK;
+}
+
+void pr_canvas_release(pr_canvas *canvas)
+{
+    pr_free(canvas->rgb);
+    *canvas = (pr_canvas){0};
+}
+
+void pr_canvas_rect(pr_canvas *canvas, int x, int y, int width, int height, pr_color color)
+{
+    int right = PR_MIN(x + width, canvas->width), bottom = PR_MIN(y + height, canvas->height);
+    for (int row = PR_MAX(0, y); row < bottom; row++)
+        for (int column = PR_MAX(0, x); column < right; column++) {
+            uint8_t *at = canvas->rgb + ((size_t)row * (size_t)canvas->width + (size_t)column) * 3;
+            at[0] = (uint8_t)(color >> 16);
+            at[1] = (uint8_t)(color >> 8);
+            at[2] = (uint8_t)color;
+        }
+}
+
+/* Rounded to whole levels. */
+static parry_status to_bitmap(parry_ctx *ctx, const float *image, int channels, int height, int width, pr_bitmap *out)
+{
+    int64_t plane = (int64_t)height * width;
+    if (channels != 1 && channels != 3)
+        return pr_fail(ctx, PARRY_INVALID, "a picture has 1 or 3 channels; these images have %d", channels);
+    TRY(pr_bitmap_create(ctx, "a figure", channels, height, width, 8, out));
+    for (int64_t i = 0; i < plane; i++)
+        for (int c = 0; c < channels; c++)
+            out->bytes[i * channels + c] = pr_level(image[c * plane + i]);
+    return PARRY_OK;
+}
+
+static void paste(pr_canvas *canvas, int x, int y, const pr_bitmap *picture)
+{
+    for (int row = PR_MAX(0, -y); row < picture->height && y + row < canvas->height; row++)
+        for (int column = PR_MAX(0, -x); column < picture->width && x + column < canvas->width; column++) {
+            uint8_t *to = canvas->rgb + ((size_t)(y + row) * (size_t)canvas->width + (size_t)(x + column)) * 3;
+            const uint8_t *from =
+                picture->bytes + ((size_t)row * (size_t)picture->width + (size_t)column) * (size_t)picture->channels;
+            for (int c = 0; c < 3; c++)
+                to[c] = from[picture->channels == 3 ? c : 0];
+        }
+}
+
+parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height, const float *image,
+                             int channels, int image_height, int image_width)
+{
+    pr_bitmap whole = {0}, fitted = {0};
+    const pr_window all = {height, width, 0, 0, height, width};
+    TRY(to_bitmap(ctx, image, channels, image_height, image_width, &whole));
+    parry_status status =
+        pr_resize(ctx, &whole, width < image_width ? PR_FILTER_BILINEAR : PR_FILTER_NEAREST, &all, &fitted);
+    if (status == PARRY_OK)
+        paste(canvas, x, y, &fitted);
+    pr_bitmap_release(&fitted);
+    pr_bitmap_release(&whole);
+    return status;
+}
+
+parry_status pr_canvas_write(parry_ctx *ctx, const pr_canvas *canvas, const char *path)
+{
+    uint8_t *png;
+    size_t size;
+    TRY(pr_png_encode(ctx, canvas->rgb, 3, canvas->height, canvas->width, &png, &size));
+    parry_status status = parry_file_write(ctx, path, png, size);
+    pr_free(png);
+    return status;
+}
