@@ -52,15 +52,22 @@ static void check_image(const char *spec, const json_t *expected, const float *a
         fail_msg("%s, image %d: %zu of %zu pixels as expected", spec, index, same, places);
 }
 
-static void check_case(parry_ctx *ctx, const json_t *vector, const parry_model *model, const parry_dataset *data)
+static parry_threat threat_of(const json_t *vector)
 {
-    static float images[ROW];
-    const parry_threat threat = {
+    return (parry_threat){
         .norm = choice(vector, "norm"),
         .eps = json_number_value(json_object_get(vector, "eps")),
         .loss = choice(vector, "loss"),
         .clip = json_is_true(json_object_get(vector, "clip")),
+        .criterion = json_string_value(json_object_get(vector, "criterion")),
+        .target = json_string_value(json_object_get(vector, "target")),
     };
+}
+
+static void check_case(parry_ctx *ctx, const json_t *vector, const parry_model *model, const parry_dataset *data)
+{
+    static float images[ROW];
+    const parry_threat threat = threat_of(vector);
     const char *spec = json_string_value(json_object_get(vector, "spec"));
     const json_t *expected;
     size_t i;
@@ -107,10 +114,63 @@ static void test_golden_vectors(void **state)
     parry_ctx_free(ctx);
 }
 
+/* The smallest eps of FGSM against a search among many radii. */
+static void check_minimal(parry_ctx *ctx, const json_t *vectors, const json_t *vector, const parry_model *model,
+                          const parry_dataset *data)
+{
+    const parry_eps_search search = {.scan = 150, .resolution = 1e-4};
+    const parry_threat threat = threat_of(vector);
+    const char *spec = json_string_value(json_object_get(vector, "spec"));
+    const json_t *expected;
+    size_t i;
+    parry_attack *attack;
+    parry_attack_result r;
+    assert_int_equal(parry_attack_create(ctx, spec, &attack), PARRY_OK);
+    if (parry_attack_minimal_eps(ctx, attack, &threat, &search, model, data, &r) != PARRY_OK)
+        fail_msg("%s", parry_ctx_error(ctx));
+    json_array_foreach(json_object_get(vector, "minimal_eps"), i, expected)
+    {
+        const int index = (int)item(vectors, "index", i);
+        const double eps = json_number_value(expected),
+                     step = threat.eps / json_number_value(json_object_get(vectors, "radii"));
+        if (json_is_null(expected) ? !isnan(r.minimal_eps[index])
+                                   : !(fabs(r.minimal_eps[index] - eps) <= search.resolution + step))
+            fail_msg("%s, norm %d, image %d: the smallest eps is %.6f, expected %.6f", spec, threat.norm, index,
+                     r.minimal_eps[index], json_is_null(expected) ? NAN : eps);
+    }
+    parry_attack_result_clear(&r);
+    parry_attack_free(attack);
+}
+
+static void test_smallest_eps(void **state)
+{
+    (void)state;
+    if (!getenv("PARRY_DATA") || !getenv("PARRY_TEST_DATA"))
+        skip();
+    parry_ctx *ctx = make_ctx(1, 0);
+    json_t *vectors = read_vectors(ctx, "minimal_eps"), *vector;
+    parry_dataset *all, *data;
+    parry_model *model;
+    char path[1024];
+    size_t i;
+    assert_int_equal(parry_dataset_open(ctx, "mnist", PARRY_TEST, &all), PARRY_OK);
+    assert_int_equal(parry_dataset_first(ctx, all, 20, &data), PARRY_OK);
+    snprintf(path, sizeof path, "%s/%s", getenv("PARRY_DATA"), json_string_value(json_object_get(vectors, "model")));
+    assert_int_equal(parry_model_load(ctx, path, data, &model), PARRY_OK);
+    assert_true(json_array_size(json_object_get(vectors, "cases")) > 0);
+    json_array_foreach(json_object_get(vectors, "cases"), i, vector) check_minimal(ctx, vectors, vector, model, data);
+    parry_model_free(model);
+    parry_dataset_free(data);
+    parry_dataset_free(all);
+    json_decref(vectors);
+    parry_ctx_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_vectors),
+        cmocka_unit_test(test_smallest_eps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes fgsm.json and pgd.json: what an independent implementation of the papers' formulas, in PyTorch and double
+"""Makes fgsm.json, pgd.json and minimal_eps.json: what an independent implementation of the papers' formulas, in PyTorch and double
 precision, makes of a few MNIST test images on a third-party network.
 
 Usage: make.py DATA        (DATA as in $PARRY_DATA; needs numpy, onnx and torch)
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 MODEL = "models/mnist/mnist_cnn_small_lirpa.onnx"
 IMAGES = [0, 8, 18]
+RADII = 20000  # of the search for the smallest eps
 PIXELS = 24  # per image, those with the largest gradient: elsewhere rounding may decide a sign
 
 
@@ -49,12 +50,22 @@ def losses(name, logits, labels):
 
 
 def evaluate(network, case, x, labels):
-    """Logits, loss and gradient of each image's own loss."""
+    """Logits, what is climbed and its gradient, each image's own: the loss of the label, or minus that of the target."""
     x = x.clone().requires_grad_(True)
     logits = network(x)
-    loss = losses(case["loss"], logits, labels)
+    if case.get("target") is None:
+        loss = losses(case["loss"], logits, labels)
+    else:
+        loss = -losses(case["loss"], logits, torch.full_like(labels, case["target"]))
     (gradient,) = torch.autograd.grad(loss.sum(), x)
     return logits.detach(), loss.detach(), gradient
+
+
+def met(case, logits, labels):
+    top = logits.argmax(1)
+    if case.get("target") is not None:
+        return top == case["target"]
+    return (top != labels) & (F.softmax(logits, 1).max(1).values >= case.get("confidence", 0))
 
 
 def norm2(x):
@@ -83,7 +94,7 @@ def pgd(network, case, x, labels):
     at, worst, worst_loss, worst_fooled = x, x, None, None
     for i in range(case["steps"] + 1):
         logits, loss, gradient = evaluate(network, case, at, labels)
-        fooled = logits.argmax(1) != labels
+        fooled = met(case, logits, labels)
         if i == 0:
             worst_loss, worst_fooled = loss, fooled
         else:
@@ -101,6 +112,8 @@ def fgsm_cases():
     for norm, eps, loss, clip in [("linf", 0.1, "ce", True), ("linf", 0.25, "mse", True), ("linf", 0.1, "ce", False),
                                   ("l2", 1.0, "ce", True), ("l2", 1.5, "mse", False)]:
         yield dict(spec="fgsm", norm=norm, eps=eps, loss=loss, clip=clip)
+    yield dict(spec="fgsm", norm="linf", eps=0.15, loss="ce", clip=True, target=3)
+    yield dict(spec="fgsm", norm="l2", eps=2.0, loss="mse", clip=False, target=8)
 
 
 def pgd_cases():
@@ -110,6 +123,30 @@ def pgd_cases():
                                                      ("l2", 2.0, "mse", False, 10, 0.5, True)]:
         spec = f"pgd:steps={steps}:step={size}:random-start=false:stop-when-fooled={'true' if stop else 'false'}"
         yield dict(spec=spec, norm=norm, eps=eps, loss=loss, clip=clip, steps=steps, step=size, stop=stop)
+    for norm, eps, steps, size, stop, target in [("linf", 0.3, 20, 0.03, True, 3), ("l2", 3.0, 10, 0.6, False, 8)]:
+        spec = f"pgd:steps={steps}:step={size}:random-start=false:stop-when-fooled={'true' if stop else 'false'}"
+        yield dict(spec=spec, norm=norm, eps=eps, loss="ce", clip=True, steps=steps, step=size, stop=stop, target=target)
+
+
+def minimal_cases():
+    yield dict(spec="fgsm", norm="linf", eps=0.5, loss="ce", clip=True)
+    yield dict(spec="fgsm", norm="l2", eps=8.0, loss="ce", clip=False)
+    yield dict(spec="fgsm", norm="linf", eps=0.5, loss="ce", clip=False, criterion="confident:0.6", confidence=0.6)
+    yield dict(spec="fgsm", norm="linf", eps=0.6, loss="ce", clip=False, target=3)
+    yield dict(spec="fgsm", norm="l2", eps=8.0, loss="mse", clip=False, target=8)
+
+
+def minimal(network, case, x, labels):
+    """The first of many radii at which a step along the one gradient meets the criterion; None where none does."""
+    direction = step(case, evaluate(network, case, x, labels)[2])
+    found = [0.0 if ok else None for ok in met(case, network(x), labels)]
+    for k in range(1, RADII + 1):
+        at = dict(case, eps=case["eps"] * k / RADII)
+        adv = project(at, x + at["eps"] * direction, x)
+        for i, ok in enumerate(met(case, network(adv), labels)):
+            if ok and found[i] is None:
+                found[i] = at["eps"]
+    return found
 
 
 def number(value):
@@ -125,16 +162,26 @@ def describe(network, case, attack, x, labels):
         places = sorted(gradient[i].argsort(descending=True)[:PIXELS].tolist())
         images.append(dict(index=index, logits=[number(v) for v in logits[i]], places=places,
                            pixels=[number(v) for v in adv[i].flatten()[places]]))
-    return dict({k: case[k] for k in ("spec", "norm", "eps", "loss", "clip")}, images=images)
+    return dict(threat(case), images=images)
+
+
+def threat(case):
+    out = {k: case[k] for k in ("spec", "norm", "eps", "loss", "clip", "criterion") if k in case}
+    return dict(out, target=str(case["target"])) if "target" in case else out
 
 
 def main(data):
     x, labels = read_images(data)
     network = read_network(data)
     here = os.path.dirname(os.path.abspath(__file__))
+    made_with = f"make.py, torch {torch.__version__.split('+')[0]}, double precision"
+    out = dict(model=MODEL, data="mnist test", made_with=made_with, index=IMAGES, radii=RADII,
+               cases=[dict(threat(case), minimal_eps=minimal(network, case, x, labels)) for case in minimal_cases()])
+    with open(os.path.join(here, "minimal_eps.json"), "w") as f:
+        f.write(json.dumps(out, indent=1) + "\n")
     for name, attack, cases in [("fgsm", fgsm, fgsm_cases()), ("pgd", pgd, pgd_cases())]:
         out = dict(model=MODEL, data="mnist test",
-                   made_with=f"make.py, torch {torch.__version__.split('+')[0]}, double precision",
+                   made_with=made_with,
                    cases=[describe(network, case, attack, x, labels) for case in cases])
         text = json.dumps(out, indent=1)
         for opening in ("logits", "places", "pixels"):  # number lists on one line
