@@ -12,7 +12,7 @@
 #include "tensor/tensor.h"
 
 static const pr_arch *const archs[] = {&pr_arch_simplecnn, &pr_arch_resnet18, &pr_arch_resnet20, &pr_arch_resnet34,
-                                       &pr_arch_resnet50};
+                                       &pr_arch_resnet50,  &pr_arch_inception_v3};
 
 const pr_arch *pr_arch_at(size_t index)
 {

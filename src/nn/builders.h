@@ -5,6 +5,7 @@
 #include "nn/nn.h"
 
 extern const pr_arch pr_arch_simplecnn;
+extern const pr_arch pr_arch_inception_v3;
 extern const pr_arch pr_arch_resnet18, pr_arch_resnet20, pr_arch_resnet34, pr_arch_resnet50;
 
 #endif

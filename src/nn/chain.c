@@ -122,8 +122,7 @@ pr_attrs pr_torch_conv(int kernel_h, int kernel_w, int stride, int pad_h, int pa
 
 pr_attrs pr_torch_pool(int kernel, int stride, int pad)
 {
-    return (pr_attrs){.pool = {.kernel = {kernel, kernel},
-                               .stride = {stride, stride},
-                               .dilation = {1, 1},
-                               .pad = {pad, pad, pad, pad}}};
+    return (pr_attrs){
+        .pool = {
+            .kernel = {kernel, kernel}, .stride = {stride, stride}, .dilation = {1, 1}, .pad = {pad, pad, pad, pad}}};
 }

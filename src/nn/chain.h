@@ -55,8 +55,8 @@ pr_attrs pr_torch_pool(int kernel, int stride, int pad);
 
 /* Fills a kernel from PR_STREAM_INIT, sample = weight index. */
 typedef void (*pr_kernel_init)(pr_weight *weight, uint64_t seed, int32_t index);
-/* Every kernel of the graph by `kernel` (a GEMM's by `dense`), biases and shifts 0, scales and variances 1, constants as
- * they are. New version. */
+/* Every kernel of the graph by `kernel` (a GEMM's by `dense`), biases and shifts 0, scales and variances 1, constants
+ * as they are. New version. */
 void pr_initialise_with(const pr_graph *graph, pr_weights *weights, uint64_t seed, pr_kernel_init kernel,
                         pr_kernel_init dense);
 

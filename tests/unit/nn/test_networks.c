@@ -178,19 +178,22 @@ static void first_weights_depend_on_the_seed_alone(void **state)
 
 /* ---- residual networks ----------------------------------------------------------------------------------------- */
 
-/* Trainable scalars as torchvision counts them for 1000 classes; ResNet-20 by hand: stem 432 + 32, stages 13,824 + 192,
+/* Trainable scalars as torchvision counts them for 1000 classes (Inception-V3 without the auxiliary head's 3,326,696);
+ * ResNet-20 by hand: stem 432 + 32, stages 13,824 + 192,
  * 50,688 + 384, 202,752 + 768, shortcuts 512 + 64, 2048 + 128, last layer 650. */
-static void residual_networks_have_the_papers_parameters(void **state)
+static void networks_have_the_papers_parameters(void **state)
 {
     (void)state;
     static const struct {
-        const char *name, *last;
+        const char *name, *last, *shortcut;
         int side, classes;
         int64_t parameters;
-    } nets[] = {{"resnet18", "layer4.1.bn2.running_var", 224, 1000, 11689512},
-                {"resnet34", "layer4.2.bn2.running_var", 224, 1000, 21797672},
-                {"resnet50", "layer4.2.bn3.running_var", 224, 1000, 25557032},
-                {"resnet20", "layer3.2.bn2.running_var", 32, 10, 272474}};
+    } nets[] = {{"resnet18", "layer4.1.bn2.running_var", "layer2.0.downsample.1.running_mean", 224, 1000, 11689512},
+                {"resnet34", "layer4.2.bn2.running_var", "layer2.0.downsample.1.running_mean", 224, 1000, 21797672},
+                {"resnet50", "layer4.2.bn3.running_var", "layer2.0.downsample.1.running_mean", 224, 1000, 25557032},
+                {"resnet20", "layer3.2.bn2.running_var", "layer2.0.downsample.1.running_mean", 32, 10, 272474},
+                {"inception_v3", "Mixed_7c.branch_pool.bn.running_var", "Mixed_6b.branch7x7dbl_4.conv.weight", 299, 1000,
+                 23834568}};
     for (size_t n = 0; n < PR_COUNT(nets); n++) {
         network net = network_make();
         int64_t trained = 0;
@@ -200,7 +203,7 @@ static void residual_networks_have_the_papers_parameters(void **state)
             trained += net.weights->items[i].role == PR_WEIGHT_STATISTIC ? 0 : net.weights->items[i].count;
         assert_int_equal(trained, nets[n].parameters);
         weight_of(&net, nets[n].last);
-        weight_of(&net, "layer2.0.downsample.1.running_mean");
+        weight_of(&net, nets[n].shortcut);
         weight_of(&net, "fc.bias");
         network_free(&net);
     }
@@ -301,7 +304,7 @@ int main(void)
         cmocka_unit_test(senseless_sizes_and_names_are_refused),
         cmocka_unit_test(first_weights_are_keras_defaults),
         cmocka_unit_test(first_weights_depend_on_the_seed_alone),
-        cmocka_unit_test(residual_networks_have_the_papers_parameters),
+        cmocka_unit_test(networks_have_the_papers_parameters),
         cmocka_unit_test(residual_networks_start_as_he_says),
         cmocka_unit_test(residual_networks_train),
         cmocka_unit_test(bits_do_not_depend_on_the_micro_batch),
