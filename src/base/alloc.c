@@ -27,13 +27,16 @@ static parry_status no_memory(parry_ctx *ctx, size_t count, size_t size)
     return pr_fail(ctx, PARRY_NO_MEMORY, "out of memory (%zu items of %zu bytes)", count, size);
 }
 
-/* Memory of a huge page and more begins on one and asks for them: fewer misses of the address cache, fewer faults. */
+/* Memory of a huge page and more begins on one and asks for them: fewer misses of the address cache, fewer faults.
+ * (posix_memalign, since aligned_alloc is for whole multiples of the alignment.) */
 static void *allocate(size_t bytes)
 {
-    void *memory =
-        aligned_alloc(bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    void *memory;
+    if (posix_memalign(&memory, bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT,
+                       (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT) != 0)
+        return NULL;
 #if defined(__linux__)
-    if (memory && bytes >= HUGE_PAGE)
+    if (bytes >= HUGE_PAGE)
         (void)madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* advice: may be refused */
 #endif
     return memory;
