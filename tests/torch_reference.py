@@ -7,8 +7,10 @@
 
 An ONNX file is run by the small interpreter below, node by node, in PyTorch. The images are those of the file's test_data_set
 (of none: random) and copies of them with noise; each image's label is not the network's own. The gradients are computed in
-double precision. An image is left out ("kink") when single precision disagrees with that by more than 2e-4 in relative L2:
-then it lies so close to a ReLU's kink or a pooling tie that rounding decides which side the gradient belongs to.
+double precision. An image is left out ("kink") when single precision, or the gradient at one of four copies of the image that are one
+part in a million away, disagrees with that by more than 2e-4 in relative L2: then it lies so close to a ReLU's kink or a pooling tie that
+rounding decides which side the gradient belongs to. (One flipped unit of a layer of n changes a gradient by about 1/sqrt(n). Random
+weights at full image size flip some of millions in any implementation, so such architectures are compared at small sizes.)
 
 Exit status 77: PyTorch or onnx is not installed.
 """
@@ -26,9 +28,10 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
-IMAGES, DIRECTIONS, KINK = 4, 16, 2e-4
+IMAGES, DIRECTIONS, KINK = 6, 16, 2e-4
 torch.manual_seed(1)
 torch.set_num_threads(1)
+torch.backends.mha.set_fastpath_enabled(False)  # has no ONNX form
 
 
 # ---- numbers that the C test makes again ----------------------------------------------------------------------------
@@ -252,9 +255,13 @@ def reference(network, x, to_double):
     labels = [(int(np.argmax(row)) + 1 + i) % logits.shape[1] for i, row in enumerate(logits)]
     single = gradients(network, x, labels)
     to_double()
-    double = gradients(network, x.double(), labels)
-    apart = np.linalg.norm(single - double, axis=1) / np.maximum(np.linalg.norm(double, axis=1), 1e-300)
-    return logits, labels, double, apart > KINK
+    x = x.double()
+    double = gradients(network, x, labels)
+    others = [single]
+    for _ in range(4):
+        others.append(gradients(network, x * (1 + 1e-6 * (2 * torch.rand(x.shape, dtype=torch.float64) - 1)), labels))
+    apart = np.max([np.linalg.norm(other - double, axis=1) for other in others], axis=0)
+    return logits, labels, double, apart > KINK * np.linalg.norm(double, axis=1)
 
 
 def test_input(path):
@@ -328,11 +335,14 @@ def live(folder, files):
         write(folder, name, x, *reference(network, x, network.double))
 
 
+SIZES = {"inception_v3": 107, "vit_b_16": 224}  # no smaller ones fit
+
+
 def export(folder, names):
     import torchvision
 
     for name in names:
-        size = 299 if name == "inception_v3" else 224
+        size = SIZES.get(name, 64)
         more = {"aux_logits": True, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
         network = getattr(torchvision.models, name)(weights=None, **more).eval()
         for module in network.modules():  # batch norms as after some training
