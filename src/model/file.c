@@ -16,7 +16,7 @@ static parry_status decode(parry_ctx *ctx, const char *path, char sha256[PR_SHA2
     size_t size;
     TRY(pr_file_read(ctx, path, file_limit, &data, &size));
     pr_sha256(data, size, sha256);
-    parry_status status = pr_onnx_decode(ctx, path, data, size, out);
+    parry_status status = pr_onnx_decode(ctx, path, path, data, size, out);
     pr_free(data);
     return status;
 }

@@ -201,11 +201,6 @@ parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx_
         return pr_fail(budget->ctx, PARRY_UNSUPPORTED,
                        "%s: tensor '%s' is of ONNX data type %d, which parry does not read", budget->where, name,
                        (int)tensor->data_type);
-    if (tensor->data_location != PR_ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT)
-        return pr_fail(budget->ctx, PARRY_UNSUPPORTED,
-                       "%s: tensor '%s' is kept in a separate file (external data), which parry does not read; save "
-                       "the model as one file",
-                       budget->where, name);
     TRY(read_dims(budget, name, tensor, out));
 
     const struct {
@@ -217,24 +212,32 @@ parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx_
         [FIELD_INT32] = {tensor->n_int32_data, tensor->int32_data},
         [FIELD_INT64] = {tensor->n_int64_data, tensor->int64_data},
     };
-    const bool raw = tensor->raw_data.len > 0;
+    const bool external = tensor->data_location != PR_ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
+    const bool raw = external || tensor->raw_data.len > 0;
     const size_t needed = (size_t)out->count * (raw ? code->width : 1);
     const size_t found = raw ? tensor->raw_data.len : fields[code->field].count;
-    if (needed != found)
+    void *bytes = NULL; /* of external data */
+    if (external)
+        TRY(pr_external_read(budget, name, tensor, needed, &bytes));
+    else if (needed != found)
         return pr_fail(budget->ctx, PARRY_FORMAT, "%s: tensor '%s' should hold %lld %s values, but has %zu %s",
                        budget->where, name, (long long)out->count, code->name, found, raw ? "bytes" : "of them");
+    const uint8_t *from = external ? bytes : tensor->raw_data.data;
     out->integer = code->integer;
     if (code->field == FIELD_FLOAT || code->field == FIELD_INT64) {
-        out->data = raw ? tensor->raw_data.data : fields[code->field].data;
+        out->data = raw ? from : fields[code->field].data;
+        out->owned = bytes;
         return PARRY_OK;
     }
-    TRY(pr_constant_make(budget, code->integer, out->rank,
-                         (int64_t[PR_CONSTANT_RANK]){out->dim[0], out->dim[1], out->dim[2], out->dim[3], out->dim[4],
-                                                     out->dim[5], out->dim[6], out->dim[7]},
-                         out));
-    if (raw)
-        convert_raw(code, tensor->raw_data.data, out);
-    else
+    parry_status status = pr_constant_make(budget, code->integer, out->rank,
+                                           (int64_t[PR_CONSTANT_RANK]){out->dim[0], out->dim[1], out->dim[2],
+                                                                       out->dim[3], out->dim[4], out->dim[5],
+                                                                       out->dim[6], out->dim[7]},
+                                           out);
+    if (status == PARRY_OK && raw)
+        convert_raw(code, from, out);
+    else if (status == PARRY_OK)
         convert_typed(code, tensor, out);
-    return PARRY_OK;
+    pr_free(bytes);
+    return status;
 }

@@ -26,17 +26,29 @@ typedef struct pr_constant {
     void *owned; /* what to free: NULL where data belongs to the file or to another constant */
 } pr_constant;
 
+/* A file of external data, by its device and its number there. */
+typedef struct pr_external_file {
+    uint64_t device, number;
+} pr_external_file;
+
 /* What all computed constants and weights of one file may take: a small file must not ask for all memory. */
 typedef struct pr_budget {
     parry_ctx *ctx;
-    const char *where; /* the file's name */
-    int64_t left;      /* elements */
+    const char *where;  /* the file's name */
+    int64_t left;       /* elements */
+    const char *folder; /* holds the file and its external data; NULL: there is none */
+    pr_external_file *files; /* counted into `left` */
+    size_t file_count, file_capacity;
 } pr_budget;
 PARRY_CHECKED parry_status pr_budget_take(pr_budget *budget, int64_t elements);
 
 /* Reads a tensor of the file; borrows its data where it has the right type. `name` is for errors. */
 PARRY_CHECKED parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx__TensorProto *tensor,
                                             pr_constant *out);
+/* The `needed` bytes of a tensor that is kept in a file of its own; the caller frees them. PARRY_FORMAT for a place
+ * outside the model's folder. */
+PARRY_CHECKED parry_status pr_external_read(pr_budget *budget, const char *name, const PrOnnx__TensorProto *tensor,
+                                            size_t needed, void **out);
 void pr_constant_release(pr_constant *constant);
 /* A copy. */
 PARRY_CHECKED parry_status pr_onnx_tensor_of(parry_ctx *ctx, const pr_constant *constant, pr_onnx_tensor *out);

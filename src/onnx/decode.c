@@ -76,7 +76,7 @@ parry_status pr_onnx_tensor_decode(parry_ctx *ctx, const char *where, const uint
 {
     pr_decoder decoder;
     pr_constant constant = {0};
-    pr_budget budget = {ctx, where, (int64_t)1 << 32};
+    pr_budget budget = {.ctx = ctx, .where = where, .left = (int64_t)1 << 32};
     *out = (pr_onnx_tensor){0};
     pr_decoder_init(&decoder, ctx, size);
     PrOnnx__TensorProto *tensor = pr_onnx__tensor_proto__unpack(&decoder.allocator, size, data);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "onnx/import.h"
 
 enum { OPSET_MIN = 7, OPSET_MAX = 21, FILE_NAMES_MAX = 1 << 24 };
@@ -313,18 +314,25 @@ static void clean_error(parry_ctx *ctx, parry_status failure)
     (void)pr_fail(ctx, failure, "%s", text);
 }
 
-static parry_status decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, pr_onnx_bench *bench,
-                           pr_onnx_model *out)
+static parry_status decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data, size_t size,
+                           pr_onnx_bench *bench, pr_onnx_model *out)
 {
     *out = (pr_onnx_model){.tail = PR_OP_IDENTITY};
     importer *imp;
+    char *folder = NULL;
     TRY(pr_alloc(ctx, 1, &imp));
-    *imp = (importer){
-        .ctx = ctx, .where = where, .model = out, .bench = bench, .budget = {ctx, where, budget_for(size)}};
+    *imp = (importer){.ctx = ctx,
+                      .where = where,
+                      .model = out,
+                      .bench = bench,
+                      .budget = {.ctx = ctx, .where = where, .left = budget_for(size)}};
     pr_decoder decoder;
     PrOnnx__ModelProto *file = NULL;
     parry_status status;
     pr_decoder_init(&decoder, ctx, size);
+    if (path)
+        TRY_TO(done, pr_asprintf(ctx, &folder, "%.*s.", (int)(pr_path_base(path) - path), path));
+    imp->budget.folder = folder;
     TRY_TO(done, pr_decode_model(&decoder, where, data, size, &file));
     imp->file = file->graph;
     TRY_TO(done, read_opset(imp, file));
@@ -335,6 +343,8 @@ static parry_status decode(parry_ctx *ctx, const char *where, const uint8_t *dat
 done:
     for (size_t s = 0; s < imp->slot_count; s++)
         pr_constant_release(&imp->slots[s].constant);
+    pr_free(folder);
+    pr_free(imp->budget.files);
     pr_free(imp->slots);
     pr_names_release(&imp->names);
     pr_free(imp);
@@ -347,14 +357,15 @@ done:
     return status;
 }
 
-parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, pr_onnx_model *out)
+parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data, size_t size,
+                            pr_onnx_model *out)
 {
-    return decode(ctx, where, data, size, NULL, out);
+    return decode(ctx, where, path, data, size, NULL, out);
 }
 
 parry_status pr_onnx_decode_bench(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
                                   pr_onnx_bench *bench, pr_onnx_model *out)
 {
     bench->is_constant = false;
-    return decode(ctx, where, data, size, bench, out);
+    return decode(ctx, where, NULL, data, size, bench, out);
 }

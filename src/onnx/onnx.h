@@ -21,9 +21,10 @@ typedef struct pr_onnx_model {
 
 /* Errors name the file and the node. Unsupported operators are all listed in one sentence, each with its node. */
 PARRY_CHECKED parry_status pr_onnx_read(parry_ctx *ctx, const char *path, pr_onnx_model *out);
-/* From memory: `where` names the source in errors. */
-PARRY_CHECKED parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
-                                          pr_onnx_model *out);
+/* From memory: `where` names the source in errors. Tensors may lie in other files inside the folder of `path`; NULL:
+ * they may not. */
+PARRY_CHECKED parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data,
+                                          size_t size, pr_onnx_model *out);
 void pr_onnx_clear(pr_onnx_model *model);
 
 /* ---- single tensors and single operators, as conformance tests hold them ---------------------------------------- */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -26,7 +28,7 @@ static const struct {
     {"cycle", PARRY_FORMAT, "node 'a_node' (Add): it reads 'b' before that is computed"},
     {"divide_by_zero", PARRY_UNSUPPORTED, "Div with"},
     {"empty_huge_dims", PARRY_FORMAT, "dimension 1 of tensor 'c' is 1073741824"},
-    {"external", PARRY_UNSUPPORTED, "tensor 'c' is kept in a separate file (external data)"},
+    {"external", PARRY_FORMAT, "tensor 'c' is kept in '../../etc/passwd', outside the model's folder"},
     {"gemm", PARRY_FORMAT, "the matrix 'w' takes 5 numbers, its input has 6"},
     {"huge_constant", PARRY_UNSUPPORTED, "more memory than parry allows"},
     {"huge_dims", PARRY_FORMAT, "dimension 0 of tensor 'c' is 1099511627776"},
@@ -86,7 +88,7 @@ static char *golden(char path[4096], const char *name)
 static parry_status decode(parry_ctx *ctx, const uint8_t *data, size_t size)
 {
     pr_onnx_model model;
-    const parry_status status = pr_onnx_decode(ctx, "some file", data, size, &model);
+    const parry_status status = pr_onnx_decode(ctx, "some file", NULL, data, size, &model);
     if (status == PARRY_OK) {
         assert_int_equal(pr_graph_check(ctx, model.graph, model.weights), PARRY_OK);
     } else {
@@ -114,6 +116,112 @@ static void each_defect_has_its_sentence(void **state)
     pr_onnx_model model;
     assert_int_equal(pr_onnx_read(ctx, "/nonexistent/model.onnx", &model), PARRY_NOT_FOUND);
     assert_non_null(strstr(parry_ctx_error(ctx), "/nonexistent/model.onnx"));
+    parry_ctx_free(ctx);
+}
+
+/* ---- external data ---------------------------------------------------------------------------------------------- */
+
+/* Appends a field of bytes: its key, length and content (all shorter than 128 bytes). */
+static uint8_t *put(uint8_t *to, int field, const void *bytes, size_t size)
+{
+    *to++ = (uint8_t)(field << 3 | 2);
+    *to++ = (uint8_t)size;
+    memcpy(to, bytes, size);
+    return to + size;
+}
+
+static uint8_t *put_text(uint8_t *to, int field, const char *text)
+{
+    return put(to, field, text, strlen(text));
+}
+
+static uint8_t *put_number(uint8_t *to, int field, uint8_t number)
+{
+    *to++ = (uint8_t)(field << 3);
+    *to++ = number;
+    return to;
+}
+
+/* y = x w for x of N x 3 and an external w of 3 x 2, written field by field. Returns the file's size. */
+static size_t external_model(const char *location, const char *length, uint8_t file[256])
+{
+    uint8_t entry[64], tensor[120], node[32], dims[8], shape[24], type[32], value[40], info[64], graph[240], opset[4], *at;
+    at = put_text(put_text(entry, 1, "location"), 2, location);
+    const size_t entry_size = (size_t)(at - entry);
+    at = put_text(put_number(put_number(put_number(tensor, 1, 3), 1, 2), 2, 1), 8, "w");
+    at = put(at, 13, entry, entry_size);
+    if (length) {
+        uint8_t *more = put_text(put_text(entry, 1, "length"), 2, length);
+        at = put(at, 13, entry, (size_t)(more - entry));
+    }
+    at = put_number(at, 14, 1);
+    const size_t tensor_size = (size_t)(at - tensor);
+    at = put_text(put_text(put_text(put_text(node, 1, "x"), 1, "w"), 2, "y"), 4, "MatMul");
+    uint8_t *end = put(graph, 1, node, (size_t)(at - node));
+    end = put(end, 5, tensor, tensor_size);
+    at = put(put_text(shape, 1, "\x12\1N"), 1, dims, (size_t)(put_number(dims, 1, 3) - dims));
+    at = put(put_number(type, 1, 1), 2, shape, (size_t)(at - shape));
+    at = put(value, 1, type, (size_t)(at - type));
+    at = put(put_text(info, 1, "x"), 2, value, (size_t)(at - value));
+    end = put(end, 11, info, (size_t)(at - info));
+    end = put(end, 12, info, (size_t)(put_text(info, 1, "y") - info));
+    assert_true(end - graph < 128);
+    at = put(put_number(file, 1, 7), 7, graph, (size_t)(end - graph));
+    at = put(at, 8, opset, (size_t)(put_number(opset, 2, 13) - opset));
+    return (size_t)(at - file);
+}
+
+/* A model whose matrix lies in a file beside it: what the name, a link or a length may not lead to. */
+static void external_data_stays_in_the_folder(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *location, *length;
+        parry_status status;
+        const char *says;
+    } cases[] = {
+        {"weights.bin", "24", PARRY_OK, ""},
+        {"./weights.bin", NULL, PARRY_OK, ""},
+        {"link.bin", NULL, PARRY_OK, ""},
+        {"away.bin", NULL, PARRY_FORMAT, "outside the model's folder"},
+        {"folder/../weights.bin", NULL, PARRY_FORMAT, "outside the model's folder"},
+        {"/etc/passwd", NULL, PARRY_FORMAT, "outside the model's folder"},
+        {"none.bin", NULL, PARRY_NOT_FOUND, "which is not there"},
+        {"folder", NULL, PARRY_FORMAT, "is not a plain file"},
+        {"pipe", NULL, PARRY_FORMAT, "is not a plain file"},
+        {"short.bin", NULL, PARRY_FORMAT, "which has 20 bytes"},
+        {"weights.bin", "23", PARRY_FORMAT, "does not fit 24 bytes"},
+        {"", NULL, PARRY_FORMAT, "does not fit 24 bytes"},
+    };
+    static const float weights[] = {1, 2, 3, 4, 5, 6}, transposed[] = {1, 3, 5, 2, 4, 6};
+    parry_ctx *ctx = context();
+    char folder[] = "external-XXXXXX", path[64], cwd[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(cwd, sizeof cwd, "%s/model.onnx", folder);
+#define IN_FOLDER(name) (snprintf(path, sizeof path, "%s/%s", folder, name), path)
+    assert_int_equal(parry_file_write(ctx, IN_FOLDER("weights.bin"), weights, sizeof weights), PARRY_OK);
+    assert_int_equal(parry_file_write(ctx, IN_FOLDER("short.bin"), weights, 20), PARRY_OK);
+    assert_int_equal(mkdir(IN_FOLDER("folder"), 0700), 0);
+    assert_int_equal(mkfifo(IN_FOLDER("pipe"), 0600), 0);
+    assert_int_equal(symlink("weights.bin", IN_FOLDER("link.bin")), 0);
+    assert_int_equal(symlink("/etc/passwd", IN_FOLDER("away.bin")), 0);
+    for (size_t i = 0; i < PR_COUNT(cases); i++) {
+        char text[256];
+        pr_onnx_model model;
+        const size_t size = external_model(cases[i].location, cases[i].length, (uint8_t *)text);
+        assert_int_equal(parry_file_write(ctx, cwd, text, size), PARRY_OK);
+        const parry_status status = pr_onnx_read(ctx, cwd, &model);
+        if (status != cases[i].status || (status != PARRY_OK && !strstr(parry_ctx_error(ctx), cases[i].says)))
+            fail_msg("'%s': %s: %s", cases[i].location, parry_status_name(status), parry_ctx_error(ctx));
+        if (status == PARRY_OK)
+            assert_memory_equal(model.weights->items[0].data, transposed, sizeof transposed);
+        pr_onnx_clear(&model);
+    }
+    static const char *const names[] = {"weights.bin", "short.bin", "pipe", "link.bin", "away.bin", "model.onnx"};
+    for (size_t i = 0; i < PR_COUNT(names); i++)
+        assert_int_equal(unlink(IN_FOLDER(names[i])), 0);
+    assert_int_equal(rmdir(IN_FOLDER("folder")), 0);
+    assert_int_equal(rmdir(folder), 0);
     parry_ctx_free(ctx);
 }
 
@@ -230,6 +338,7 @@ static void fuzz_corpus_is_harmless(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(external_data_stays_in_the_folder),
         cmocka_unit_test(each_defect_has_its_sentence),         cmocka_unit_test(other_files_are_no_networks),
         cmocka_unit_test(truncated_files_are_refused_or_whole), cmocka_unit_test(damaged_files_do_no_harm),
         cmocka_unit_test(every_failing_allocation_is_reported), cmocka_unit_test(fuzz_corpus_is_harmless),
