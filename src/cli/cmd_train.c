@@ -118,6 +118,10 @@ parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
     parry_model *model = NULL;
     if (status == PARRY_OK)
         status = parry_threat_check(ctx, threat);
+    parry_attack *attack = NULL; /* asked for only to refuse a wrong one before the work */
+    if (status == PARRY_OK && harden->attack)
+        status = make_attack(ctx, args, harden->attack, &attack);
+    parry_attack_free(attack);
     if (status == PARRY_OK)
         status = parry_file_probe(ctx, options->output); /* the model that is read may be replaced */
     if (status == PARRY_OK)

@@ -75,6 +75,9 @@ static parry_status open_list(parry_ctx *ctx, parry_evaluation *evaluation, char
     for (char *spec; (spec = cut(&list, ','));) {
         pr_eval_attack *attack = &evaluation->attacks[evaluation->attack_count];
         attack->count = evaluation->data ? evaluation->dataset->count : INT64_MAX;
+        for (int i = 0; i < evaluation->attack_count; i++)
+            if (strcmp(spec, specs[i]) == 0)
+                return pr_fail(ctx, PARRY_INVALID, "attack '%s' is listed twice", spec);
         TRY(pr_strdup(ctx, spec, &specs[evaluation->attack_count++]));
         TRY(open_attack(ctx, attack, spec));
         if (evaluation->data)

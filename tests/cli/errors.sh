@@ -76,6 +76,8 @@ fails "a criterion without its target" 2 "--target" "$PARRY" attack good.onnx --
 fails "the 8-bit grid without clipping" 2 "--quantize" "$PARRY" attack good.onnx --data digits --no-clip --quantize --quiet
 fails "one model twice" 2 "same file" "$PARRY" evaluate good.onnx ./good.onnx --data digits --first 10
 fails "one eps twice" 2 "0.1 twice" "$PARRY" evaluate good.onnx --data digits --first 10 --attack fgsm --eps 0.1,25.5/255 --quiet
+fails "one attack twice" 2 "listed twice" "$PARRY" evaluate good.onnx --data digits --first 10 --attack fgsm,fgsm --quiet
+fails "an unknown attack to harden with" 2 "did you mean 'pgd'" "$PARRY" harden good.onnx --data digits --attack pdg -o x.onnx --quiet
 fails "an unknown architecture" 2 "did you mean 'simplecnn'" "$PARRY" train --data digits --arch simplecn -o x.onnx --quiet
 fails "an unknown instruction set" 2 "PARRY_MAX_ISA is 'bogus'" env PARRY_MAX_ISA=bogus "$PARRY" attack good.onnx --data digits --first 10 --quiet
 succeeds "a known instruction set" env PARRY_MAX_ISA=baseline "$PARRY" attack good.onnx --data digits --first 10 --quiet

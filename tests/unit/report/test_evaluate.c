@@ -278,6 +278,7 @@ static void test_refusals(void **state)
         {"fgsm", NAN, 1, PARRY_INVALID, "nan"},
         {"fgsm", 1.5, 1, PARRY_INVALID, "1.5"},
         {"fgsm", 0.1, 0, PARRY_INVALID, "eps"},
+        {"fgsm,pgd,fgsm", 0.1, 1, PARRY_INVALID, "'fgsm' is listed twice"},
         {"fgsm", 0.1, 2, PARRY_INVALID, "twice"},
     };
     const world *w = *state;
