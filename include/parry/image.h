@@ -10,6 +10,7 @@ extern "C" {
 
 /* How a photograph becomes the size that a network takes. */
 typedef enum parry_resize {
+    PARRY_RESIZE_UNSTATED,
     PARRY_RESIZE_NONE,           /* it has that size already, or is refused */
     PARRY_RESIZE_CROP,           /* shorter side to the resize size, then the centre is cut out, as torchvision does */
     PARRY_RESIZE_SQUASH,         /* to the size at once, whatever the proportions, bilinear */

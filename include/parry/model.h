@@ -6,6 +6,7 @@
 
 #include <parry/context.h>
 #include <parry/dataset.h>
+#include <parry/preprocess.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,7 +28,9 @@ typedef struct parry_model_info {
     /* `classes` names or NULL: the file's own, those of the dataset it was trained on or fitted to, or ImageNet's for
      * 1000 classes. A name may be several, separated by ", ". See parry/classes.h. */
     const char *const *class_names;
-    const char *const *class_wnids; /* WordNet identifiers, of ImageNet's classes, or NULL */
+    const char *const *class_wnids;     /* WordNet identifiers, of ImageNet's classes, or NULL */
+    const parry_preprocess *preprocess; /* what happens to an image in [0,1]; see parry/preprocess.h */
+    const char *preprocess_source; /* who declared it: "metadata", "net.json", "flags", several of them; "": nobody */
 } parry_model_info;
 
 /* Loads an ONNX classifier. A flat (N x 784), channel-less (N x 28 x 28) or NHWC input is fitted to images of `fit`'s
@@ -36,6 +39,12 @@ typedef struct parry_model_info {
  * weight that is not finite. */
 PARRY_API PARRY_CHECKED parry_status parry_model_load(parry_ctx *ctx, const char *path, const parry_dataset *fit,
                                                       parry_model **out);
+/* The same with preprocessing declared by the caller (NULL: nothing). It goes before what the JSON beside the file says
+ * (MODEL.preprocess.json, or MODEL.json where it speaks of preprocessing), and that before the file's metadata. Models
+ * that are saved carry the result. */
+PARRY_API PARRY_CHECKED parry_status parry_model_load_as(parry_ctx *ctx, const char *path,
+                                                         const parry_preprocess *preprocess, const parry_dataset *fit,
+                                                         parry_model **out);
 /* A freshly initialised network of an architecture that parry_arch_list names. Weights depend on the context's seed
  * alone. */
 PARRY_API PARRY_CHECKED parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height,

@@ -7,6 +7,7 @@
 #include <parry/options.h>
 #include <parry/image.h>
 #include <parry/dataset.h>
+#include <parry/preprocess.h>
 #include <parry/model.h>
 #include <parry/classes.h>
 #include <parry/criterion.h>

@@ -12,7 +12,7 @@
 /* Exit codes. */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
-enum { CLI_TABLES_MAX = 6, CLI_WORDS_MAX = 4096, CLI_LOOSE_MAX = 64, CLI_MODELS_MAX = 64 };
+enum { CLI_TABLES_MAX = 8, CLI_WORDS_MAX = 4096, CLI_LOOSE_MAX = 64, CLI_MODELS_MAX = 64 };
 
 /* Options that every computing command takes. */
 typedef struct common_options {
@@ -114,6 +114,9 @@ typedef struct cli_inputs {
     int model_count;
     parry_dataset *data;
 } cli_inputs;
+/* Loads a model with the preprocessing that the command line declares. */
+PARRY_CHECKED parry_status load_model(parry_ctx *ctx, const cli_args *args, const char *path, const parry_dataset *fit,
+                                      parry_model **out);
 /* Loads the models that the first words name, `most_models` at most, and opens the images: the photographs that the
  * other words name, else --data, which names a dataset or photographs. Close it in any case. */
 PARRY_CHECKED parry_status open_inputs(parry_ctx *ctx, const cli_args *args, int most_models, cli_inputs *out);

@@ -18,14 +18,21 @@ PR_OPTIONS(info_command_table, info_options,
            OPT_BOOL(info_options, dot, "dot", "false", "print the graph in Graphviz' language"),
            OPT_STRING(info_options, data, "data", NULL, "NAME|PATH", "fit the model's input to this dataset"));
 
-static void print_info(const parry_model_info *info)
+static parry_status print_info(parry_ctx *ctx, const parry_model_info *info)
 {
     FILE *out = results();
+    char *preprocess;
+    parry_status status = parry_preprocess_text(ctx, info->preprocess, &preprocess);
+    if (status != PARRY_OK)
+        return status;
     fprintf(out, "%s\n", info->name);
     if (info->sha256)
         fprintf(out, "  sha256      %s\n", info->sha256);
     fprintf(out, "  producer    %s\n", info->producer[0] ? info->producer : "not stated");
     fprintf(out, "  input       N x %d x %d x %d\n", info->channels, info->height, info->width);
+    if (info->preprocess_source[0])
+        fprintf(out, "  preprocess  %s (%s)\n", preprocess, info->preprocess_source);
+    parry_string_free(preprocess);
     fprintf(out, "  classes     %d%s", info->classes,
             info->softmax_peeled ? " (logits; the file ends in a softmax)" : "");
     if (info->class_names)
@@ -42,6 +49,7 @@ static void print_info(const parry_model_info *info)
                 json_array_size(json_object_get(stage, "curve")));
     }
     json_decref(history);
+    return PARRY_OK;
 }
 
 parry_status cmd_info(parry_ctx *ctx, const cli_args *args)
@@ -54,7 +62,7 @@ parry_status cmd_info(parry_ctx *ctx, const cli_args *args)
     if (options->data && !parry_dataset_has_images(ctx, options->data))
         status = open_data(ctx, options->data, PARRY_TEST, 0, &fit);
     if (status == PARRY_OK)
-        status = parry_model_load(ctx, args->words[0], fit, &model);
+        status = load_model(ctx, args, args->words[0], fit, &model);
     if (status == PARRY_OK && options->dot)
         status = parry_model_dot(ctx, model, &text);
     else if (status == PARRY_OK && options->plan)
@@ -62,7 +70,7 @@ parry_status cmd_info(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK && text)
         fputs(text, results());
     else if (status == PARRY_OK)
-        print_info(parry_model_describe(model));
+        status = print_info(ctx, parry_model_describe(model));
     if (status == PARRY_OK) {
         json_t *json = model_json(model);
         const parry_model_info *info = parry_model_describe(model);
@@ -206,6 +214,24 @@ static parry_status list_methods(parry_ctx *ctx)
     return PARRY_OK;
 }
 
+static parry_status list_presets(parry_ctx *ctx)
+{
+    const char *const *names = parry_preprocess_presets();
+    parry_status status = PARRY_OK;
+    for (; *names && status == PARRY_OK; names++) {
+        parry_preprocess preset;
+        char *flags;
+        status = parry_preprocess_preset(ctx, *names, &preset);
+        if (status == PARRY_OK)
+            status = parry_preprocess_text(ctx, &preset, &flags);
+        if (status != PARRY_OK)
+            break;
+        printf("  %-12s %s\n", *names, flags);
+        parry_string_free(flags);
+    }
+    return status;
+}
+
 parry_status cmd_list(parry_ctx *ctx, const cli_args *args)
 {
     static const struct {
@@ -213,7 +239,7 @@ parry_status cmd_list(parry_ctx *ctx, const cli_args *args)
         parry_status (*list)(parry_ctx *);
     } kinds[] = {
         {"attacks", list_attacks}, {"architectures", list_archs}, {"datasets", list_datasets},
-        {"losses", list_losses},   {"methods", list_methods},
+        {"losses", list_losses},   {"methods", list_methods},     {"presets", list_presets},
     };
     enum { KINDS = sizeof kinds / sizeof kinds[0] };
     const char *names[KINDS];
@@ -223,9 +249,10 @@ parry_status cmd_list(parry_ctx *ctx, const cli_args *args)
         names[i] = kinds[i].kind;
     }
     const char *nearest = parry_nearest(args->words[0], names, KINDS);
-    return nearest ? usage(ctx, "cannot list '%s'; did you mean '%s'?", args->words[0], nearest)
-                   : usage(ctx, "cannot list '%s'; there are attacks, architectures, datasets, losses, methods",
-                           args->words[0]);
+    return nearest
+               ? usage(ctx, "cannot list '%s'; did you mean '%s'?", args->words[0], nearest)
+               : usage(ctx, "cannot list '%s'; there are attacks, architectures, datasets, losses, methods, presets",
+                       args->words[0]);
 }
 
 /* ---- help ------------------------------------------------------------------------------------------------------ */

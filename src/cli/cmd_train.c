@@ -129,7 +129,7 @@ parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK)
         status = open_both(ctx, options->data, (parry_split)options->split, options->first, &train, &test);
     if (status == PARRY_OK)
-        status = parry_model_load(ctx, args->words[0], train, &model);
+        status = load_model(ctx, args, args->words[0], train, &model);
     if (status == PARRY_OK)
         status = parry_harden(ctx, model, train, test, harden, threat, settings);
     if (status == PARRY_OK)

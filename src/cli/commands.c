@@ -41,7 +41,7 @@ const cli_command commands[] = {
      "  parry attack cnn.onnx --data mnist --attack fgsm --eps 0.1 --save-images out\n"
      "  parry attack cnn.onnx --attack pgd --steps 100 --restarts 5 --eps 0.3\n"
      "  parry attack cnn.onnx --attack fgsm --loss mse --no-clip --save adv",
-     {get_attack_command_table, get_data_table, parry_threat_options, get_common_table},
+     {get_attack_command_table, get_data_table, parry_preprocess_options, parry_threat_options, get_common_table},
      .attack_options = true,
      .run = cmd_attack},
     {"harden",
@@ -55,7 +55,8 @@ const cli_command commands[] = {
      "unless --keep-weights. Each method has its own defaults for epochs, lr and eps;\n"
      "parry list methods shows them.\n\n"
      "  parry harden cnn.onnx --data mnist --method mixed -o hard.onnx",
-     {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options, get_common_table},
+     {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options, parry_preprocess_options,
+      get_common_table},
      .run = cmd_harden},
     {"evaluate",
      "MODEL... [PHOTO...]",
@@ -69,7 +70,7 @@ const cli_command commands[] = {
      "  parry evaluate cnn.onnx hard.onnx --data mnist --attack fgsm,pgd --eps 0.1 \\\n"
      "      --report report.html --json result.json\n"
      "  parry evaluate cnn.onnx --attack fgsm,pgd:steps=100:first=1000 --eps 0.1,0.3",
-     {get_evaluate_command_table, parry_evaluate_options, get_data_table, parry_threat_options, get_common_table},
+     {get_evaluate_command_table, parry_evaluate_options, get_data_table, parry_preprocess_options, parry_threat_options, get_common_table},
      .run = cmd_evaluate},
     {"predict",
      "MODEL [PHOTO...]",
@@ -117,7 +118,7 @@ const cli_command commands[] = {
      "Describes a model: input, classes, parameters, how it was trained.\n\n"
      "  parry info cnn.onnx\n"
      "  parry info cnn.onnx --plan gradient",
-     {get_info_command_table, get_common_table},
+     {get_info_command_table, parry_preprocess_options, get_common_table},
      .run = cmd_info},
     {"data",
      "list | info NAME | fetch NAME",
@@ -133,8 +134,8 @@ const cli_command commands[] = {
      "KIND",
      1,
      1,
-     "list attacks, architectures, datasets, losses or methods",
-     "Lists what there is of a kind: attacks, architectures, datasets, losses, methods.\n\n  parry list attacks",
+     "list attacks, architectures, datasets, losses, methods or presets",
+     "Lists what there is of a kind: attacks, architectures, datasets, losses, methods,\npresets (of preprocessing).\n\n  parry list attacks",
      {NULL},
      .run = cmd_list},
     {"help",

@@ -13,11 +13,17 @@ static int count_models(parry_ctx *ctx, const cli_args *args, int most)
     return count;
 }
 
+parry_status load_model(parry_ctx *ctx, const cli_args *args, const char *path, const parry_dataset *fit,
+                        parry_model **out)
+{
+    return parry_model_load_as(ctx, path, args_values(args, parry_preprocess_options()), fit, out);
+}
+
 static parry_status load_models(parry_ctx *ctx, const cli_args *args, cli_inputs *out)
 {
     const int count = out->model_count;
     for (int i = out->model_count = 0; i < count; i++) {
-        parry_status status = parry_model_load(ctx, args->words[i], out->data, &out->models[i]);
+        parry_status status = load_model(ctx, args, args->words[i], out->data, &out->models[i]);
         if (status != PARRY_OK)
             return status;
         out->model_count++;

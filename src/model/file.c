@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "model/network.h"
 
 /* The format's own limit: a protobuf message has no more than 2 GiB. */
@@ -23,12 +24,19 @@ static parry_status decode(parry_ctx *ctx, const char *path, char sha256[PR_SHA2
 
 parry_status parry_model_load(parry_ctx *ctx, const char *path, const parry_dataset *fit, parry_model **out)
 {
+    return parry_model_load_as(ctx, path, NULL, fit, out);
+}
+
+parry_status parry_model_load_as(parry_ctx *ctx, const char *path, const parry_preprocess *preprocess,
+                                 const parry_dataset *fit, parry_model **out)
+{
     char sha256[PR_SHA256_HEX];
     pr_onnx_model file = {0};
     pr_network *network;
     *out = NULL;
     TRY(decode(ctx, path, sha256, &file));
-    TRY(pr_network_create(ctx, pr_path_base(path), path, &file, fit ? parry_dataset_describe(fit) : NULL, &network));
+    TRY(pr_network_create(ctx, pr_path_base(path), path, &file, preprocess, fit ? parry_dataset_describe(fit) : NULL,
+                          &network));
     memcpy(network->sha256, sha256, sizeof sha256);
     *out = &network->base;
     return PARRY_OK;
@@ -64,7 +72,7 @@ parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, i
     }
     parry_dataset_info asked = {
         .name = "the request", .channels = channels, .height = height, .width = width, .classes = classes};
-    TRY(pr_network_create(ctx, found->name, NULL, &file, &asked, &network));
+    TRY(pr_network_create(ctx, found->name, NULL, &file, NULL, &asked, &network));
     *out = &network->base;
     return PARRY_OK;
 }
@@ -74,24 +82,47 @@ static void put_meta(pr_onnx_meta *meta, size_t *count, const char *key, const c
     meta[(*count)++] = (pr_onnx_meta){(char *)key, (char *)value};
 }
 
+/* The declaration as JSON; NULL when nobody declared any. */
+static parry_status preprocess_words(parry_ctx *ctx, const pr_network *network, char **out)
+{
+    json_t *object;
+    *out = NULL;
+    if (!network->preprocess_source[0])
+        return PARRY_OK;
+    TRY(pr_preprocess_json(ctx, &network->preprocess, &object));
+    parry_status status = pr_json_text(ctx, object, out);
+    json_decref(object);
+    return status;
+}
+
 parry_status parry_model_save(parry_ctx *ctx, const parry_model *model, const char *path)
 {
     const pr_network *network;
     pr_onnx_meta *meta;
+    char *preprocess;
     TRY(pr_network_of(ctx, model, &network));
     pr_onnx_model file = network->file; /* everything is borrowed for the call */
-    TRY(pr_alloc(ctx, network->file.meta_count + 2, &meta));
+    TRY(preprocess_words(ctx, network, &preprocess));
+    parry_status status = pr_alloc(ctx, network->file.meta_count + 3, &meta);
+    if (status != PARRY_OK) {
+        parry_string_free(preprocess);
+        return status;
+    }
     file.meta = meta;
     file.meta_count = 0;
     for (size_t i = 0; i < network->file.meta_count; i++) {
         const pr_onnx_meta *item = &network->file.meta[i];
-        if (strcmp(item->key, history_key) != 0 && strcmp(item->key, version_key) != 0)
+        if (strcmp(item->key, history_key) != 0 && strcmp(item->key, version_key) != 0 &&
+            strcmp(item->key, PR_PREPROCESS_KEY) != 0)
             put_meta(meta, &file.meta_count, item->key, item->value);
     }
     put_meta(meta, &file.meta_count, version_key, PARRY_VERSION);
     if (network->history)
         put_meta(meta, &file.meta_count, history_key, network->history);
-    parry_status status = pr_onnx_write(ctx, path, &file);
+    if (preprocess)
+        put_meta(meta, &file.meta_count, PR_PREPROCESS_KEY, preprocess);
+    status = pr_onnx_write(ctx, path, &file);
     pr_free(meta);
+    parry_string_free(preprocess);
     return status;
 }

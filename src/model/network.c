@@ -3,8 +3,11 @@
  * Plans are immutable and shared; a session holds one thread's workspaces. Making either costs more than a small batch,
  * so plans stay with the model and a freed session waits there for its next user. */
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/json.h"
 #include "model/network.h"
 #include "tensor/tensor.h"
 
@@ -262,6 +265,7 @@ static void network_free(parry_model *model)
     pr_free(network->name);
     pr_free(network->path);
     pr_free(network->history);
+    pr_free(network->preprocess_source);
     for (int i = 0; network->class_names && i < model->info.classes; i++)
         pr_free(network->class_names[i]);
     pr_free(network->class_names);
@@ -309,8 +313,66 @@ static parry_status fit_classes(parry_ctx *ctx, const pr_network *network, const
     return PARRY_OK;
 }
 
-static parry_status network_fill(parry_ctx *ctx, const char *name, const char *path, const parry_dataset_info *fit,
-                                 pr_network *network)
+static parry_status add_source(parry_ctx *ctx, pr_network *network, const parry_preprocess *part, const char *source)
+{
+    char *sources;
+    pr_preprocess_merge(&network->preprocess, part);
+    TRY(pr_asprintf(ctx, &sources, "%s%s%s", network->preprocess_source, network->preprocess_source[0] ? ", " : "",
+                    source));
+    pr_free(network->preprocess_source);
+    network->preprocess_source = sources;
+    return PARRY_OK;
+}
+
+static parry_status read_metadata(parry_ctx *ctx, const pr_network *network, const char *text, parry_preprocess *out)
+{
+    char where[512];
+    json_t *object;
+    snprintf(where, sizeof where, "%s: metadata \"%s\"", network->name, PR_PREPROCESS_KEY);
+    TRY(pr_json_parse(ctx, network->name, text, &object));
+    parry_status status = pr_preprocess_read(ctx, where, object, out);
+    json_decref(object);
+    return status;
+}
+
+/* Metadata, over it the JSON beside the file, over that the flags. */
+static parry_status gather_preprocess(parry_ctx *ctx, pr_network *network, const parry_preprocess *flags)
+{
+    const char *text = pr_onnx_meta_get(&network->file, PR_PREPROCESS_KEY);
+    parry_preprocess part;
+    char *beside = NULL;
+    TRY(pr_strdup(ctx, "", &network->preprocess_source));
+    if (text) {
+        TRY(read_metadata(ctx, network, text, &part));
+        TRY(add_source(ctx, network, &part, "metadata"));
+    }
+    if (network->path)
+        TRY(pr_preprocess_beside(ctx, network->path, &part, &network->claims, &beside));
+    if (beside) {
+        parry_status status = add_source(ctx, network, &part, pr_path_base(beside));
+        pr_free(beside);
+        TRY(status);
+    }
+    TRY(pr_preprocess_resolve(ctx, flags, &part));
+    return pr_preprocess_states(&part, true) ? add_source(ctx, network, &part, "flags") : PARRY_OK;
+}
+
+static parry_status fit_network(parry_ctx *ctx, pr_network *network, const parry_preprocess *flags,
+                                const parry_dataset_info *fit, int image[3])
+{
+    char where[512];
+    TRY(gather_preprocess(ctx, network, flags));
+    if (strcmp(network->preprocess_source, "metadata") == 0)
+        snprintf(where, sizeof where, "%s: metadata \"%s\"", network->name, PR_PREPROCESS_KEY);
+    else
+        snprintf(where, sizeof where, "%s: preprocessing (%s)", network->name, network->preprocess_source);
+    pr_fold_order(&network->file, &network->preprocess);
+    const pr_fit_request request = {network->name, where, &network->file, &network->preprocess, fit};
+    return pr_fit(ctx, &request, image, &network->affine, &network->graph);
+}
+
+static parry_status network_fill(parry_ctx *ctx, const char *name, const char *path, const parry_preprocess *flags,
+                                 const parry_dataset_info *fit, pr_network *network)
 {
     int image[3], classes = 0;
     TRY(pr_isa_check(ctx));
@@ -322,7 +384,7 @@ static parry_status network_fill(parry_ctx *ctx, const char *name, const char *p
     if (history)
         TRY(pr_strdup(ctx, history, &network->history));
     TRY(pr_weights_check_finite(ctx, path ? path : name, network->file.weights));
-    TRY(pr_fit(ctx, name, &network->file, fit, image, &network->graph));
+    TRY(fit_network(ctx, network, flags, fit, image));
     TRY(fit_classes(ctx, network, fit, &classes));
     TRY(pr_alloc(ctx, 1, &network->cache));
     pthread_mutex_init(&network->cache->lock, NULL);
@@ -338,12 +400,14 @@ static parry_status network_fill(parry_ctx *ctx, const char *name, const char *p
         .parameters = count_parameters(network->file.weights),
         .softmax_peeled = network->file.tail != PR_OP_IDENTITY,
         .history = network->history,
+        .preprocess = &network->preprocess,
+        .preprocess_source = network->preprocess_source,
     };
     return pr_network_name_classes(ctx, network, fit);
 }
 
 parry_status pr_network_create(parry_ctx *ctx, const char *name, const char *path, pr_onnx_model *file_take,
-                               const parry_dataset_info *fit, pr_network **out)
+                               const parry_preprocess *flags, const parry_dataset_info *fit, pr_network **out)
 {
     pr_network *network = NULL;
     parry_status status = pr_alloc(ctx, 1, &network);
@@ -354,7 +418,7 @@ parry_status pr_network_create(parry_ctx *ctx, const char *name, const char *pat
     network->base.vtable = &network_vtable;
     network->file = *file_take;
     *file_take = (pr_onnx_model){0};
-    status = network_fill(ctx, name, path, fit, network);
+    status = network_fill(ctx, name, path, flags, fit, network);
     if (status != PARRY_OK)
         network_free(&network->base);
     else

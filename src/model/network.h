@@ -3,6 +3,7 @@
 #define PR_MODEL_NETWORK_H
 
 #include "model/kind.h"
+#include "model/preprocess.h"
 #include "data/classes.h"
 #include "onnx/onnx.h"
 
@@ -14,6 +15,10 @@ typedef struct pr_network {
     pr_onnx_model file; /* the graph as declared by the file, the weights, the file's metadata */
     pr_graph *graph;    /* the declared graph behind fitting and preprocessing: takes images in [0,1] */
     char *name, *path, *history;
+    parry_preprocess preprocess; /* merged from all who declared it */
+    char *preprocess_source;     /* who: "metadata", a file's name, "flags"; "" when nobody */
+    pr_affine affine;
+    pr_claims claims;
     char **class_names; /* NULL where they are not the network's own */
     char sha256[65];
     pr_network_cache *cache;
@@ -21,20 +26,31 @@ typedef struct pr_network {
 
 /* NULL and PARRY_UNSUPPORTED when the model is of another kind. */
 PARRY_CHECKED parry_status pr_network_of(parry_ctx *ctx, const parry_model *model, const pr_network **out);
-/* Takes over `file` (cleared on failure too), fits it to images of `fit`'s shape and describes it. `path` may be NULL.
- */
+/* Takes over `file` (cleared on failure too), fits it to images of `fit`'s shape and describes it. `path` may be NULL,
+ * and so may `flags`, which go before what the file and the JSON beside it declare. */
 PARRY_CHECKED parry_status pr_network_create(parry_ctx *ctx, const char *name, const char *path,
-                                             pr_onnx_model *file_take, const parry_dataset_info *fit, pr_network **out);
+                                             pr_onnx_model *file_take, const parry_preprocess *flags,
+                                             const parry_dataset_info *fit, pr_network **out);
 
 /* Fills class_names and class_wnids of the description, whose `classes` is known. `fit` may be NULL. */
 PARRY_CHECKED parry_status pr_network_name_classes(parry_ctx *ctx, pr_network *network, const parry_dataset_info *fit);
 /* The description's classes as a table. */
 pr_classes pr_model_class_table(const parry_model *model);
 
-/* Puts in front of the declared graph what images in [0,1], N x C x H x W, need to become its input: scaling as the
- * metadata key "parry.preprocess" says, then transposition and reshaping. Constants are added to file->weights. `fit`
- * may be NULL when the declared shape says enough; image receives C, H, W. */
-PARRY_CHECKED parry_status pr_fit(parry_ctx *ctx, const char *name, pr_onnx_model *file, const parry_dataset_info *fit,
-                                  int image[3], pr_graph **out);
+/* What a declared graph is fitted by. */
+typedef struct pr_fit_request {
+    const char *name;  /* of the model */
+    const char *where; /* who declared the preprocessing, for errors */
+    pr_onnx_model *file;
+    const parry_preprocess *preprocess;
+    const parry_dataset_info *fit; /* NULL where the declared shape says enough */
+} pr_fit_request;
+/* Puts in front of the declared graph what images in [0,1], N x C x H x W, need to become its input: scaling and
+ * channel order, then transposition and reshaping. Constants are added to file->weights. image receives C, H, W;
+ * `affine` what the pixels go through. */
+PARRY_CHECKED parry_status pr_fit(parry_ctx *ctx, const pr_fit_request *request, int image[3], pr_affine *affine,
+                                  pr_graph **out);
+/* Turns a network of BGR images into one of RGB where that is exact: where it begins with a convolution. */
+void pr_fold_order(pr_onnx_model *file, parry_preprocess *preprocess);
 
 #endif

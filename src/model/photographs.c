@@ -15,11 +15,13 @@ static parry_status open_listed(parry_ctx *ctx, const parry_model *model, const 
                                 parry_split split, parry_dataset **out)
 {
     const parry_model_info *info = &model->info;
-    const pr_photo_size size = {.channels = info->channels,
-                                .height = info->height,
-                                .width = info->width,
-                                .resize = PARRY_RESIZE_CROP,
-                                .resize_size = usual_resize_size(PR_MAX(info->height, info->width))};
+    const pr_photo_size size = {
+        .channels = info->channels,
+        .height = info->height,
+        .width = info->width,
+        .resize = info->preprocess->resize ? (parry_resize)info->preprocess->resize : PARRY_RESIZE_CROP,
+        .resize_size = info->preprocess->resize_size ? (int)info->preprocess->resize_size
+                                                     : usual_resize_size(PR_MAX(info->height, info->width))};
     pr_images images;
     TRY(pr_photos_read(ctx, photos, &size, &images));
     images.classes = info->classes;

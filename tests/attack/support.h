@@ -52,7 +52,7 @@ static inline parry_model *make_linear(parry_ctx *ctx, int side, int classes, co
     pr_network *network;
     parry_dataset_info fit = {.name = "images", .channels = 1, .height = side, .width = side, .classes = classes};
     assert_int_equal(linear_file(ctx, side, classes, &file), PARRY_OK);
-    assert_int_equal(pr_network_create(ctx, "linear", NULL, &file, &fit, &network), PARRY_OK);
+    assert_int_equal(pr_network_create(ctx, "linear", NULL, &file, NULL, &fit, &network), PARRY_OK);
     if (w)
         *w = network->file.weights->items[0].data;
     if (b)

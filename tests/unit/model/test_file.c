@@ -126,7 +126,7 @@ static void test_a_fitted_model_goes_out_as_it_came(void **state)
     parry_model *loaded;
     const parry_dataset_info fit = {.name = "images", .channels = 1, .height = SIDE, .width = SIDE, .classes = CLASSES};
     assert_int_equal(make_foreign(&file), PARRY_OK);
-    assert_int_equal(pr_network_create(ctx, "foreign", NULL, &file, &fit, &network), PARRY_OK);
+    assert_int_equal(pr_network_create(ctx, "foreign", NULL, &file, NULL, &fit, &network), PARRY_OK);
     assert_true(parry_model_describe(&network->base)->softmax_peeled);
     assert_int_equal(parry_model_describe(&network->base)->parameters, CLASSES * (ROW + 1));
     if (parry_model_save(ctx, &network->base, path) != PARRY_OK)

@@ -50,7 +50,7 @@ static parry_status load(pr_dims declared, const char *preprocess, const parry_d
 {
     pr_onnx_model file;
     TRY(make_file(declared, preprocess, 0, &file));
-    return pr_network_create(ctx, "net.onnx", NULL, &file, fit, out);
+    return pr_network_create(ctx, "net.onnx", NULL, &file, NULL, fit, out);
 }
 
 static parry_dataset_info images_of(int c, int h, int w)
@@ -215,7 +215,7 @@ static void test_weights_that_are_not_finite(void **state)
     pr_network *network;
     const parry_dataset_info grey = images_of(1, 5, 7);
     assert_int_equal(make_file(dims(2, 35, 0, 0), NULL, NAN, &file), PARRY_OK);
-    assert_int_equal(pr_network_create(ctx, "net.onnx", NULL, &file, &grey, &network), PARRY_NUMERIC);
+    assert_int_equal(pr_network_create(ctx, "net.onnx", NULL, &file, NULL, &grey, &network), PARRY_NUMERIC);
     assert_non_null(strstr(parry_ctx_error(ctx), "b"));
 }
 
@@ -230,7 +230,7 @@ static void test_out_of_memory(void **state)
         pr_network *network;
         assert_int_equal(make_file(dims(4, 4, 5, 3), "{\"range\": 255}", 0, &file), PARRY_OK);
         pr_alloc_fail_at(n);
-        status = pr_network_create(ctx, "net.onnx", NULL, &file, &colour, &network);
+        status = pr_network_create(ctx, "net.onnx", NULL, &file, NULL, &colour, &network);
         pr_alloc_fail_at(0);
         assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
         if (status == PARRY_OK)

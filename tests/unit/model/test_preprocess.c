@@ -1,0 +1,274 @@
+/* Declared preprocessing: JSON and presets, files beside a model, who goes before whom, channel order, and what is
+ * saved. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "model/network.h"
+#include "../support/context.h"
+
+enum { SIDE = 6, CLASSES = 4, PIXELS = 3 * SIDE * SIDE };
+static char folder[] = "/tmp/parry-preprocess-XXXXXX";
+
+static void in_folder(const char *name, char path[128])
+{
+    snprintf(path, 128, "%s/%s", folder, name);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    char path[128];
+    in_folder(name, path);
+    OK_IN(ctx, parry_file_write(ctx, path, text, strlen(text)));
+}
+
+static void forget(const char *name)
+{
+    char path[128];
+    in_folder(name, path);
+    unlink(path);
+}
+
+static char *flags_of(const parry_preprocess *preprocess)
+{
+    char *text;
+    OK_IN(ctx, parry_preprocess_text(ctx, preprocess, &text));
+    return text;
+}
+
+static parry_model *load(const char *name, const parry_preprocess *flags)
+{
+    char path[128];
+    parry_model *model;
+    in_folder(name, path);
+    OK_IN(ctx, parry_model_load_as(ctx, path, flags, NULL, &model));
+    return model;
+}
+
+static void assert_flags(const parry_model *model, const char *flags, const char *source)
+{
+    char *text = flags_of(parry_model_describe(model)->preprocess);
+    assert_string_equal(text, flags);
+    assert_string_equal(parry_model_describe(model)->preprocess_source, source);
+    parry_string_free(text);
+}
+
+static void logits_of(const parry_model *model, bool reversed, const float scale[3], const float shift[3],
+                      float out[CLASSES])
+{
+    float x[PIXELS];
+    pr_rng rng = pr_rng_init(1, PR_STREAM_TEST, 5);
+    for (int i = 0; i < PIXELS; i++)
+        x[i] = pr_rng_unit(&rng);
+    float y[PIXELS];
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < SIDE * SIDE; i++)
+            y[c * SIDE * SIDE + i] = x[(reversed ? 2 - c : c) * SIDE * SIDE + i] * scale[c] + shift[c];
+    OK_IN(ctx, parry_model_logits(ctx, model, y, 1, out));
+}
+
+static const float ones[3] = {1, 1, 1}, zeros[3] = {0, 0, 0};
+
+/* A network that was declared to take BGR says of an image what the plain one says of the image reversed, scaled and
+ * shifted, and so does the copy that it is saved as. */
+static void check_declared(const char *file, const parry_preprocess *flags, bool reversed, const float scale[3],
+                           const float shift[3])
+{
+    float expected[CLASSES], found[CLASSES];
+    char copy[128];
+    parry_model *plain = load(file, NULL), *declared = load(file, flags);
+    logits_of(plain, reversed, scale, shift, expected);
+    logits_of(declared, false, ones, zeros, found);
+    for (int k = 0; k < CLASSES; k++)
+        assert_float_equal(found[k], expected[k], 1e-4 * (1 + fabs((double)expected[k])));
+    in_folder("copy.onnx", copy);
+    OK_IN(ctx, parry_model_save(ctx, declared, copy));
+    parry_model *saved = load("copy.onnx", NULL);
+    assert_string_equal(parry_model_describe(saved)->preprocess_source, "metadata");
+    logits_of(saved, false, ones, zeros, expected);
+    assert_memory_equal(found, expected, sizeof found);
+    parry_model_free(plain);
+    parry_model_free(declared);
+    parry_model_free(saved);
+    unlink(copy);
+}
+
+static void test_channel_order_and_scaling(void **state)
+{
+    (void)state;
+    parry_preprocess flags = {
+        .range = {2, {0, 255}}, .mean = {3, {10, 20, 30}}, .std = {3, {1, 2, 4}}, .channel_order = PARRY_ORDER_BGR};
+    const float scale[3] = {255, 127.5f, 63.75f}, shift[3] = {-10, -10, -7.5f};
+    check_declared("conv.onnx", &flags, true, scale, shift);  /* folded into the convolution */
+    check_declared("dense.onnx", &flags, true, scale, shift); /* a node of its own */
+    flags.channel_order = PARRY_ORDER_RGB;
+    check_declared("conv.onnx", &flags, false, scale, shift);
+    flags = (parry_preprocess){.preset = "caffe"};
+    check_declared("conv.onnx", &flags, true, (float[]){255, 255, 255}, (float[]){-103.939f, -116.779f, -123.68f});
+}
+
+static void test_who_goes_before_whom(void **state)
+{
+    (void)state;
+    parry_model *model = load("conv.onnx", NULL);
+    assert_flags(model, "", "");
+    parry_model_free(model);
+
+    write_text("conv.json", "{\"preprocess\": {\"range\": 255, \"mean\": [1, 2, 3], \"resize\": \"squash\"}}");
+    model = load("conv.onnx", NULL);
+    assert_flags(model, "--range 255 --mean 1,2,3 --resize squash", "conv.json");
+    parry_model_free(model);
+
+    model =
+        load("conv.onnx", &(parry_preprocess){.std = {1, {2}}, .resize_size = 9}); /* range, mean and std go together */
+    assert_flags(model, "--std 2 --resize squash --resize-size 9", "conv.json, flags");
+    parry_model_free(model);
+
+    write_text("conv.preprocess.json", "{\"layout\": \"NCHW\"}"); /* before conv.json */
+    model = load("conv.onnx", NULL);
+    assert_flags(model, "--layout nchw", "conv.preprocess.json");
+    parry_model_free(model);
+    forget("conv.preprocess.json");
+
+    write_text("conv.json",
+               "{\"model\": {\"name\": \"conv.onnx\"}, \"input\": [3, 6, 6], \"clean_acc\": 0.5}"); /* results */
+    model = load("conv.onnx", NULL);
+    assert_flags(model, "", "");
+    parry_model_free(model);
+    forget("conv.json");
+}
+
+static void test_model_cards(void **state)
+{
+    (void)state;
+    write_text("card.json",
+               "{\"input\": {\"layout\": \"NCHW\", \"channel_order\": \"BGR\"}, \"preprocessing\": {\"decode\": "
+               "\"8-bit RGB, values 0..255\","
+               "\"resize\": \"shorter side to 146 px, bilinear with antialiasing\", \"crop\": \"centre 128x128\","
+               "\"channel_order\": \"BGR\", \"mean\": [104, 117, 123], \"std\": [1, 1, 1], \"formula\": \"words\"},"
+               "\"verified\": {\"runtime\": \"r\", \"a\": {\"top1\": 0.61}, \"b\": {\"top1\": 0.58}}}");
+    char path[128];
+    parry_preprocess read;
+    pr_claims claims;
+    bool found;
+    in_folder("card.json", path);
+    OK_IN(ctx, pr_preprocess_file(ctx, path, &read, &claims, &found));
+    char *flags = flags_of(&read);
+    assert_true(found);
+    assert_string_equal(flags, "--range 0,255 --mean 104,117,123 --std 1,1,1 --channel-order bgr --layout nchw "
+                               "--resize crop --resize-size 146");
+    parry_string_free(flags);
+    assert_int_equal(claims.count, 2);
+    assert_float_equal(claims.least, 0.58, 1e-12);
+}
+
+static void test_bad_declarations(void **state)
+{
+    static const struct {
+        const char *text, *words;
+    } cases[] = {
+        {"{\"preprocess\": {\"men\": 1}}", "unknown key \"men\""},
+        {"{\"preprocess\": 3}", "expected an object"},
+        {"{\"range\": [1, 1]}", "\"range\" is empty"},
+        {"{\"range\": []}", "\"range\""},
+        {"{\"mean\": [1, 2]}", "2 means or deviations for 3 channels"},
+        {"{\"std\": 0}", "\"std\" must be positive"},
+        {"{\"std\": \"one\"}", "\"std\" must be a number"},
+        {"{\"channel_order\": \"RBG\"}", "one of rgb, bgr"},
+        {"{\"resize\": \"stretch\"}", "squash-nearest"},
+        {"{\"resize_size\": -3}", "resize_size"},
+        {"{\"preprocessing\": {\"resize\": \"as you like\"}}", "not understood"},
+        {"{\"preprocessing\": {\"decode\": \"as you like\"}}", "not understood"},
+        {"{", "conv.json"},
+    };
+    (void)state;
+    for (size_t i = 0; i < PR_COUNT(cases); i++) {
+        char path[128];
+        parry_model *model;
+        write_text("conv.json", cases[i].text);
+        in_folder("conv.onnx", path);
+        assert_int_equal(parry_model_load(ctx, path, NULL, &model), PARRY_FORMAT);
+        if (!strstr(parry_ctx_error(ctx), cases[i].words))
+            fail_msg("\"%s\" does not contain \"%s\"", parry_ctx_error(ctx), cases[i].words);
+    }
+    forget("conv.json");
+}
+
+static void test_presets(void **state)
+{
+    parry_preprocess preset;
+    (void)state;
+    for (const char *const *name = parry_preprocess_presets(); *name; name++)
+        OK_IN(ctx, parry_preprocess_preset(ctx, *name, &preset));
+    assert_int_equal(parry_preprocess_preset(ctx, "imagnet", &preset), PARRY_INVALID);
+    assert_non_null(strstr(parry_ctx_error(ctx), "did you mean imagenet?"));
+}
+
+/* A convolution or a dense layer over 3 x SIDE x SIDE, without a declaration. */
+static void make_network(const char *name, bool convolution)
+{
+    char path[128];
+    pr_onnx_model file = {.tail = PR_OP_IDENTITY};
+    pr_value at, in[2];
+    int32_t w;
+    const int64_t image[] = {PR_BATCH, 3, SIDE, SIDE}, kernel[] = {CLASSES, 3, SIDE, SIDE}, dense[] = {CLASSES, PIXELS};
+    OK_IN(ctx, pr_strdup(ctx, "test", &file.producer));
+    OK_IN(ctx, pr_graph_create(ctx, &file.graph));
+    OK_IN(ctx, pr_weights_create(ctx, &file.weights));
+    OK_IN(ctx, pr_weights_add(ctx, file.weights, "w", PR_WEIGHT_KERNEL, convolution ? 4 : 2,
+                              convolution ? kernel : dense, &w));
+    pr_rng rng = pr_rng_init(2, PR_STREAM_TEST, 1);
+    for (int i = 0; i < CLASSES * PIXELS; i++)
+        file.weights->items[w].data[i] = pr_rng_normal(&rng) / PIXELS;
+    OK_IN(ctx, pr_graph_input(ctx, file.graph, "x", pr_dims_make(4, image), &at));
+    file.graph->input = at;
+    const pr_attrs flat = {.shape.to = pr_dims_make(2, (int64_t[]){PR_BATCH, convolution ? CLASSES : PIXELS})};
+    pr_attrs conv = {.conv = {.kernel = {SIDE, SIDE}, .stride = {1, 1}, .dilation = {1, 1}, .group = 1}};
+    OK_IN(ctx, pr_graph_weight(ctx, file.graph, file.weights, w, &in[1]));
+    in[0] = at;
+    if (convolution)
+        OK_IN(ctx, pr_graph_node(ctx, file.graph, PR_OP_CONV, "conv", &conv, in, 2, &in[0]));
+    OK_IN(ctx, pr_graph_node(ctx, file.graph, PR_OP_RESHAPE, "flat", &flat, in, 1,
+                             convolution ? &file.graph->logits : &in[0]));
+    if (!convolution)
+        OK_IN(ctx, pr_graph_node(ctx, file.graph, PR_OP_GEMM, "dense", NULL, in, 2, &file.graph->logits));
+    in_folder(name, path);
+    OK_IN(ctx, pr_onnx_write(ctx, path, &file));
+    pr_onnx_clear(&file);
+}
+
+static int set_up(void **state)
+{
+    if (set_up_context(state) != 0 || !mkdtemp(folder))
+        return -1;
+    make_network("conv.onnx", true);
+    make_network("dense.onnx", false);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    forget("conv.onnx");
+    forget("dense.onnx");
+    forget("card.json");
+    rmdir(folder);
+    return tear_down_context(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_channel_order_and_scaling),
+        cmocka_unit_test(test_who_goes_before_whom),
+        cmocka_unit_test(test_model_cards),
+        cmocka_unit_test(test_bad_declarations),
+        cmocka_unit_test(test_presets),
+    };
+    return cmocka_run_group_tests_name("preprocess", tests, set_up, tear_down);
+}
