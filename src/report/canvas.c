@@ -1,5 +1,4 @@
 /* Pictures to draw on. */
-#include <math.h>
 #include <string.h>
 
 #include "image/image.h"
@@ -35,16 +34,29 @@ void pr_canvas_rect(pr_canvas *canvas, int x, int y, int width, int height, pr_c
 }
 
 /* Rounded to whole levels. */
-static parry_status to_bitmap(parry_ctx *ctx, const float *image, int channels, int height, int width, pr_bitmap *out)
+static parry_status to_bitmap(parry_ctx *ctx, const pr_planes *image, pr_bitmap *out)
 {
-    int64_t plane = (int64_t)height * width;
+    const int64_t plane = (int64_t)image->height * image->width;
+    const int channels = image->channels;
     if (channels != 1 && channels != 3)
         return pr_fail(ctx, PARRY_INVALID, "a picture has 1 or 3 channels; these images have %d", channels);
-    TRY(pr_bitmap_create(ctx, "a figure", channels, height, width, 8, out));
+    TRY(pr_bitmap_create(ctx, "a figure", channels, image->height, image->width, 8, out));
     for (int64_t i = 0; i < plane; i++)
         for (int c = 0; c < channels; c++)
-            out->bytes[i * channels + c] = pr_level(image[c * plane + i]);
+            out->bytes[i * channels + c] = pr_level(image->values[c * plane + i]);
     return PARRY_OK;
+}
+
+/* The image in 8 bits, width x height. */
+static parry_status scale(parry_ctx *ctx, const pr_planes *image, int width, int height, pr_reduce reduce, pr_bitmap *out)
+{
+    const pr_window all = {height, width, 0, 0, height, width};
+    const bool smooth = reduce == PR_REDUCE_AVERAGE && width < image->width;
+    pr_bitmap whole;
+    TRY(to_bitmap(ctx, image, &whole));
+    parry_status status = pr_resize(ctx, &whole, smooth ? PR_FILTER_BILINEAR : PR_FILTER_NEAREST, &all, out);
+    pr_bitmap_release(&whole);
+    return status;
 }
 
 static void paste(pr_canvas *canvas, int x, int y, const pr_bitmap *picture)
@@ -59,18 +71,24 @@ static void paste(pr_canvas *canvas, int x, int y, const pr_bitmap *picture)
         }
 }
 
-parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height, const float *image,
-                             int channels, int image_height, int image_width)
+parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height, pr_reduce reduce,
+                             const pr_planes *image)
 {
-    pr_bitmap whole = {0}, fitted = {0};
-    const pr_window all = {height, width, 0, 0, height, width};
-    TRY(to_bitmap(ctx, image, channels, image_height, image_width, &whole));
-    parry_status status =
-        pr_resize(ctx, &whole, width < image_width ? PR_FILTER_BILINEAR : PR_FILTER_NEAREST, &all, &fitted);
-    if (status == PARRY_OK)
-        paste(canvas, x, y, &fitted);
-    pr_bitmap_release(&fitted);
-    pr_bitmap_release(&whole);
+    pr_bitmap scaled;
+    TRY(scale(ctx, image, width, height, reduce, &scaled));
+    paste(canvas, x, y, &scaled);
+    pr_bitmap_release(&scaled);
+    return PARRY_OK;
+}
+
+parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_reduce reduce, const pr_planes *image, uint8_t **out, size_t *size)
+{
+    const int longer = PR_MAX(image->height, image->width), shown = PR_MIN(side, longer);
+    pr_bitmap scaled;
+    TRY(scale(ctx, image, PR_MAX(1, (int)((int64_t)image->width * shown / longer)),
+              PR_MAX(1, (int)((int64_t)image->height * shown / longer)), reduce, &scaled));
+    parry_status status = pr_png_encode(ctx, scaled.bytes, scaled.channels, scaled.height, scaled.width, out, size);
+    pr_bitmap_release(&scaled);
     return status;
 }
 

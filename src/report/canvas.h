@@ -19,10 +19,20 @@ PARRY_CHECKED parry_status pr_canvas_create(parry_ctx *ctx, int width, int heigh
 void pr_canvas_release(pr_canvas *canvas);
 /* What lies outside the canvas is cut off, here and below. */
 void pr_canvas_rect(pr_canvas *canvas, int x, int y, int width, int height, pr_color color);
-/* An image of planes (C x H x W, C 1 or 3, values clamped to [0,1], NaN is black) drawn width x height: enlarged without
- * smoothing, so that pixels stay visible, and reduced by averaging. */
+/* How an image is reduced: averages, or single pixels of it, for noise that averages would wash out. Images are enlarged
+ * without smoothing, so that pixels stay visible. */
+typedef enum pr_reduce { PR_REDUCE_AVERAGE, PR_REDUCE_PICK } pr_reduce;
+/* Planes (C x H x W, C 1 or 3, values clamped to [0,1], NaN is black). */
+typedef struct pr_planes {
+    const float *values;
+    int channels, height, width;
+} pr_planes;
+/* Draws an image width x height. */
 PARRY_CHECKED parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height,
-                                           const float *image, int channels, int image_height, int image_width);
+                                           pr_reduce reduce, const pr_planes *image);
+/* An image as a PNG in memory, its longer side reduced to `side` where it is larger; freed with pr_free. */
+PARRY_CHECKED parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_reduce reduce, const pr_planes *image, uint8_t **out,
+                                          size_t *size);
 /* Writes the canvas as a PNG file. */
 PARRY_CHECKED parry_status pr_canvas_write(parry_ctx *ctx, const pr_canvas *canvas, const char *path);
 

@@ -120,8 +120,9 @@ static parry_status draw_tile(parry_ctx *ctx, pr_canvas *canvas, const layout *a
     int longer = PR_MAX(tile->height, tile->width);
     int width = PR_MAX(1, (int)((int64_t)tile->width * at->side / longer)),
         height = PR_MAX(1, (int)((int64_t)tile->height * at->side / longer));
-    TRY(pr_canvas_image(ctx, canvas, x + (at->cell - width) / 2, y + at->side - height, width, height, tile->image,
-                        tile->channels, tile->height, tile->width));
+    const pr_planes image = {tile->image, tile->channels, tile->height, tile->width};
+    TRY(pr_canvas_image(ctx, canvas, x + (at->cell - width) / 2, y + at->side - height, width, height, PR_REDUCE_AVERAGE,
+                        &image));
     y += at->side + at->gap;
     if (tile->caption)
         y += pr_canvas_wrapped(canvas, &at->caption, x + 3, y, at->cell - 6, 2, PR_ALIGN_CENTER, tile->caption) *

@@ -57,6 +57,7 @@ const char pr_html_style[] =
     ".dashed{stroke-dasharray:5 4}\n"
     "svg .point{fill:var(--c);stroke:var(--c)}svg .open{fill:var(--paper)}\n"
     ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.4rem,1fr));gap:.8rem}\n"
+    ".cards.large{grid-template-columns:repeat(auto-fill,minmax(21rem,1fr))}.large img{image-rendering:auto}\n"
     ".card{background:var(--panel);border-radius:6px;padding:.5rem;border-top:3px solid var(--good)}\n"
     ".card.fooled{border-top-color:var(--bad)}\n"
     ".images{display:flex;gap:3px}.images img{flex:1 1 "

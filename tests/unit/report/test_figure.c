@@ -162,6 +162,33 @@ static void test_tiles(void **state)
     assert_int_equal(unlink(scratch()), 0);
 }
 
+/* Averaging a chequered image gives grey, picking keeps black and white; small images stay as they are. */
+static void test_reduced(void **state)
+{
+    enum { WIDE = 300, HIGH = 200 };
+    static float chequered[HIGH * WIDE];
+    for (int i = 0; i < HIGH * WIDE; i++)
+        chequered[i] = (float)((i % WIDE + i / WIDE) % 2);
+    for (int reduce = 0; reduce < 2; reduce++)
+        for (int side = 100; side <= 400; side += 300) {
+            const pr_planes image = {chequered, 1, HIGH, WIDE};
+            parry_image read;
+            uint8_t *png;
+            size_t size;
+            assert_int_equal(pr_png_reduced(*state, side, (pr_reduce)reduce, &image, &png, &size), PARRY_OK);
+            assert_int_equal(parry_file_write(*state, scratch(), png, size), PARRY_OK);
+            assert_int_equal(parry_image_read(*state, scratch(), &read), PARRY_OK);
+            assert_int_equal(read.width, side == 100 ? 100 : WIDE);
+            assert_int_equal(read.height, side == 100 ? 66 : HIGH);
+            const bool grey = reduce == PR_REDUCE_AVERAGE && side == 100;
+            for (int i = 0; i < read.width * read.height; i++)
+                assert_true(grey ? fabsf(read.pixels[i] - 0.5f) < 0.15f : read.pixels[i] == 0 || read.pixels[i] == 1);
+            parry_image_clear(&read);
+            pr_free(png);
+        }
+    assert_int_equal(unlink(scratch()), 0);
+}
+
 /* ---- fitting a photograph ----------------------------------------------------------------------------------------- */
 
 /* A picture without symmetries, in which every crop differs from every other. */
@@ -221,7 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_font_pixels), cmocka_unit_test(test_glyphs_stay_inside), cmocka_unit_test(test_wrapping),
-        cmocka_unit_test(test_triptych),    cmocka_unit_test(test_tiles),              cmocka_unit_test(test_read_like),
+        cmocka_unit_test(test_triptych),    cmocka_unit_test(test_tiles),              cmocka_unit_test(test_read_like), cmocka_unit_test(test_reduced),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
