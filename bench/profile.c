@@ -1,6 +1,6 @@
 /* Where the time of a plan goes, step by step, on one thread:
  *
- *     bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes]
+ *     bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes] [f32|bf16]
  *
  * NETWORK is an architecture (for 3 x side x side images, 224 unless said otherwise) or an ONNX file; a micro-batch of 0
  * is the engine's choice. */
@@ -60,9 +60,10 @@ static void profile(const char *name, int side, int classes, pr_purpose purpose,
 int main(int argc, char **argv)
 {
     parry_ctx_options context = {.size = sizeof context, .seed = 1, .threads = 1};
-    pr_plan_options options = {.micro_batch = argc > 3 ? atoi(argv[3]) : 0};
+    pr_plan_options options = {.micro_batch = argc > 3 ? atoi(argv[3]) : 0,
+                               .precision = argc > 7 && strcmp(argv[7], "bf16") == 0 ? PARRY_BF16 : PARRY_F32};
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes]\n");
+        fprintf(stderr, "usage: bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes] [f32|bf16]\n");
         return 2;
     }
     if (parry_ctx_create(&context, &ctx) != PARRY_OK)

@@ -6,6 +6,7 @@
 #include <parry/context.h>
 #include <parry/options.h>
 #include <parry/image.h>
+#include <parry/precision.h>
 #include <parry/dataset.h>
 #include <parry/preprocess.h>
 #include <parry/model.h>

@@ -6,6 +6,8 @@
 #ifndef PR_ENGINE_ENGINE_H
 #define PR_ENGINE_ENGINE_H
 
+#include <parry/precision.h>
+
 #include "graph/graph.h"
 
 typedef enum pr_purpose { PR_INFERENCE, PR_INPUT_GRADIENT, PR_TRAINING } pr_purpose;
@@ -22,11 +24,13 @@ typedef struct pr_plan_options {
     pr_backend backend;
     int micro_batch; /* 0: the engine's choice for this network */
     bool moving;     /* weights change often: do not fold batch norm, refresh packed copies cheaply */
+    parry_precision precision; /* PARRY_BF16: activations and weights in bf16, sums in f32, wherever there are kernels for
+                                  it; layers that read the image, and logits, stay in f32 */
 } pr_plan_options;
 
 /* `graph` is in the form that importers and builders make (Dropout, BatchNormalization as nodes, ends in logits). The
  * plan keeps what it needs of the graph; it borrows `weights` and re-derives packed copies when their version has
- * moved. purpose: PR_INFERENCE or PR_INPUT_GRADIENT. */
+ * moved. purpose: PR_INFERENCE or PR_INPUT_GRADIENT. PARRY_UNSUPPORTED as parry_precision_check. */
 PARRY_CHECKED parry_status pr_plan_create(parry_ctx *ctx, const pr_graph *graph, const pr_weights *weights,
                                           pr_purpose purpose, const pr_plan_options *options, pr_plan **out);
 void pr_plan_free(pr_plan *plan);

@@ -1,7 +1,7 @@
 /* Chooses the kernels of the instruction set that the tensor layer reports. */
 #include <string.h>
 
-#include "engine/kernels.h"
+#include "engine/kernels_bf16.h"
 #include "tensor/tensor.h"
 
 extern const pr_engine_kernels pr_engine_kernels_baseline;
@@ -19,4 +19,17 @@ const pr_engine_kernels *pr_engine_kernels_get(void)
         return &pr_engine_kernels_avx2;
 #endif
     return &pr_engine_kernels_baseline;
+}
+
+#ifdef PR_HAVE_BF16_KERNELS
+extern const pr_bf16_kernels pr_bf16_kernels_avx512;
+#endif
+
+const pr_bf16_kernels *pr_bf16_kernels_get(void)
+{
+#ifdef PR_HAVE_BF16_KERNELS
+    if (strcmp(pr_isa_name(), "avx512") == 0 && __builtin_cpu_supports("avx512bf16"))
+        return &pr_bf16_kernels_avx512;
+#endif
+    return NULL;
 }

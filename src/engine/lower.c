@@ -38,8 +38,8 @@ void pr_lower_fuse(pr_lower *l, const pr_node *node)
 void pr_lower_alias(pr_lower *l, pr_value value, pr_layout layout, int buffer)
 {
     l->place[value][layout] = buffer;
-    if (one_order(pr_dims_of(l, value)))
-        l->place[value][1 - layout] = buffer;
+    if (layout != PR_NHWC_BF16 && one_order(pr_dims_of(l, value)))
+        l->place[value][PR_ROWS] = l->place[value][PR_NHWC] = buffer;
 }
 
 parry_status pr_lower_weight(pr_lower *l, pr_value value, const pr_md *md, int *buffer)
@@ -65,6 +65,7 @@ static parry_status activation_md(pr_lower *l, pr_dims dims, int64_t rows, pr_la
                         out);
 }
 
+/* Between the two layouts of f32. */
 static parry_status reorder_prim(pr_lower *l, pr_dims dims, int64_t rows, pr_layout layout, pr_prim **out)
 {
     pr_md *from = NULL, *to = NULL;
@@ -93,6 +94,34 @@ static parry_status add_reorder(pr_lower *l, pr_value value, pr_layout layout, i
     return PARRY_OK;
 }
 
+static parry_status run_convert(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const pr_bf16_kernels *k = pr_bf16_kernels_get();
+    int64_t count = frame->rows * step->area;
+    (void)ctx;
+    if (step->flag)
+        k->narrow(pr_at(step, frame, 0), pr_bf16_at(step, frame, 1), count);
+    else
+        k->widen(pr_bf16_at(step, frame, 0), pr_at(step, frame, 1), count);
+    return PARRY_OK;
+}
+
+/* Between bf16 and the f32 layout of the same order. */
+static parry_status add_conversion(pr_lower *l, pr_value value, pr_layout from, pr_layout to, int *buffer)
+{
+    int in;
+    pr_step *step;
+    TRY(pr_lower_read(l, value, from, &in));
+    TRY(pr_lower_write(l, value, to, buffer));
+    TRY(pr_program_step(l->ctx, l->program, to == PR_NHWC_BF16 ? "to bf16" : "to f32", NULL, PR_EACH_SHARD, &step));
+    step->run = run_convert;
+    step->area = pr_dims_row(pr_dims_of(l, value));
+    step->flag = to == PR_NHWC_BF16;
+    pr_step_operand(step, in, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, *buffer, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
 parry_status pr_lower_read(pr_lower *l, pr_value value, pr_layout layout, int *buffer)
 {
     *buffer = l->place[value][layout];
@@ -103,23 +132,42 @@ parry_status pr_lower_read(pr_lower *l, pr_value value, pr_layout layout, int *b
         l->place[value][PR_ROWS] = *buffer;
         return PARRY_OK;
     }
-    if (l->place[value][1 - layout] < 0)
+    if (layout == PR_NHWC_BF16)
+        return add_conversion(l, value, PR_NHWC, layout, buffer);
+    if (l->place[value][1 - layout] >= 0)
+        return add_reorder(l, value, layout, buffer);
+    if (l->place[value][PR_NHWC_BF16] < 0)
         return pr_fail(l->ctx, PARRY_UNSUPPORTED, "value '%s' is needed in a form that the engine does not keep",
                        l->graph->values[value].name);
-    return add_reorder(l, value, layout, buffer);
+    TRY(add_conversion(l, value, PR_NHWC_BF16, PR_NHWC, buffer));
+    return pr_lower_read(l, value, layout, buffer);
 }
 
 parry_status pr_lower_write(pr_lower *l, pr_value value, pr_layout layout, int *buffer)
 {
     pr_dims dims = pr_dims_of(l, value);
-    TRY(pr_program_buffer(l->ctx, l->program, pr_has_batch(dims) ? PR_BY_ROW : PR_SHARED, pr_dims_row(dims), buffer));
+    int64_t count = pr_dims_row(dims);
+    TRY(pr_program_buffer(l->ctx, l->program, pr_has_batch(dims) ? PR_BY_ROW : PR_SHARED,
+                          layout == PR_NHWC_BF16 ? (count + 1) / 2 : count, buffer));
     pr_lower_alias(l, value, layout, *buffer);
     return PARRY_OK;
 }
 
 pr_layout pr_lower_layout(const pr_lower *l, pr_value value)
 {
-    return l->place[value][PR_NHWC] >= 0 ? PR_NHWC : PR_ROWS;
+    return l->place[value][PR_NHWC] >= 0 || l->place[value][PR_NHWC_BF16] >= 0 ? PR_NHWC : PR_ROWS;
+}
+
+bool pr_lower_is_image(const pr_lower *l, pr_value value)
+{
+    static const bool moves[PR_OP_COUNT] = {
+        [PR_OP_RESHAPE] = true, [PR_OP_TRANSPOSE] = true, [PR_OP_PAD] = true, [PR_OP_IDENTITY] = true,
+        [PR_OP_DROPOUT] = true, [PR_OP_CHANNEL_AFFINE] = true, [PR_OP_BATCH_NORM] = true, [PR_OP_ADD] = true,
+        [PR_OP_SUB] = true, [PR_OP_MUL] = true, [PR_OP_DIV] = true};
+    const pr_value_info *info = &l->graph->values[value];
+    while (info->kind == PR_VALUE_NODE && moves[l->graph->nodes[info->producer].op])
+        info = &l->graph->values[l->graph->nodes[info->producer].in[0]];
+    return info == &l->graph->values[l->graph->input];
 }
 
 bool pr_lower_channels(const pr_lower *l, pr_value value, int64_t *area, int64_t *channels)
@@ -191,7 +239,8 @@ static parry_status alias_rule(pr_lower *l, const pr_node *node)
     pr_value x = node->in[0], y = node->out[0];
     int buffer;
     if (node->op != PR_OP_RESHAPE || pr_dims_equal(pr_dims_of(l, x), pr_dims_of(l, y))) {
-        TRY(pr_lower_read(l, x, pr_lower_layout(l, x), &buffer));
+        if (l->place[x][PR_NHWC_BF16] < 0)
+            TRY(pr_lower_read(l, x, pr_lower_layout(l, x), &buffer));
         memcpy(l->place[y], l->place[x], sizeof(*l->place));
         return PARRY_OK;
     }

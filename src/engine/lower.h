@@ -1,12 +1,18 @@
 /* From graph to program: what the rules of the operators are written with. Activations of rank 4 are kept nhwc where
  * their producer has a kernel for it; a consumer that needs the logical order asks for it, and a reorder is put in
- * between once. */
+ * between once. Plans of precision bf16 hold in bf16 what their kernels for bf16 write; a conversion is put in between
+ * once where somebody needs f32, or the other way round. */
 #ifndef PR_ENGINE_LOWER_H
 #define PR_ENGINE_LOWER_H
 
 #include "engine/program.h"
 
-typedef enum pr_layout { PR_ROWS /* row-major, as the graph says */, PR_NHWC } pr_layout;
+typedef enum pr_layout {
+    PR_ROWS, /* row-major, as the graph says */
+    PR_NHWC,
+    PR_NHWC_BF16, /* the order of PR_NHWC in bf16, two numbers in the place of a float; in bf16 plans alone */
+    PR_LAYOUTS
+} pr_layout;
 
 typedef struct pr_lower {
     parry_ctx *ctx;
@@ -16,7 +22,8 @@ typedef struct pr_lower {
     pr_store *store;
     pr_program *program;
     bool reference;  /* plain C for everything */
-    int (*place)[2]; /* by value: its buffer in each layout, -1: none */
+    const pr_bf16_kernels *bf16; /* NULL: the program computes in f32 */
+    int (*place)[PR_LAYOUTS]; /* by value: its buffer in each layout, -1: none */
     int *uses;       /* by value: how many nodes read it, the caller counted */
     int *user;       /* by value: the last node that reads it */
     bool *done;      /* by node: fused into an earlier one */
@@ -45,7 +52,7 @@ PARRY_CHECKED parry_status pr_lower_weight(pr_lower *l, pr_value value, const pr
 PARRY_CHECKED parry_status pr_lower_write(pr_lower *l, pr_value value, pr_layout layout, int *buffer);
 /* `value` is what lies in `buffer`, read in that layout. */
 void pr_lower_alias(pr_lower *l, pr_value value, pr_layout layout, int buffer);
-/* The layout that a layout-blind kernel should work in: the one that `value` is there in. */
+/* The layout that a layout-blind kernel of f32 should work in: the one that `value` is there in. */
 pr_layout pr_lower_layout(const pr_lower *l, pr_value value);
 PARRY_CHECKED parry_status pr_lower_plain_c(pr_lower *l, const pr_node *node);
 
@@ -64,6 +71,9 @@ static inline bool pr_has_batch(pr_dims dims)
     return dims.rank > 0 && dims.dim[0] == PR_BATCH;
 }
 
+/* Whether what computes `value` from the image only scales or moves it: layers that read this read the image, whose small
+ * changes bf16 would round away; they stay in f32. */
+bool pr_lower_is_image(const pr_lower *l, pr_value value);
 /* The node that alone reads `value`, if it is a `op`; NULL otherwise. */
 const pr_node *pr_lower_sole_user(const pr_lower *l, pr_value value, pr_op op);
 void pr_lower_fuse(pr_lower *l, const pr_node *node);

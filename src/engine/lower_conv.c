@@ -43,6 +43,27 @@ static parry_status make_prims(pr_lower *l, pr_conv_kind kind, pr_conv_shape sha
     return pr_prim_conv(l->ctx, l->dnnl, kind, &shape, pr_prim_md(prim[0], PR_ARG_WEIGHTS), post, &prim[1]);
 }
 
+/* bf16 where oneDNN has a kernel of its own for it. */
+static parry_status choose_type(pr_lower *l, pr_conv_kind kind, pr_post post, pr_conv_shape *shape)
+{
+    pr_prim *prim;
+    pr_conv_shape tried = *shape;
+    if (!l->bf16 || shape->in_c <= FEW_CHANNELS)
+        return PARRY_OK;
+    tried.n = pr_lower_rows(l, 0);
+    tried.type = PR_TYPE_BF16;
+    TRY(pr_prim_conv(l->ctx, l->dnnl, kind, &tried, NULL, post, &prim));
+    if (pr_prim_is_direct(prim))
+        shape->type = PR_TYPE_BF16;
+    pr_prim_free(prim);
+    return PARRY_OK;
+}
+
+static pr_layout layout_of(const pr_conv_shape *shape)
+{
+    return shape->type == PR_TYPE_BF16 ? PR_NHWC_BF16 : PR_NHWC;
+}
+
 /* ---- forward --------------------------------------------------------------------------------------------------- */
 
 static parry_status run_repeat(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
@@ -51,24 +72,24 @@ static parry_status run_repeat(parry_ctx *ctx, const pr_step *step, const pr_fra
     float *y = pr_at(step, frame, 1);
     (void)ctx;
     for (int64_t r = 0; r < frame->rows; r++)
-        memcpy(y + r * step->area, map, (size_t)step->area * sizeof(*y));
+        memcpy(y + r * step->area, map, (size_t)step->area * sizeof(*y)); /* floats, or pairs in bf16 */
     return PARRY_OK;
 }
 
 /* Fills the result with the map that is to be added to it, C x H x W for every image. */
-static parry_status add_repeat(pr_lower *l, const pr_node *node, pr_value map, int out)
+static parry_status add_repeat(pr_lower *l, const pr_node *node, pr_value map, pr_type type, int out)
 {
     int copy;
     pr_step *step;
     pr_md *md;
     pr_dims dims = pr_dims_of(l, map);
-    TRY(pr_md_create(l->ctx, 3, dims.dim, (int64_t[]){1, dims.dim[2] * dims.dim[0], dims.dim[0]}, &md));
+    TRY(pr_md_create_as(l->ctx, type, 3, dims.dim, (int64_t[]){1, dims.dim[2] * dims.dim[0], dims.dim[0]}, &md));
     parry_status status = pr_lower_weight(l, map, md, &copy);
     pr_md_free(md);
     TRY(status);
     TRY(pr_program_step(l->ctx, l->program, "repeat map", node, PR_EACH_SHARD, &step));
     step->run = run_repeat;
-    step->area = pr_dims_row(dims);
+    step->area = type == PR_TYPE_BF16 ? pr_dims_row(dims) / 2 : pr_dims_row(dims);
     pr_step_operand(step, copy, PR_READS, PR_ARG_SRC);
     pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
     return PARRY_OK;
@@ -95,10 +116,13 @@ parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
     if (!pr_is_weight(l, node->in[1]))
         return pr_lower_plain_c(l, node);
     bool bias = node->inputs > 2 && node->in[2] >= 0;
-    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &x));
+    pr_value map = added_map(l, y, &add);
+    pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->in[0]), pr_dims_of(l, y), kernel.dim[2], kernel.dim[3]);
+    if (!pr_lower_is_image(l, node->in[0]) && (map < 0 || pr_dims_row(pr_dims_of(l, y)) % 2 == 0))
+        TRY(choose_type(l, PR_CONV_FORWARD, (pr_post){.bias = bias, .sum = map >= 0, .relu = true}, &shape));
+    TRY(pr_lower_read(l, node->in[0], layout_of(&shape), &x));
     if (bias)
         TRY(pr_lower_read(l, node->in[2], PR_ROWS, &b));
-    pr_value map = added_map(l, y, &add);
     if (map >= 0) {
         pr_lower_fuse(l, add);
         y = add->out[0];
@@ -107,11 +131,9 @@ parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
         pr_lower_fuse(l, relu);
         y = relu->out[0];
     }
-    TRY(pr_lower_write(l, y, PR_NHWC, &out));
+    TRY(pr_lower_write(l, y, layout_of(&shape), &out));
     if (map >= 0)
-        TRY(add_repeat(l, node, map, out));
-    pr_conv_shape shape =
-        shape_of(node, pr_dims_of(l, node->in[0]), pr_dims_of(l, node->out[0]), kernel.dim[2], kernel.dim[3]);
+        TRY(add_repeat(l, node, map, shape.type, out));
     int master = pr_store_master(l->store, l->graph->values[node->in[1]].weight);
     const pr_md *like = master >= 0 && !l->store->items[master].plain ? l->store->items[master].md : NULL;
     TRY(pr_program_step(l->ctx, l->program, relu ? "Conv + Relu" : "Conv", node, PR_EACH_SHARD, &step));
@@ -179,7 +201,8 @@ static const pr_node *deferred_mask(const pr_lower *l, pr_value dy)
 {
     const pr_value_info *value = &l->graph->values[dy];
     const pr_node *node = value->kind == PR_VALUE_NODE ? &l->graph->nodes[value->producer] : NULL;
-    return node && node->op == PR_OP_RELU_GRAD && l->place[dy][PR_NHWC] < 0 && l->place[dy][PR_ROWS] < 0 ? node : NULL;
+    bool made = l->place[dy][PR_NHWC] >= 0 || l->place[dy][PR_ROWS] >= 0 || l->place[dy][PR_NHWC_BF16] >= 0;
+    return node && node->op == PR_OP_RELU_GRAD && !made ? node : NULL;
 }
 
 static parry_status few_rule(pr_lower *l, const pr_node *node, const pr_conv_shape *s)
@@ -228,8 +251,9 @@ parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node)
     pr_conv_shape shape = grad_x_shape(l, node);
     if (few_channels(&shape))
         return few_rule(l, node, &shape);
-    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &dy));
-    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &dx));
+    TRY(choose_type(l, PR_CONV_GRAD_SRC, (pr_post){0}, &shape));
+    TRY(pr_lower_read(l, node->in[0], layout_of(&shape), &dy));
+    TRY(pr_lower_write(l, node->out[0], layout_of(&shape), &dx));
     TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
     step->flop = flop_of(&shape);
     TRY(make_prims(l, PR_CONV_GRAD_SRC, shape, (pr_post){0}, NULL, step->prim));

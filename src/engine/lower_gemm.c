@@ -6,7 +6,7 @@
  * update. The partial results are added in order. */
 #include "engine/lower.h"
 
-enum { LARGE = 1 << 17, MOST_BLOCKS = 16, LEAST_BLOCKS = 4, PREFERRED_BLOCKS = 8 };
+enum { LARGE = 1 << 17, MOST_BLOCKS = 16, LEAST_BLOCKS = 4, PREFERRED_BLOCKS = 8, LEAST_BF16 = 1 << 13 };
 
 /* What the rules know of a product: y[rows][n] = x[rows][k] w[k][n]. */
 struct product {
@@ -61,6 +61,30 @@ static parry_status run_gemm(parry_ctx *ctx, const pr_step *step, const pr_frame
     return PARRY_OK;
 }
 
+static parry_status run_gemm_bf16(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const float *bias = step->operands > 3 ? pr_at(step, frame, 2) : NULL;
+    int y = step->operands - 1;
+    (void)ctx;
+    pr_bf16_kernels_get()->gemm(pr_bf16_at(step, frame, 0), frame->rows, step->area, step->channels,
+                                pr_bf16_at(step, frame, 1), step->width, bias, step->flag,
+                                step->bf16 ? NULL : pr_at(step, frame, y), step->bf16 ? pr_bf16_at(step, frame, y) : NULL);
+    return PARRY_OK;
+}
+
+/* A product that is not worth the conversions of its operands, or one that reads the image, stays in f32; so does the
+ * gradient of the latter. Two neighbouring inputs of the sum are multiplied at once. */
+static bool in_bf16(const pr_lower *l, pr_value w, pr_dims x, bool gradient)
+{
+    int64_t k = dim_of(l, w, 1), n = dim_of(l, w, 0);
+    bool image = false;
+    for (size_t i = 0; i < l->graph->node_count; i++) {
+        const pr_node *node = &l->graph->nodes[i];
+        image |= node->op == PR_OP_GEMM && node->in[1] == w && pr_lower_is_image(l, node->in[0]);
+    }
+    return l->bf16 && k * n >= LEAST_BF16 && !image && (gradient ? n : x.dim[1]) % 2 == 0;
+}
+
 /* y[rows][n] = x[rows][k] w, where md describes w in panels of `width` columns. */
 static parry_status plan_product(pr_lower *l, const char *what, const pr_node *node, int x, pr_value w, pr_md *md,
                                  int64_t k, int64_t n, int64_t width, int bias, bool relu, int y)
@@ -85,10 +109,16 @@ static parry_status plan_product(pr_lower *l, const char *what, const pr_node *n
     return PARRY_OK;
 }
 
-/* Panels of outputs: for each the inputs in the order in which they lie in memory. */
-static parry_status forward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n, int64_t width, pr_md **md)
+/* Panels of outputs: for each the inputs in the order in which they lie in memory, for bf16 in pairs. */
+static parry_status forward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n, int64_t width, bool bf16, pr_md **md)
 {
-    int64_t stride = pr_panel_stride(width), c = x.dim[1], h = x.dim[2], w = x.dim[3];
+    int64_t stride = pr_panel_stride(width), c = x.dim[1], h = x.dim[2], w = x.dim[3], two = 2 * stride;
+    if (bf16 && x.rank == 4)
+        return pr_md_create_as(l->ctx, PR_TYPE_BF16, 6, (int64_t[]){n / width, width, c / 2, 2, h, w},
+                               (int64_t[]){k * stride, 2, two, 1, w * c * stride, c * stride}, md);
+    if (bf16)
+        return pr_md_create_as(l->ctx, PR_TYPE_BF16, 4, (int64_t[]){n / width, width, k / 2, 2},
+                               (int64_t[]){k * stride, 2, two, 1}, md);
     if (x.rank == 4)
         return pr_md_create(l->ctx, 5, (int64_t[]){n / width, width, c, h, w},
                             (int64_t[]){k * stride, 1, stride, w * c * stride, c * stride}, md);
@@ -96,11 +126,18 @@ static parry_status forward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n,
 }
 
 /* Panels of inputs: of neighbouring channels of an image, or of neighbours in a row. */
-static parry_status backward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n, int64_t *width, pr_md **md)
+static parry_status backward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n, bool bf16, int64_t *width,
+                                    pr_md **md)
 {
     bool image = x.rank == 4 && x.dim[1] > 1;
     *width = panel_width(image ? x.dim[1] : k);
     int64_t stride = pr_panel_stride(*width), panel = n * stride, c = x.dim[1] / *width, h = x.dim[2], w = x.dim[3];
+    if (bf16 && image)
+        return pr_md_create_as(l->ctx, PR_TYPE_BF16, 6, (int64_t[]){n / 2, 2, c, *width, h, w},
+                               (int64_t[]){2 * stride, 1, panel, 2, w * c * panel, c * panel}, md);
+    if (bf16)
+        return pr_md_create_as(l->ctx, PR_TYPE_BF16, 4, (int64_t[]){n / 2, 2, k / *width, *width},
+                               (int64_t[]){2 * stride, 1, panel, 2}, md);
     if (image)
         return pr_md_create(l->ctx, 5, (int64_t[]){n, c, *width, h, w},
                             (int64_t[]){stride, panel, 1, w * c * panel, c * panel}, md);
@@ -202,10 +239,15 @@ static parry_status plan_gemm(pr_lower *l, const pr_node *node, int bias, const 
     pr_md *md;
     pr_dims dims = pr_dims_of(l, node->in[0]);
     int64_t k = dim_of(l, node->in[1], 1), n = dim_of(l, node->in[1], 0), width = panel_width(n);
-    TRY(pr_lower_read(l, node->in[0], dims.rank == 4 ? PR_NHWC : PR_ROWS, &x));
+    bool bf16 = in_bf16(l, node->in[1], dims, false);
+    pr_layout layout = bf16 ? PR_NHWC_BF16 : dims.rank == 4 ? PR_NHWC : PR_ROWS;
+    TRY(pr_lower_read(l, node->in[0], layout, &x));
     TRY(pr_lower_write(l, relu ? relu->out[0] : node->out[0], PR_ROWS, &y));
-    TRY(forward_panels(l, dims, k, n, width, &md));
-    return plan_product(l, relu ? "Gemm + Relu" : "Gemm", node, x, node->in[1], md, k, n, width, bias, relu != NULL, y);
+    TRY(forward_panels(l, dims, k, n, width, bf16, &md));
+    TRY(plan_product(l, relu ? "Gemm + Relu" : "Gemm", node, x, node->in[1], md, k, n, width, bias, relu != NULL, y));
+    if (bf16)
+        l->program->steps[l->program->step_count - 1].run = run_gemm_bf16;
+    return PARRY_OK;
 }
 
 static parry_status plan_gemm_grad_x(pr_lower *l, const pr_node *node)
@@ -214,10 +256,15 @@ static parry_status plan_gemm_grad_x(pr_lower *l, const pr_node *node)
     pr_md *md;
     pr_dims x = pr_dims_of(l, node->out[0]);
     int64_t k = dim_of(l, node->in[1], 1), n = dim_of(l, node->in[1], 0), width;
-    TRY(pr_lower_read(l, node->in[0], PR_ROWS, &dy));
-    TRY(pr_lower_write(l, node->out[0], x.rank == 4 ? PR_NHWC : PR_ROWS, &dx));
-    TRY(backward_panels(l, x, k, n, &width, &md));
-    return plan_product(l, pr_op_name(node->op), node, dy, node->in[1], md, n, k, width, -1, false, dx);
+    bool bf16 = in_bf16(l, node->in[1], x, true), image = x.rank == 4;
+    TRY(pr_lower_read(l, node->in[0], bf16 ? PR_NHWC_BF16 : PR_ROWS, &dy));
+    TRY(pr_lower_write(l, node->out[0], bf16 && image ? PR_NHWC_BF16 : image ? PR_NHWC : PR_ROWS, &dx));
+    TRY(backward_panels(l, x, k, n, bf16, &width, &md));
+    TRY(plan_product(l, pr_op_name(node->op), node, dy, node->in[1], md, n, k, width, -1, false, dx));
+    pr_step *step = &l->program->steps[l->program->step_count - 1];
+    step->run = bf16 ? run_gemm_bf16 : run_gemm;
+    step->bf16 = bf16 && image;
+    return PARRY_OK;
 }
 
 parry_status pr_rule_gemm(pr_lower *l, const pr_node *node)

@@ -50,7 +50,8 @@ void pr_dnnl_free(pr_dnnl *dnnl)
 
 /* ---- layouts --------------------------------------------------------------------------------------------------- */
 
-parry_status pr_md_or_any(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride, pr_md **out)
+parry_status pr_md_or_any(parry_ctx *ctx, pr_type type, int rank, const int64_t *dim, const int64_t *stride,
+                          pr_md **out)
 {
     dnnl_dim_t dims[DNNL_MAX_NDIMS] = {0}, strides[DNNL_MAX_NDIMS] = {0};
     *out = NULL;
@@ -62,8 +63,9 @@ parry_status pr_md_or_any(parry_ctx *ctx, int rank, const int64_t *dim, const in
         (*out)->dim[d] = dims[d] = dim[d];
         strides[d] = stride ? stride[d] : 0;
     }
-    parry_status status =
-        pr_dnnl_check(ctx, desc_strided(&(*out)->desc, rank, dims, stride ? strides : NULL), "describing memory");
+    parry_status status = pr_dnnl_check(
+        ctx, desc_strided(&(*out)->desc, type == PR_TYPE_BF16 ? dnnl_bf16 : dnnl_f32, rank, dims, stride ? strides : NULL),
+        "describing memory");
     if (status != PARRY_OK) {
         pr_free(*out);
         *out = NULL;
@@ -71,14 +73,20 @@ parry_status pr_md_or_any(parry_ctx *ctx, int rank, const int64_t *dim, const in
     return status;
 }
 
-parry_status pr_md_create(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride, pr_md **out)
+parry_status pr_md_create_as(parry_ctx *ctx, pr_type type, int rank, const int64_t *dim, const int64_t *stride,
+                             pr_md **out)
 {
     int64_t row_major[RANK_MAX], step = 1;
     for (int d = PR_MIN(rank, RANK_MAX) - 1; d >= 0; d--) {
         row_major[d] = step;
         step *= dim[d];
     }
-    return pr_md_or_any(ctx, rank, dim, stride ? stride : row_major, out);
+    return pr_md_or_any(ctx, type, rank, dim, stride ? stride : row_major, out);
+}
+
+parry_status pr_md_create(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride, pr_md **out)
+{
+    return pr_md_create_as(ctx, PR_TYPE_F32, rank, dim, stride, out);
 }
 
 parry_status pr_md_plain(parry_ctx *ctx, const pr_md *md, pr_md **out)
@@ -203,6 +211,11 @@ static const char *isa_name(void)
     default:
         return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core ? "avx512_core" : "generic";
     }
+}
+
+bool pr_dnnl_has_bf16(void)
+{
+    return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
 }
 
 static char version_text[IMPL_MAX];

@@ -1,6 +1,6 @@
 /* oneDNN behind a small interface: memory layouts, primitives, and primitives bound to memory. Only the onednn
- * files know the library, and onednn_versions.h the differences between its major versions. Everything is f32 and
- * single-threaded; a primitive is created and run with one OpenMP thread. */
+ * files know the library, and onednn_versions.h the differences between its major versions. Everything is f32 unless
+ * said otherwise, and single-threaded; a primitive is created and run with one OpenMP thread. */
 #ifndef PR_ENGINE_ONEDNN_H
 #define PR_ENGINE_ONEDNN_H
 
@@ -14,17 +14,24 @@ const char *pr_dnnl_version(void);
 
 /* ---- layouts --------------------------------------------------------------------------------------------------- */
 
+typedef enum pr_type { PR_TYPE_F32, PR_TYPE_BF16 } pr_type;
+/* Whether this process has oneDNN's bf16 kernels: the processor and ONEDNN_MAX_CPU_ISA allow them. */
+bool pr_dnnl_has_bf16(void);
+
 typedef struct pr_md pr_md;
-/* Strided; stride NULL: row-major. */
+/* The same numbers in another type. */
+PARRY_CHECKED parry_status pr_md_create_as(parry_ctx *ctx, pr_type type, int rank, const int64_t *dim,
+                                           const int64_t *stride, pr_md **out);
+/* f32, strided; stride NULL: row-major. */
 PARRY_CHECKED parry_status pr_md_create(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride,
                                         pr_md **out);
-/* Row-major with the dims of `md`. */
+/* f32, row-major, with the dims of `md`. */
 PARRY_CHECKED parry_status pr_md_plain(parry_ctx *ctx, const pr_md *md, pr_md **out);
 PARRY_CHECKED parry_status pr_md_clone(parry_ctx *ctx, const pr_md *md, pr_md **out);
 void pr_md_free(pr_md *md);
 bool pr_md_equal(const pr_md *a, const pr_md *b);
 bool pr_md_same_dims(const pr_md *a, const pr_md *b);
-/* Floats that a tensor of this layout takes, padding included. */
+/* Memory that a tensor of this layout takes, padding included, in floats. */
 int64_t pr_md_floats(const pr_md *md);
 
 /* ---- primitives ------------------------------------------------------------------------------------------------ */
@@ -36,6 +43,8 @@ void pr_prim_free(pr_prim *prim);
 const char *pr_prim_impl(const pr_prim *prim);
 /* Whether oneDNN has nothing better than its reference kernel. */
 bool pr_prim_is_reference(const pr_prim *prim);
+/* Whether it is written for this type, rather than converting, then multiplying matrices. */
+bool pr_prim_is_direct(const pr_prim *prim);
 const pr_md *pr_prim_md(const pr_prim *prim, pr_arg arg);
 int64_t pr_prim_scratch(const pr_prim *prim); /* floats */
 
@@ -46,6 +55,7 @@ typedef struct pr_conv_shape {
     int64_t n, in_c, in_h, in_w, out_c, out_h, out_w, kernel_h, kernel_w;
     int group, stride[2], dilation[2], pad[4]; /* dilation 1: dense; pad: top, left, bottom, right */
     bool training; /* the weights' layout is to suit the gradients too */
+    pr_type type; /* of images and weights; sums, bias and gradients of weights are f32 */
 } pr_conv_shape;
 typedef struct pr_post {
     bool bias, sum, relu; /* dst = relu(conv + bias + what dst held) */
@@ -62,7 +72,7 @@ typedef struct pr_matmul_shape {
 PARRY_CHECKED parry_status pr_prim_matmul(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_matmul_shape *shape,
                                           pr_post post, pr_prim **out);
 
-/* SRC to DST, the same dims in another layout. */
+/* SRC to DST, the same dims in another layout or type. */
 PARRY_CHECKED parry_status pr_prim_reorder(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_md *from, const pr_md *to,
                                            pr_prim **out);
 

@@ -1,7 +1,7 @@
 /* Primitives, and which implementation runs: it is chosen by name, never by timing, so that results are the same from
  * run to run. The rules were measured on SimpleCNN's, ResNet's and Inception's shapes in nhwc: forward convolutions of
  * 16 or more channels are fastest in "brgconv" (by 1.0 to 1.4; in training nothing is gained), a first layer and
- * gradients in "jit" of the same instruction set (a first layer by up to 1.6), for large matrices "gemm" beats "brg"
+ * gradients in "jit" of the same instruction set (a first layer by up to 1.6), and in bf16 both are as good, for large matrices "gemm" beats "brg"
  * unless weights are repacked; a "ref" is up to 1900 times slower than any. */
 #include <stdio.h>
 #include <string.h>
@@ -105,6 +105,11 @@ bool pr_prim_is_reference(const pr_prim *prim)
     return strstr(prim->impl, "ref") != NULL;
 }
 
+bool pr_prim_is_direct(const pr_prim *prim)
+{
+    return !pr_prim_is_reference(prim) && !strstr(prim->impl, "gemm");
+}
+
 const pr_md *pr_prim_md(const pr_prim *prim, pr_arg arg)
 {
     return prim->md[arg];
@@ -139,20 +144,20 @@ struct conv_mds {
     pr_md *src, *weights, *bias, *dst;
 };
 
-static parry_status nhwc(parry_ctx *ctx, int64_t n, int64_t c, int64_t h, int64_t w, pr_md **out)
+static parry_status nhwc(parry_ctx *ctx, pr_type type, int64_t n, int64_t c, int64_t h, int64_t w, pr_md **out)
 {
-    return pr_md_create(ctx, 4, (int64_t[]){n, c, h, w}, (int64_t[]){h * w * c, 1, w * c, c}, out);
+    return pr_md_create_as(ctx, type, 4, (int64_t[]){n, c, h, w}, (int64_t[]){h * w * c, 1, w * c, c}, out);
 }
 
-static parry_status conv_mds_make(parry_ctx *ctx, const pr_conv_shape *s, const pr_md *weights, bool bias,
-                                  struct conv_mds *out)
+static parry_status conv_mds_make(parry_ctx *ctx, const pr_conv_shape *s, pr_type of_weights, const pr_md *weights,
+                                  bool bias, struct conv_mds *out)
 {
     int64_t grouped[] = {s->group, s->out_c / s->group, s->in_c / s->group, s->kernel_h, s->kernel_w};
     bool one = s->group == 1;
-    TRY(nhwc(ctx, s->n, s->in_c, s->in_h, s->in_w, &out->src));
-    TRY(nhwc(ctx, s->n, s->out_c, s->out_h, s->out_w, &out->dst));
+    TRY(nhwc(ctx, s->type, s->n, s->in_c, s->in_h, s->in_w, &out->src));
+    TRY(nhwc(ctx, s->type, s->n, s->out_c, s->out_h, s->out_w, &out->dst));
     TRY(weights ? pr_md_clone(ctx, weights, &out->weights)
-                : pr_md_or_any(ctx, one ? 4 : 5, grouped + one, NULL, &out->weights));
+                : pr_md_or_any(ctx, of_weights, one ? 4 : 5, grouped + one, NULL, &out->weights));
     return bias ? pr_md_create(ctx, 1, &s->out_c, NULL, &out->bias) : PARRY_OK;
 }
 
@@ -227,17 +232,18 @@ parry_status pr_prim_conv(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind
 {
     parry_status status;
     struct conv_mds mds = {0}, any = {0};
+    pr_type of_weights = kind == PR_CONV_GRAD_WEIGHTS ? PR_TYPE_F32 : shape->type;
     dnnl_primitive_desc_t pd = NULL, hint = NULL;
 
     *out = NULL;
-    TRY_TO(done, conv_mds_make(ctx, shape, weights, post.bias, &mds));
+    TRY_TO(done, conv_mds_make(ctx, shape, of_weights, weights, post.bias, &mds));
     if (kind != PR_CONV_FORWARD) {
-        TRY_TO(done, conv_mds_make(ctx, shape, NULL, false, &any));
+        TRY_TO(done, conv_mds_make(ctx, shape, shape->type, NULL, false, &any));
         struct conv_call forward = conv_call_of(shape, &any);
         TRY_TO(done, conv_choose(ctx, dnnl, PR_CONV_FORWARD, &forward, (pr_post){0}, "jit", NULL, &hint));
     }
     struct conv_call call = conv_call_of(shape, &mds);
-    bool many = kind == PR_CONV_FORWARD && !shape->training && shape->in_c / shape->group >= MANY_CHANNELS;
+    bool many = kind == PR_CONV_FORWARD && !shape->training && shape->type == PR_TYPE_F32 && shape->in_c / shape->group >= MANY_CHANNELS;
     TRY_TO(done, conv_choose(ctx, dnnl, kind, &call, post, many ? "brg" : "jit", hint, &pd));
     TRY_TO(done, pr_alloc(ctx, 1, out));
     TRY_TO(done, conv_fill(ctx, kind, &mds, pd, *out));

@@ -43,11 +43,11 @@ typedef struct search {
     dnnl_primitive_desc_t at; /* stands at an implementation */
 } search;
 
-static inline dnnl_status_t desc_strided(dnnl_memory_desc_t *desc, int rank, const dnnl_dim_t *dim,
-                                         const dnnl_dim_t *stride)
+static inline dnnl_status_t desc_strided(dnnl_memory_desc_t *desc, dnnl_data_type_t type, int rank,
+                                         const dnnl_dim_t *dim, const dnnl_dim_t *stride)
 {
-    return stride ? dnnl_memory_desc_create_with_strides(desc, rank, dim, dnnl_f32, stride)
-                  : dnnl_memory_desc_create_with_tag(desc, rank, dim, dnnl_f32, dnnl_format_tag_any);
+    return stride ? dnnl_memory_desc_create_with_strides(desc, rank, dim, type, stride)
+                  : dnnl_memory_desc_create_with_tag(desc, rank, dim, type, dnnl_format_tag_any);
 }
 
 static inline dnnl_status_t desc_copy(dnnl_memory_desc_t *to, desc_ref from)
@@ -97,11 +97,11 @@ typedef struct search {
     } op; /* which the iterator refers to */
 } search;
 
-static inline dnnl_status_t desc_strided(dnnl_memory_desc_t *desc, int rank, const dnnl_dim_t *dim,
-                                         const dnnl_dim_t *stride)
+static inline dnnl_status_t desc_strided(dnnl_memory_desc_t *desc, dnnl_data_type_t type, int rank,
+                                         const dnnl_dim_t *dim, const dnnl_dim_t *stride)
 {
-    return stride ? dnnl_memory_desc_init_by_strides(desc, rank, dim, dnnl_f32, stride)
-                  : dnnl_memory_desc_init_by_tag(desc, rank, dim, dnnl_f32, dnnl_format_tag_any);
+    return stride ? dnnl_memory_desc_init_by_strides(desc, rank, dim, type, stride)
+                  : dnnl_memory_desc_init_by_tag(desc, rank, dim, type, dnnl_format_tag_any);
 }
 
 static inline dnnl_status_t desc_copy(dnnl_memory_desc_t *to, desc_ref from)
@@ -200,7 +200,7 @@ PARRY_CHECKED parry_status pr_dnnl_check(parry_ctx *ctx, dnnl_status_t done, con
 /* A layout that oneDNN chose, of the given dims. */
 PARRY_CHECKED parry_status pr_md_of_desc(parry_ctx *ctx, desc_ref desc, int rank, const int64_t *dim, pr_md **out);
 /* Strided, or with stride NULL left to oneDNN. */
-PARRY_CHECKED parry_status pr_md_or_any(parry_ctx *ctx, int rank, const int64_t *dim, const int64_t *stride,
-                                        pr_md **out);
+PARRY_CHECKED parry_status pr_md_or_any(parry_ctx *ctx, pr_type type, int rank, const int64_t *dim,
+                                        const int64_t *stride, pr_md **out);
 
 #endif

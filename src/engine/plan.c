@@ -5,6 +5,7 @@
 
 #include "engine/lower.h"
 #include "engine/rewrite.h"
+#include "tensor/tensor.h"
 
 enum { MICRO_BATCH_MOST = 32, CACHE = 1600 << 10 }; /* bytes of a second-level cache that activations may fill */
 
@@ -173,7 +174,8 @@ static parry_status lower_all(pr_lower *l, pr_plan *plan, size_t forward)
     return pr_program_finish(l->ctx, l->program);
 }
 
-static parry_status compile(parry_ctx *ctx, pr_plan *plan, pr_purpose purpose, bool reference)
+static parry_status compile(parry_ctx *ctx, pr_plan *plan, pr_purpose purpose, bool reference,
+                            parry_precision precision)
 {
     pr_lower l;
     size_t forward = plan->graph->node_count;
@@ -185,6 +187,7 @@ static parry_status compile(parry_ctx *ctx, pr_plan *plan, pr_purpose purpose, b
     parry_status status =
         pr_lower_init(ctx, &l, plan->graph, plan->packed->store.weights, &plan->packed->store, &plan->program);
     l.reference = reference;
+    l.bf16 = precision == PARRY_BF16 ? pr_bf16_kernels_get() : NULL;
     if (status == PARRY_OK)
         status = lower_all(&l, plan, forward);
     pr_lower_release(&l);
@@ -202,6 +205,8 @@ static parry_status build(parry_ctx *ctx, const pr_graph *graph, pr_purpose purp
                           pr_plan *plan)
 {
     bool reference = options && options->backend == PR_BACKEND_REFERENCE, moving = options && options->moving;
+    parry_precision precision = options ? options->precision : PARRY_F32;
+    TRY(parry_precision_check(ctx, precision));
     TRY(packed_create(ctx, &plan->packed));
     TRY(pr_dnnl_create(ctx, &plan->dnnl));
     TRY(pr_graph_clone(ctx, graph, &plan->given));
@@ -209,10 +214,20 @@ static parry_status build(parry_ctx *ctx, const pr_graph *graph, pr_purpose purp
     plan->packed->store =
         (pr_store){.dnnl = plan->dnnl, .weights = plan->packed->folded ? plan->packed->folded : plan->weights};
     plan->micro_batch = options && options->micro_batch > 0 ? options->micro_batch : choose_micro_batch(plan->graph);
-    TRY(compile(ctx, plan, purpose, reference));
+    TRY(compile(ctx, plan, purpose, reference, precision));
     TRY(pr_store_fill_all(ctx, &plan->packed->store, plan->packed->store.weights));
     atomic_store(&plan->packed->version, plan->weights->version);
     return PARRY_OK;
+}
+
+parry_status parry_precision_check(parry_ctx *ctx, parry_precision precision)
+{
+    if (precision == PARRY_F32 || (pr_bf16_kernels_get() && pr_dnnl_has_bf16()))
+        return PARRY_OK;
+    return pr_fail(ctx, PARRY_UNSUPPORTED,
+                   "precision bf16 needs a processor with AVX512-BF16, and nothing that forbids it (PARRY_MAX_ISA, "
+                   "ONEDNN_MAX_CPU_ISA); here are parry's kernels for %s and %s",
+                   pr_isa_name(), pr_dnnl_version());
 }
 
 parry_status pr_plan_create(parry_ctx *ctx, const pr_graph *graph, const pr_weights *weights, pr_purpose purpose,

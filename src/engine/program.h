@@ -7,7 +7,7 @@
 #define PR_ENGINE_PROGRAM_H
 
 #include "engine/engine.h"
-#include "engine/kernels.h"
+#include "engine/kernels_bf16.h"
 #include "engine/store.h"
 
 typedef enum pr_domain { PR_EACH_SHARD, PR_EACH_BLOCK, PR_ONCE } pr_domain;
@@ -58,6 +58,7 @@ struct pr_step {
         width; /* rows of channels per row of the batch; of a matrix product: k, n, width of panels */
     float alpha;
     bool flag;
+    bool bf16; /* an own kernel's operands are in bf16 */
     pr_window window;
     int parameter; /* weight that the step updates */
     double flop;   /* per row */
@@ -142,6 +143,11 @@ PARRY_CHECKED parry_status pr_frame_run(parry_ctx *ctx, const pr_frame *frame, s
 static inline float *pr_at(const pr_step *step, const pr_frame *frame, int operand)
 {
     return frame->data[step->operand[operand].buffer];
+}
+
+static inline pr_bf16 *pr_bf16_at(const pr_step *step, const pr_frame *frame, int operand)
+{
+    return (pr_bf16 *)pr_at(step, frame, operand);
 }
 
 #endif
