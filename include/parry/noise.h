@@ -19,8 +19,9 @@ typedef struct parry_noise_settings {
     const char *mu, *sigma; /* grey levels 0..255: "A:B:S" is A, A + S, ... without B, as Python's range, "A:B" has step 1; or a list
                                "50,60" */
     int pairs;              /* parry_pairs */
-    bool chapter_order;     /* preprocess before clipping: what is clipped to [0,255] are then the numbers that enter the network.
-                               Makes sense where those are grey levels less a mean: PARRY_UNSUPPORTED for other networks */
+    bool chapter_order;     /* preprocess before clipping: the numbers that enter the network, grey levels less a mean m, are what is
+                               clipped to [0,255], as if pixels were clipped to [m, 255 + m]. PARRY_UNSUPPORTED for networks whose
+                               numbers are not grey levels; PARRY_INVALID with an attack that keeps to the pixel range */
     int64_t top;            /* classes of each image in the CSV */
 } parry_noise_settings;
 PARRY_API const parry_options *parry_noise_options(void);

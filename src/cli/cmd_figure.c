@@ -59,7 +59,7 @@ static parry_status name_both(parry_ctx *ctx, const cli_args *args, const char *
     parry_model *model;
     if (!path)
         return PARRY_OK;
-    parry_status status = parry_model_load(ctx, path, NULL, &model);
+    parry_status status = load_model(ctx, args, path, NULL, &model);
     if (status != PARRY_OK)
         return status;
     status = check_model(ctx, model, args->words[1], adversary);

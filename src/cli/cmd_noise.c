@@ -28,7 +28,7 @@ static parry_status load_models(parry_ctx *ctx, const cli_args *args, noise_file
     if (args->word_count > CLI_MODELS_MAX)
         return usage(ctx, "%d models; at most %d are taken at a time", args->word_count, CLI_MODELS_MAX);
     for (int i = 0; i < args->word_count; i++) {
-        parry_status status = parry_model_load(ctx, args->words[i], NULL, &files->models[i]);
+        parry_status status = load_model(ctx, args, args->words[i], NULL, &files->models[i]);
         if (status != PARRY_OK)
             return status;
         files->count++;

@@ -82,7 +82,7 @@ const cli_command commands[] = {
      "right.\n\n"
      "  parry predict net.onnx photo.jpg --top 5\n"
      "  parry predict cnn.onnx --data mnist --show 0 --csv predictions.csv",
-     {get_predict_command_table, get_data_table, get_common_table},
+     {get_predict_command_table, get_data_table, parry_preprocess_options, get_common_table},
      .run = cmd_predict},
     {"figure",
      "PHOTO ADVERSARY",
@@ -93,7 +93,7 @@ const cli_command commands[] = {
      "what the difference costs, and writes a PNG. A photograph that is larger than\n"
      "the adversary is resized and cropped as the adversary was.\n\n"
      "  parry figure photo.jpg adv.png --magnify 300 --model net.onnx -o triptych.png",
-     {get_figure_command_table, get_common_table},
+     {get_figure_command_table, parry_preprocess_options, get_common_table},
      .run = cmd_figure},
     {"noise",
      "MODEL...",
@@ -107,7 +107,7 @@ const cli_command commands[] = {
      "      --csv noise.csv --figure noise.png\n"
      "  parry noise a.onnx b.onnx --attack pgd --eps 4/255 --figure adversarial.png\n"
      "  parry noise net.onnx --class 'mountain tent'",
-     {get_noise_command_table, parry_noise_options, parry_threat_options, get_common_table},
+     {get_noise_command_table, parry_noise_options, parry_preprocess_options, parry_threat_options, get_common_table},
      .attack_options = true,
      .run = cmd_noise},
     {"info",

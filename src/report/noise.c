@@ -69,6 +69,29 @@ static int tile_side(int64_t count)
     return count <= 18 ? 224 : count <= 60 ? 112 : count <= 200 ? 80 : 64;
 }
 
+/* What preprocessing subtracts from each channel of an image in grey levels, red first. */
+static parry_status find_offsets(parry_ctx *ctx, pr_noise_network *network)
+{
+    const parry_model_info *info = network->info;
+    const parry_preprocess *pre = info->preprocess;
+    const double low = pre->range.count == 2 ? pre->range.value[0] : 0,
+                 high = pre->range.count ? pre->range.value[pre->range.count - 1] : 1;
+    bool levels = high - low == 255;
+    for (int i = 0; i < pre->std.count; i++)
+        levels &= pre->std.value[i] == 1;
+    if (!levels)
+        return pr_fail(ctx, PARRY_UNSUPPORTED,
+                       "%s: the chapter's order clips what enters the network to 0..255, which makes sense for grey levels less a "
+                       "mean; this network's pixels become %g to %g%s first",
+                       info->name, low, high, pre->std.count ? ", less a mean, over a deviation" : "");
+    TRY(pr_alloc(ctx, info->channels, &network->offsets));
+    for (int c = 0; c < info->channels; c++) {
+        const int taken = pre->channel_order == PARRY_ORDER_BGR ? info->channels - 1 - c : c;
+        network->offsets[c] = (pre->mean.count == 0 ? 0 : pre->mean.value[pre->mean.count == 1 ? 0 : taken]) - low;
+    }
+    return PARRY_OK;
+}
+
 static parry_status prepare_network(parry_ctx *ctx, const parry_noise_study *study, const parry_model *model,
                                     pr_noise_network *network)
 {
@@ -77,6 +100,8 @@ static parry_status prepare_network(parry_ctx *ctx, const parry_noise_study *stu
     network->tile_height = PR_MIN(network->info->height, tile_side(study->count));
     network->tile_width = PR_MIN(network->info->width, tile_side(study->count));
     TRY(pr_alloc_raw(ctx, study->count * network->info->channels * network->tile_height * network->tile_width, &network->tiles));
+    if (study->settings.chapter_order)
+        TRY(find_offsets(ctx, network));
     for (int v = 0; v < (study->attack ? 2 : 1); v++) {
         TRY(pr_alloc(ctx, study->count * network->info->classes, &network->view[v].probabilities));
         TRY(pr_alloc(ctx, network->info->classes, &network->view[v].called));
@@ -100,7 +125,13 @@ static parry_status draw_job(parry_ctx *ctx, void *arg, int64_t index, int worke
     const int64_t tile = p->first + index;
     (void)worker;
     TRY(pr_poll(ctx));
-    parry_noise_image(ctx, tile, p->study->mu[tile], p->study->sigma[tile], p->row, p->images + index * p->row);
+    const double mu = p->study->mu[tile], sigma = p->study->sigma[tile];
+    const int channels = p->network->info->channels;
+    float *out = p->images + index * p->row;
+    if (p->network->offsets)
+        pr_noise_preprocessed(p->study->seed, tile, mu, sigma, p->network->offsets, channels, p->row / channels, out);
+    else
+        parry_noise_image(ctx, tile, mu, sigma, p->row, out);
     return PARRY_OK;
 }
 
@@ -218,6 +249,9 @@ static parry_status run(parry_ctx *ctx, const parry_model *const *models, const 
     TRY(pr_alloc(ctx, study->network_count, &study->networks));
     if (attack)
         TRY(parry_threat_check(ctx, threat));
+    if (attack && threat->clip && study->settings.chapter_order)
+        return pr_fail(ctx, PARRY_INVALID, "the chapter's order makes pixels beyond 255, and this attack keeps to the pixel range; "
+                       "expected one without clipping (--no-clip)");
     if (attack && attack->impl->review)
         attack->impl->review(ctx, pr_attack_params(attack), threat);
     for (int i = 0; i < study->network_count; i++) {
@@ -258,6 +292,7 @@ void parry_noise_free(parry_noise_study *study)
             pr_free(study->networks[i].view[v].called);
         }
         pr_free(study->networks[i].tiles);
+        pr_free(study->networks[i].offsets);
     }
     pr_free(study->networks);
     pr_free(study->mu_text);

@@ -19,7 +19,7 @@ typedef struct pr_noise_network {
     pr_noise_view view[2];        /* of the noise; of its adversaries */
     float *tiles;                 /* count x channels x tile_height x tile_width: the centres, for the figure */
     int tile_height, tile_width;
-    float levels[3];              /* chapter order: what is subtracted from each channel, in grey levels */
+    double *offsets;              /* chapter order: what is subtracted from each channel, in grey levels; else NULL */
 } pr_noise_network;
 
 struct parry_noise_study {
@@ -38,6 +38,9 @@ struct parry_noise_study {
 
 /* values draws of mu + sigma z in grey levels, not clipped. */
 void pr_noise_draw(uint64_t seed, int64_t tile, double mu, double sigma, int64_t values, float *out);
+/* An image of the chapter's order, in units of the pixel range. */
+void pr_noise_preprocessed(uint64_t seed, int64_t tile, double mu, double sigma, const double *offsets, int channels, int64_t plane,
+                           float *out);
 /* The predicted class of image `tile`, and its probability. */
 int pr_noise_called(const pr_noise_network *network, const pr_noise_view *view, int64_t tile, double *confidence);
 /* Writes up to `most` class numbers, the most called first (ties: the smaller number), and returns how many were called at all. */

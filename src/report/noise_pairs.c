@@ -102,6 +102,19 @@ void pr_noise_draw(uint64_t seed, int64_t tile, double mu, double sigma, int64_t
         out[i] = (float)(mu + sigma * (double)pr_rng_normal(&rng));
 }
 
+/* The chapter's order: preprocess, which is to subtract the channel's offset, and clip what comes out. The pixels that this stands
+ * for are the clipped numbers with the offset added again; the network subtracts it. */
+void pr_noise_preprocessed(uint64_t seed, int64_t tile, double mu, double sigma, const double *offsets, int channels, int64_t plane,
+                           float *out)
+{
+    pr_noise_draw(seed, tile, mu, sigma, channels * plane, out);
+    for (int c = 0; c < channels; c++)
+        for (int64_t i = c * plane; i < (c + 1) * plane; i++) {
+            const double entering = (double)out[i] - offsets[c];
+            out[i] = (float)((PR_MAX(0.0, PR_MIN(entering, 255.0)) + offsets[c]) / 255);
+        }
+}
+
 void parry_noise_image(const parry_ctx *ctx, int64_t tile, double mu, double sigma, int64_t values, float *out)
 {
     pr_noise_draw(parry_ctx_seed(ctx), tile, mu, sigma, values, out);

@@ -71,5 +71,9 @@ fails "a range without a step" 2 "step" "$PARRY" noise net.onnx --mu 1:5:0
 fails "an empty range" 2 "no numbers" "$PARRY" noise net.onnx --sigma 5:1
 fails "no range" 2 "'ten'" "$PARRY" noise net.onnx --sigma ten
 fails "no such attack" 2 "pgd" "$PARRY" noise net.onnx --attack pgdd
+succeeds "the chapter's order" "$PARRY" noise net.onnx --pairs zip --chapter-order --range 0,255 --mean 100 --csv order.csv
+prints "is said" "clipped after preprocessing"
+fails "where it makes no sense" 1 "grey levels" "$PARRY" noise net.onnx --pairs zip --chapter-order
+fails "and under an attack that clips" 2 "--no-clip" "$PARRY" noise net.onnx --chapter-order --range 0,255 --attack fgsm
 fails "a folder that is not there" 1 "nowhere" "$PARRY" noise net.onnx --figure nowhere/x.png
 finish

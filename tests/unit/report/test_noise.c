@@ -96,6 +96,24 @@ static void test_images(void **state)
     assert_memory_not_equal(a, b, sizeof a);
 }
 
+/* What enters the network is what the chapter's listing makes: the drawn number less the channel's mean, clipped to 0..255. */
+static void test_chapter_order(void **state)
+{
+    enum { PLANE = 500 };
+    static const double offsets[3] = {123, 117, 104};
+    float raw[3 * PLANE], image[3 * PLANE];
+    int changed = 0;
+    pr_noise_draw(parry_ctx_seed(*state), 2, 180, 90, 3 * PLANE, raw);
+    pr_noise_preprocessed(parry_ctx_seed(*state), 2, 180, 90, offsets, 3, PLANE, image);
+    for (int i = 0; i < 3 * PLANE; i++) {
+        const double listed = fmin(fmax((double)raw[i] - offsets[i / PLANE], 0), 255),
+                     entering = 255 * (double)image[i] - offsets[i / PLANE];
+        assert_true(fabs(listed - entering) < 1e-4);
+        changed += listed == 0 || listed == 255;
+    }
+    assert_true(changed > 100);
+}
+
 typedef struct run {
     parry_ctx *ctx;
     parry_model *model;
@@ -204,6 +222,7 @@ static void test_refusals(void **state)
     } bad[] = {{{.mu = "1:2:0", .sigma = "1", .top = 1}, "step"},
                {{.mu = "50", .sigma = "-1", .top = 1}, "negative"},
                {{.mu = "0:5000", .sigma = "0:5000", .top = 1}, "million"}};
+    const parry_noise_settings listing = {.mu = "50", .sigma = "10", .chapter_order = true, .top = 1};
     parry_model *model;
     parry_noise_study *study;
     assert_int_equal(parry_model_build(*state, "simplecnn", 1, 28, 28, 10, &model), PARRY_OK);
@@ -214,6 +233,8 @@ static void test_refusals(void **state)
         if (!strstr(parry_ctx_error(*state), bad[i].part))
             fail_msg("%s", parry_ctx_error(*state));
     }
+    assert_int_equal(parry_noise_run(*state, (const parry_model *const *)&model, 1, &listing, NULL, NULL, &study), PARRY_UNSUPPORTED);
+    assert_non_null(strstr(parry_ctx_error(*state), "0 to 1 first"));
     parry_model_free(model);
 }
 
@@ -221,7 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranges), cmocka_unit_test(test_statistics),    cmocka_unit_test(test_images),
-        cmocka_unit_test(test_csv),    cmocka_unit_test(test_attacked_grid), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_chapter_order), cmocka_unit_test(test_csv),    cmocka_unit_test(test_attacked_grid), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
