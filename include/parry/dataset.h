@@ -46,6 +46,11 @@ PARRY_API void parry_dataset_free(parry_dataset *dataset);
 PARRY_API PARRY_CHECKED parry_status parry_dataset_first(parry_ctx *ctx, const parry_dataset *dataset, int64_t count,
                                                          parry_dataset **out);
 
+/* The same images with other pixels (`images`, count x C x H x W floats): name, labels, class names and the images' names
+ * stay, and so does the note, to which `note` is added. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_replace(parry_ctx *ctx, const parry_dataset *dataset,
+                                                           const float *images, const char *note, parry_dataset **out);
+
 PARRY_API const parry_dataset_info *parry_dataset_describe(const parry_dataset *dataset);
 /* Writes images [first, first + n) as floats, n x C x H x W. The range must lie inside. */
 PARRY_API void parry_dataset_images(const parry_dataset *dataset, int64_t first, int64_t n, float *out);

@@ -81,6 +81,7 @@ void wrap(FILE *out, const char *text, int indent, int at);
 void help_overview(FILE *out);
 void help_command(FILE *out, const cli_command *command);
 void help_attack(FILE *out, const parry_attack_info *attack);
+void help_criteria(FILE *out);
 /* The manual page of the whole command, in roff. */
 void help_manual(FILE *out);
 

@@ -279,6 +279,10 @@ parry_status cmd_help(parry_ctx *ctx, const cli_args *args)
         help_command(stdout, command);
         return PARRY_OK;
     }
+    if (strcmp(args->words[0], "criteria") == 0) {
+        help_criteria(stdout);
+        return PARRY_OK;
+    }
     const char *names[128];
     size_t count = 0;
     const parry_attack_info *attack;
@@ -289,8 +293,9 @@ parry_status cmd_help(parry_ctx *ctx, const cli_args *args)
         }
         names[count++] = attack->name;
     }
-    for (size_t i = 0; i < command_count && count < 128; i++)
+    for (size_t i = 0; i < command_count && count < 127; i++)
         names[count++] = commands[i].name;
+    names[count++] = "criteria";
     const char *nearest = parry_nearest(args->words[0], names, count);
     return usage(ctx, "no command or attack is called '%s'%s%s%s", args->words[0],
                  nearest ? "; did you mean '" : "; see 'parry --help'", nearest ? nearest : "", nearest ? "'?" : "");

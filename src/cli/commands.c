@@ -37,11 +37,17 @@ const cli_command commands[] = {
      CLI_WORDS_MAX,
      "make adversarial images and count how many fool the model",
      "Attacks every image of the data, or the photographs (PNG, JPEG, WebP; files or\n"
-     "folders), and reports accuracy before and after.\n\n"
+     "folders), and reports accuracy before and after; up to ten images are shown one\n"
+     "by one, with the classes that the model takes them for. --criterion says when an\n"
+     "image counts as adversarial (parry help criteria), --target where it is driven.\n\n"
      "  parry attack cnn.onnx --data mnist --attack fgsm --eps 0.1 --save-images out\n"
      "  parry attack cnn.onnx --attack pgd --steps 100 --restarts 5 --eps 0.3\n"
-     "  parry attack cnn.onnx --attack fgsm --loss mse --no-clip --save adv",
-     {get_attack_command_table, get_data_table, parry_preprocess_options, parry_threat_options, get_common_table},
+     "  parry attack cnn.onnx --attack fgsm --loss mse --no-clip --save adv\n"
+     "  parry attack net.onnx photo.jpg --attack fgsm --criterion confident:0.9 \\\n"
+     "      --minimal-eps --figure triptych.png\n"
+     "  parry attack net.onnx photo.jpg --attack pgd --target volcano -o adv.png",
+     {get_attack_command_table, get_data_table, parry_preprocess_options, parry_threat_options, parry_search_options,
+      get_common_table},
      .attack_options = true,
      .run = cmd_attack},
     {"harden",

@@ -85,6 +85,16 @@ static void help_table(FILE *out, const cli_command *command, const parry_option
     }
 }
 
+static const char criteria_text[] =
+    "--criterion says when an image counts as adversarial: when an attack may stop, which of its attempts is kept and "
+    "what --minimal-eps looks for. Without it an image must be misclassified, or with --target be called the target. "
+    "Probabilities are the softmax of the logits. A CLASS is a number, a name (blanks or underscores between its words) "
+    "or a WordNet identifier; a name with a comma, a colon or a bracket in it stands in single quotes.";
+static const char criteria_examples[] =
+    "  parry attack net.onnx photo.jpg --criterion confident:0.9 --minimal-eps\n"
+    "  parry attack net.onnx photo.jpg --attack pgd --criterion targeted:volcano:0.9\n"
+    "  parry attack net.onnx photo.jpg --attack pgd --criterion 'and(topk:5,below:0.01)'\n";
+
 void help_overview(FILE *out)
 {
     fputs("parry: how easily is an image classifier fooled, and what makes it harder?\n\n"
@@ -95,7 +105,8 @@ void help_overview(FILE *out)
         wrap(out, commands[i].summary, 12, at);
         fputc('\n', out);
     }
-    fputs("\nparry help COMMAND shows a command's options, parry help ATTACK an attack's.\n"
+    fputs("\nparry help COMMAND shows a command's options, parry help ATTACK an attack's,\n"
+          "parry help criteria when an image counts as adversarial.\n"
           "The shortest way to see it all: parry demo -o demo\n",
           out);
 }
@@ -130,6 +141,21 @@ void help_attack(FILE *out, const parry_attack_info *attack)
     }
     fputs("\nThe threat model (norm, eps, loss, clipping) belongs to the run:\n", out);
     help_table(out, NULL, parry_threat_options());
+}
+
+void help_criteria(FILE *out)
+{
+    const parry_criterion_form *form;
+    wrap(out, criteria_text, 0, 0);
+    fputs("\n\n", out);
+    for (size_t i = 0; (form = parry_criterion_form_at(i)); i++) {
+        int length = fprintf(out, "  %s", form->form);
+        length += fprintf(out, "%*s", length < 25 ? 26 - length : 1, "");
+        wrap(out, form->summary, 26, length);
+        fputc('\n', out);
+    }
+    fputc('\n', out);
+    wrap(out, criteria_examples, 0, 0);
 }
 
 /* ---- the manual page ------------------------------------------------------------------------------------------- */
@@ -174,6 +200,17 @@ void help_manual(FILE *out)
         fputs("\n.fi\n", out);
         for (int t = 0; t < CLI_TABLES_MAX && commands[i].tables[t]; t++)
             roff_table(out, &commands[i], commands[i].tables[t]());
+    }
+    fputs(".SH CRITERIA\n", out);
+    roff_text(out, criteria_text);
+    fputc('\n', out);
+    const parry_criterion_form *form;
+    for (size_t i = 0; (form = parry_criterion_form_at(i)); i++) {
+        fputs(".TP\n.B ", out);
+        roff_text(out, form->form);
+        fputc('\n', out);
+        roff_text(out, form->summary);
+        fputc('\n', out);
     }
     fputs(".SH ATTACKS\n", out);
     const parry_attack_info *attack;

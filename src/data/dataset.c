@@ -174,6 +174,47 @@ fail:
     return status;
 }
 
+/* Pixels, labels and names of the first info.count images. */
+static parry_status copy_images(parry_ctx *ctx, const parry_dataset *dataset, const float *pixels, pr_images *out)
+{
+    const pr_images *from = &dataset->store->images;
+    const int64_t n = dataset->info.count, floats = n * pr_images_row(from);
+    *out = (pr_images){
+        .count = n, .channels = from->channels, .height = from->height, .width = from->width, .classes = from->classes};
+    TRY(pr_alloc_raw(ctx, floats, &out->floats));
+    TRY(pr_alloc_raw(ctx, n, &out->labels));
+    memcpy(out->floats, pixels, (size_t)floats * sizeof *pixels);
+    memcpy(out->labels, from->labels, (size_t)n * sizeof *from->labels);
+    if (from->names)
+        TRY(pr_alloc(ctx, n, &out->names));
+    for (int64_t i = 0; from->names && i < n; i++)
+        TRY(pr_strdup(ctx, from->names[i], &out->names[i]));
+    return check_values(ctx, out);
+}
+
+parry_status parry_dataset_replace(parry_ctx *ctx, const parry_dataset *dataset, const float *images, const char *note,
+                                   parry_dataset **out)
+{
+    const parry_dataset_info *info = &dataset->info;
+    pr_images copy;
+    char *notes;
+    *out = NULL;
+    TRY(pr_asprintf(ctx, &notes, "%s%s%s", info->note ? info->note : "", info->note ? "; " : "", note));
+    parry_status status = copy_images(ctx, dataset, images, &copy);
+    if (status == PARRY_OK)
+        status = pr_dataset_take(ctx, &copy,
+                                 &(pr_dataset_words){.name = info->name,
+                                                     .split = info->split,
+                                                     .origin = "memory",
+                                                     .note = notes,
+                                                     .class_names = info->class_names},
+                                 out);
+    else
+        pr_images_release(&copy);
+    pr_free(notes);
+    return status;
+}
+
 void parry_dataset_free(parry_dataset *dataset)
 {
     if (!dataset)
