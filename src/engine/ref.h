@@ -22,6 +22,11 @@ typedef struct pr_ref_planes {
 } pr_ref_planes;
 pr_ref_planes pr_ref_planes_of(pr_dims dims);
 
+/* Offset of the index'th element of a row-major tensor of `size` in one of the same rank with strides `stride`. */
+int64_t pr_ref_offset(int64_t index, int rank, const int64_t *size, const int64_t *stride);
+/* Row-major strides of `dims` seen with `rank` axes, axes added in front; 0 where it is 1 and repeats. */
+void pr_ref_strides(pr_dims dims, int rank, int64_t *stride);
+
 void pr_ref_conv(const pr_ref *ref);
 void pr_ref_conv_grad_x(const pr_ref *ref);
 void pr_ref_conv_grad_w(const pr_ref *ref);
@@ -62,6 +67,20 @@ void pr_ref_leaky_relu_grad(const pr_ref *ref);
 void pr_ref_sigmoid_grad(const pr_ref *ref);
 void pr_ref_tanh_grad(const pr_ref *ref);
 void pr_ref_copy(const pr_ref *ref);
+void pr_ref_map(const pr_ref *ref);
+void pr_ref_map_grad(const pr_ref *ref);
+void pr_ref_binary(const pr_ref *ref);
+void pr_ref_binary_grad(const pr_ref *ref);
+void pr_ref_where(const pr_ref *ref);
+void pr_ref_reduce(const pr_ref *ref);
+void pr_ref_reduce_grad(const pr_ref *ref);
+void pr_ref_arg_max(const pr_ref *ref);
+void pr_ref_matmul(const pr_ref *ref);
+void pr_ref_normalize(const pr_ref *ref);
+void pr_ref_normalize_grad(const pr_ref *ref);
+void pr_ref_lrn(const pr_ref *ref);
+void pr_ref_lrn_grad(const pr_ref *ref);
+
 void pr_ref_add(const pr_ref *ref);
 void pr_ref_sub(const pr_ref *ref);
 void pr_ref_mul(const pr_ref *ref);

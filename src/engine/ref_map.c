@@ -29,8 +29,7 @@ MAP(tanh_grad, ref->in[1][e] * (1 - (double)x * x))
 
 /* ---- broadcasting ----------------------------------------------------------------------------------------------- */
 
-/* Offset of the index'th element of a row-major tensor of `size` in one of the same rank with strides `stride`. */
-static int64_t offset_of(int64_t index, int rank, const int64_t *size, const int64_t *stride)
+int64_t pr_ref_offset(int64_t index, int rank, const int64_t *size, const int64_t *stride)
 {
     int64_t offset = 0;
     for (int d = rank - 1; d >= 0; d--) {
@@ -40,8 +39,7 @@ static int64_t offset_of(int64_t index, int rank, const int64_t *size, const int
     return offset;
 }
 
-/* Row-major strides of `dims` seen with `rank` axes, axes added in front; 0 where it is 1 and repeats. */
-static void strides_of(pr_dims dims, int rank, int64_t *stride)
+void pr_ref_strides(pr_dims dims, int rank, int64_t *stride)
 {
     int64_t step = 1;
     for (int d = rank - 1; d >= 0; d--) {
@@ -57,11 +55,11 @@ static void strides_of(pr_dims dims, int rank, int64_t *stride)
     {                                                                                                                  \
         int rank = ref->out_dims[0].rank;                                                                              \
         int64_t a[PR_RANK_MAX], b[PR_RANK_MAX];                                                                        \
-        strides_of(ref->in_dims[0], rank, a);                                                                          \
-        strides_of(ref->in_dims[1], rank, b);                                                                          \
+        pr_ref_strides(ref->in_dims[0], rank, a);                                                                          \
+        pr_ref_strides(ref->in_dims[1], rank, b);                                                                          \
         for (int64_t e = 0, count = pr_dims_row(ref->out_dims[0]); e < count; e++)                                     \
-            ref->out[0][e] = ref->in[0][offset_of(e, rank, ref->out_dims[0].dim, a)]                                   \
-                operator ref->in[1][offset_of(e, rank, ref->out_dims[0].dim, b)];                                      \
+            ref->out[0][e] = ref->in[0][pr_ref_offset(e, rank, ref->out_dims[0].dim, a)]                                   \
+                operator ref->in[1][pr_ref_offset(e, rank, ref->out_dims[0].dim, b)];                                      \
     }
 
 BINARY(add, +)
@@ -74,7 +72,7 @@ void pr_ref_reduce_to(const pr_ref *ref)
     /* The axes that stay run over the output, the others over the sum. */
     pr_dims dy = ref->in_dims[0], outer = dy, inner = dy;
     int64_t stride[PR_RANK_MAX];
-    strides_of(dy, dy.rank, stride);
+    pr_ref_strides(dy, dy.rank, stride);
     for (int d = 0; d < dy.rank; d++) {
         int own = d - (dy.rank - ref->out_dims[0].rank);
         outer.dim[d] = own >= 0 ? ref->out_dims[0].dim[own] : 1;
@@ -82,9 +80,9 @@ void pr_ref_reduce_to(const pr_ref *ref)
     }
     for (int64_t e = 0, count = pr_dims_row(outer), terms = pr_dims_row(inner); e < count; e++) {
         double sum = 0;
-        int64_t base = offset_of(e, dy.rank, outer.dim, stride);
+        int64_t base = pr_ref_offset(e, dy.rank, outer.dim, stride);
         for (int64_t t = 0; t < terms; t++)
-            sum += ref->in[0][base + offset_of(t, dy.rank, inner.dim, stride)];
+            sum += ref->in[0][base + pr_ref_offset(t, dy.rank, inner.dim, stride)];
         ref->out[0][e] = (float)sum;
     }
 }
@@ -93,11 +91,11 @@ void pr_ref_transpose(const pr_ref *ref)
 {
     int rank = ref->out_dims[0].rank;
     int64_t all[PR_RANK_MAX], stride[PR_RANK_MAX];
-    strides_of(ref->in_dims[0], rank, all);
+    pr_ref_strides(ref->in_dims[0], rank, all);
     for (int d = 0; d < rank; d++)
         stride[d] = all[ref->attrs->perm.perm[d]];
     for (int64_t e = 0, count = pr_dims_row(ref->out_dims[0]); e < count; e++)
-        ref->out[0][e] = ref->in[0][offset_of(e, rank, ref->out_dims[0].dim, stride)];
+        ref->out[0][e] = ref->in[0][pr_ref_offset(e, rank, ref->out_dims[0].dim, stride)];
 }
 
 /* ---- dropout ---------------------------------------------------------------------------------------------------- */

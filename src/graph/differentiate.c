@@ -6,78 +6,9 @@
  * convolutions, GEMMs and piecewise linear operators). */
 #include <string.h>
 
-#include "graph/internal.h"
-
-struct diff {
-    parry_ctx *ctx;
-    pr_graph *graph;
-    bool *active;                    /* by value: depends on a wrt value */
-    pr_value *grad;                  /* by value: the sum of the contributions so far, -1: none */
-    size_t values;                   /* in the graph before */
-};
+#include "graph/differentiate.h"
 
 typedef parry_status (*gradient_rule)(struct diff *d, const pr_node *node, pr_value dy);
-
-/* ---- what rules are written with -------------------------------------------------------------------------------- */
-
-static bool wants(const struct diff *d, const pr_node *node, int input)
-{
-    return input < node->inputs && node->in[input] >= 0 && d->active[node->in[input]];
-}
-
-static pr_dims dims_of(const struct diff *d, pr_value value)
-{
-    return d->graph->values[value].dims;
-}
-
-/* Appends a node named after the one that is differentiated. */
-static parry_status emit(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs, const pr_value *in,
-                         int inputs, int outputs, pr_value *out)
-{
-    char *name;
-    TRY(pr_asprintf(d->ctx, &name, "grad.%s", from->name));
-    parry_status status = pr_graph_node_outputs(d->ctx, d->graph, op, name, attrs, in, inputs, outputs, out);
-    pr_free(name);
-    return status;
-}
-
-static parry_status emit_one(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs, pr_value a,
-                             pr_value b, pr_value *out)
-{
-    return emit(d, from, op, attrs, (pr_value[]){a, b}, b < 0 ? 1 : 2, 1, out);
-}
-
-/* Adds `contribution` to the gradient of `value`. */
-static parry_status give(struct diff *d, const pr_node *from, pr_value value, pr_value contribution)
-{
-    if (d->grad[value] < 0) {
-        d->grad[value] = contribution;
-        return PARRY_OK;
-    }
-    return emit_one(d, from, PR_OP_ADD, NULL, d->grad[value], contribution, &d->grad[value]);
-}
-
-/* The contribution to input `input` is op(a, b) with `attrs`. */
-static parry_status give_op(struct diff *d, const pr_node *node, int input, pr_op op, const pr_attrs *attrs, pr_value a,
-                            pr_value b)
-{
-    pr_value out;
-    if (!wants(d, node, input))
-        return PARRY_OK;
-    TRY(emit_one(d, node, op, attrs, a, b, &out));
-    return give(d, node, node->in[input], out);
-}
-
-/* For inputs that a rule takes for constants. */
-static parry_status refuse(struct diff *d, const pr_node *node, int first)
-{
-    for (int i = first; i < node->inputs; i++) {
-        if (wants(d, node, i))
-            return pr_fail(d->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): no derivative with respect to input %d",
-                           node->name, pr_op_name(node->op), i);
-    }
-    return PARRY_OK;
-}
 
 /* ---- convolution and GEMM --------------------------------------------------------------------------------------- */
 
@@ -91,11 +22,6 @@ static pr_attrs conv_attrs(const struct diff *d, const pr_attrs *attrs, pr_value
     full.conv.in_h = xd.dim[2];
     full.conv.in_w = xd.dim[3];
     return full;
-}
-
-static pr_attrs shape_attrs(const struct diff *d, pr_value value)
-{
-    return (pr_attrs){.shape = {dims_of(d, value)}};
 }
 
 /* Contributions dw and, where wanted, db to inputs 1 and 2. */
@@ -227,15 +153,6 @@ static parry_status softmax_rule(struct diff *d, const pr_node *node, pr_value d
 static parry_status log_softmax_rule(struct diff *d, const pr_node *node, pr_value dy)
 {
     return give_op(d, node, 0, PR_OP_LOG_SOFTMAX_GRAD, &node->attrs, node->out[0], dy);
-}
-
-/* Hands `contribution`, of the shape of y, to an input that was broadcast to it. */
-static parry_status give_reduced(struct diff *d, const pr_node *node, int input, pr_value contribution)
-{
-    pr_attrs attrs = shape_attrs(d, node->in[input]);
-    if (!pr_dims_equal(dims_of(d, contribution), attrs.shape.to))
-        TRY(emit_one(d, node, PR_OP_REDUCE_TO, &attrs, contribution, -1, &contribution));
-    return give(d, node, node->in[input], contribution);
 }
 
 static parry_status add_rule(struct diff *d, const pr_node *node, pr_value dy)
@@ -423,6 +340,14 @@ static const gradient_rule rules[PR_OP_COUNT] = {
     [PR_OP_CHANNEL_AFFINE] = channel_affine_rule,
     [PR_OP_BATCH_NORM_TRAIN] = batch_norm_train_rule,
     [PR_OP_DROPOUT_TRAIN] = dropout_train_rule,
+    [PR_OP_MAP] = pr_map_rule,
+    [PR_OP_BINARY] = pr_binary_rule,
+    [PR_OP_WHERE] = pr_where_rule,
+    [PR_OP_REDUCE] = pr_reduce_rule,
+    [PR_OP_ARG_MAX] = pr_constant_rule,
+    [PR_OP_MATMUL] = pr_matmul_rule,
+    [PR_OP_NORMALIZE] = pr_normalize_rule,
+    [PR_OP_LRN] = pr_lrn_rule,
     [PR_OP_CONV_GRAD_X] = conv_grad_x_rule,
     [PR_OP_CONV_GRAD_W] = conv_grad_w_rule,
     [PR_OP_GEMM_GRAD_X] = gemm_grad_x_rule,

@@ -1,4 +1,5 @@
 /* Building graphs: values, nodes, unique names. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,49 @@ const pr_op_info *pr_op_describe(pr_op op)
 const char *pr_op_name(pr_op op)
 {
     return ops[op].name;
+}
+
+/* ---- families --------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    float parameter[3];
+} maps[PR_MAP_COUNT] = {
+#define NONE NAN
+#define MAP(id, name, a, b, c, ...) [PR_MAP_##id] = {name, {(float)(a), (float)(b), (float)(c)}},
+#include "graph/maths.def"
+#undef MAP
+#undef NONE
+};
+static const char *const binaries[PR_BINARY_COUNT] = {
+#define BINARY(id, name, ...) [PR_BINARY_##id] = name,
+#include "graph/maths.def"
+#undef BINARY
+};
+static const char *const reductions[PR_REDUCE_COUNT] = {
+#define REDUCE(id, name, ...) [PR_REDUCE_##id] = name,
+#include "graph/maths.def"
+#undef REDUCE
+};
+
+const char *pr_map_name(pr_map function)
+{
+    return maps[function].name;
+}
+
+const float *pr_map_defaults(pr_map function)
+{
+    return maps[function].parameter;
+}
+
+const char *pr_binary_name(pr_binary function)
+{
+    return binaries[function];
+}
+
+const char *pr_reduce_name(pr_reduce function)
+{
+    return reductions[function];
 }
 
 int pr_op_slots(const char *list, int *required)

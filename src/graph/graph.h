@@ -14,6 +14,26 @@ typedef enum pr_op {
     PR_OP_COUNT
 } pr_op;
 
+/* The functions of MAP, BINARY and REDUCE. */
+typedef enum pr_map {
+#define MAP(id, ...) PR_MAP_##id,
+#include "graph/maths.def"
+#undef MAP
+    PR_MAP_COUNT
+} pr_map;
+typedef enum pr_binary {
+#define BINARY(id, ...) PR_BINARY_##id,
+#include "graph/maths.def"
+#undef BINARY
+    PR_BINARY_COUNT
+} pr_binary;
+typedef enum pr_reduce {
+#define REDUCE(id, ...) PR_REDUCE_##id,
+#include "graph/maths.def"
+#undef REDUCE
+    PR_REDUCE_COUNT
+} pr_reduce;
+
 /* Dimensions; dim[0] of an activation is PR_BATCH, whatever the batch will be. */
 #define PR_RANK_MAX 6
 #define PR_BATCH (-1)
@@ -56,6 +76,7 @@ typedef struct pr_attrs {
         } bn; /* momentum as ONNX: running = running * momentum + batch * (1 - momentum) */
         struct {
             int axis;
+            bool last; /* of ARG_MAX: the last of equals, not the first */
         } axis;
         struct {
             float alpha;
@@ -78,6 +99,29 @@ typedef struct pr_attrs {
             float ratio;
             int32_t stream;
         } dropout; /* stream: distinguishes dropout nodes of one network */
+        struct {
+            pr_map function;
+            float parameter[3]; /* a, b, c of maths.def */
+        } map;
+        struct {
+            pr_binary function;
+            int side; /* of the gradient: by input 0 or 1 */
+        } binary;
+        struct {
+            pr_reduce function;
+            unsigned axes; /* a bit for each */
+        } reduce;
+        struct {
+            int axis;
+            float eps;
+        } norm;
+        struct {
+            int size;
+            float alpha, beta, bias;
+        } lrn; /* y = x / (bias + alpha / size * sum of squares of `size` channels around)^beta */
+        struct {
+            bool transposed[2];
+        } matmul;
     };
 } pr_attrs;
 
@@ -105,6 +149,11 @@ PARRY_CHECKED parry_status pr_graph_clone(parry_ctx *ctx, const pr_graph *graph,
 void pr_graph_free(pr_graph *graph);
 
 const char *pr_op_name(pr_op op);
+/* The ONNX name of a function of a family, and the defaults of its parameters (NaN: it has no such attribute). */
+const char *pr_map_name(pr_map function);
+const float *pr_map_defaults(pr_map function);
+const char *pr_binary_name(pr_binary function);
+const char *pr_reduce_name(pr_reduce function);
 
 /* Building. Names are copied; an empty or taken name gets a number appended. pr_graph_node infers the output's shape
  * and fails with PARRY_MISMATCH naming the node when shapes do not fit. */

@@ -1,79 +1,11 @@
 /* Shape inference: one rule per operator. A rule reads the shapes of the inputs, checks that they and the attributes
  * fit, and writes those of the outputs. */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "graph/internal.h"
+#include "graph/infer.h"
 
 /* No value of a network has more numbers per image than this: it keeps all arithmetic on sizes far from overflow. */
 #define LARGEST ((int64_t)1 << 40)
-
-struct shapes {
-    parry_ctx *ctx;
-    const pr_node *node;
-    const pr_attrs *attrs;
-    pr_dims in[PR_NODE_IN];          /* rank -1: absent */
-    pr_dims *out;
-};
-
-static parry_status mismatch(const struct shapes *s, const char *format, ...) PARRY_PRINTF(2, 3);
-static parry_status mismatch(const struct shapes *s, const char *format, ...)
-{
-    char reason[640];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(reason, sizeof(reason), format, args);
-    va_end(args);
-    return pr_fail(s->ctx, PARRY_MISMATCH, "node '%s' (%s): %s", s->node->name, pr_op_name(s->node->op), reason);
-}
-
-static bool has_batch(pr_dims dims)
-{
-    return dims.rank > 0 && dims.dim[0] == PR_BATCH;
-}
-
-/* ---- checks ----------------------------------------------------------------------------------------------------- */
-
-static parry_status need_rank(const struct shapes *s, int input, const char *what, int rank)
-{
-    char found[PR_DIMS_TEXT];
-    if (s->in[input].rank != rank)
-        return mismatch(s, "%s should have %d dimensions, found %s", what, rank, pr_dims_text(s->in[input], found));
-    return PARRY_OK;
-}
-
-static parry_status need_image(const struct shapes *s, int input, const char *what)
-{
-    char found[PR_DIMS_TEXT];
-    if (s->in[input].rank != 4 || !has_batch(s->in[input]))
-        return mismatch(s, "%s should be N x C x H x W, found %s", what, pr_dims_text(s->in[input], found));
-    return PARRY_OK;
-}
-
-static parry_status need_batch(const struct shapes *s, int input, const char *what, int least_rank)
-{
-    char found[PR_DIMS_TEXT];
-    if (s->in[input].rank < least_rank || !has_batch(s->in[input]))
-        return mismatch(s, "%s should be a batch with at least %d dimensions, found %s", what, least_rank,
-                        pr_dims_text(s->in[input], found));
-    return PARRY_OK;
-}
-
-static parry_status need_dims(const struct shapes *s, int input, const char *what, pr_dims expected)
-{
-    char wanted[PR_DIMS_TEXT], found[PR_DIMS_TEXT];
-    if (!pr_dims_equal(s->in[input], expected))
-        return mismatch(s, "%s should be %s, found %s", what, pr_dims_text(expected, wanted),
-                        pr_dims_text(s->in[input], found));
-    return PARRY_OK;
-}
-
-/* Input `input` is absent or a vector of `count` numbers. */
-static parry_status need_vector(const struct shapes *s, int input, const char *what, int64_t count)
-{
-    return s->in[input].rank < 0 ? PARRY_OK : need_dims(s, input, what, (pr_dims){1, {count}});
-}
 
 /* ---- windows ---------------------------------------------------------------------------------------------------- */
 
@@ -275,34 +207,6 @@ static parry_status infer_dropout(const struct shapes *s)
     return PARRY_OK;
 }
 
-static parry_status infer_softmax(const struct shapes *s)
-{
-    int rank = s->in[0].rank, axis = s->attrs->axis.axis;
-    TRY(need_batch(s, 0, "the input", 2));
-    if (s->node->inputs == 2)
-        TRY(need_dims(s, 1, "the gradient", s->in[0]));
-    if (axis != -1 && axis != rank - 1)
-        return pr_fail(s->ctx, PARRY_UNSUPPORTED, "node '%s' (%s): axis %d of %d; only the last is supported",
-                       s->node->name, pr_op_name(s->node->op), axis, rank);
-    s->out[0] = s->in[0];
-    return PARRY_OK;
-}
-
-static parry_status infer_broadcast(const struct shapes *s)
-{
-    char first[PR_DIMS_TEXT], second[PR_DIMS_TEXT];
-    pr_dims a = s->in[0], b = s->in[1], y = {.rank = PR_MAX(a.rank, b.rank)};
-    for (int d = 1; d <= y.rank; d++) {                              /* from the right */
-        int64_t m = d <= a.rank ? a.dim[a.rank - d] : 1, n = d <= b.rank ? b.dim[b.rank - d] : 1;
-        bool batch_inside = (m == PR_BATCH || n == PR_BATCH) && d != y.rank;
-        if (batch_inside || (m != n && m != 1 && n != 1))
-            return mismatch(s, "%s and %s do not broadcast", pr_dims_text(a, first), pr_dims_text(b, second));
-        y.dim[y.rank - d] = m == 1 ? n : m;
-    }
-    s->out[0] = y;
-    return PARRY_OK;
-}
-
 /* ---- pooling ---------------------------------------------------------------------------------------------------- */
 
 static parry_status infer_pool(const struct shapes *s)
@@ -499,15 +403,15 @@ static parry_status (*const rules[PR_OP_COUNT])(const struct shapes *s) = {
     [PR_OP_LEAKY_RELU] = infer_same,
     [PR_OP_SIGMOID] = infer_same,
     [PR_OP_TANH] = infer_same,
-    [PR_OP_SOFTMAX] = infer_softmax,
-    [PR_OP_LOG_SOFTMAX] = infer_softmax,
+    [PR_OP_SOFTMAX] = pr_infer_softmax,
+    [PR_OP_LOG_SOFTMAX] = pr_infer_softmax,
     [PR_OP_MAX_POOL] = infer_pool,
     [PR_OP_AVERAGE_POOL] = infer_pool,
     [PR_OP_GLOBAL_AVERAGE_POOL] = infer_global_average_pool,
-    [PR_OP_ADD] = infer_broadcast,
-    [PR_OP_SUB] = infer_broadcast,
-    [PR_OP_MUL] = infer_broadcast,
-    [PR_OP_DIV] = infer_broadcast,
+    [PR_OP_ADD] = pr_infer_broadcast,
+    [PR_OP_SUB] = pr_infer_broadcast,
+    [PR_OP_MUL] = pr_infer_broadcast,
+    [PR_OP_DIV] = pr_infer_broadcast,
     [PR_OP_NEG] = infer_same,
     [PR_OP_RESHAPE] = infer_reshape,
     [PR_OP_TRANSPOSE] = infer_transpose,
@@ -519,6 +423,14 @@ static parry_status (*const rules[PR_OP_COUNT])(const struct shapes *s) = {
     [PR_OP_CHANNEL_AFFINE] = infer_channels,
     [PR_OP_BATCH_NORM_TRAIN] = infer_batch_norm_train,
     [PR_OP_DROPOUT_TRAIN] = infer_dropout,
+    [PR_OP_MAP] = infer_same,
+    [PR_OP_BINARY] = pr_infer_broadcast,
+    [PR_OP_WHERE] = pr_infer_where,
+    [PR_OP_REDUCE] = pr_infer_reduce,
+    [PR_OP_ARG_MAX] = pr_infer_arg_max,
+    [PR_OP_MATMUL] = pr_infer_matmul,
+    [PR_OP_NORMALIZE] = pr_infer_normalize,
+    [PR_OP_LRN] = pr_infer_lrn,
     [PR_OP_CONV_GRAD_X] = infer_conv_grad_x,
     [PR_OP_CONV_GRAD_W] = infer_conv_grad_w,
     [PR_OP_GEMM_GRAD_X] = infer_gemm_grad_x,
@@ -529,11 +441,16 @@ static parry_status (*const rules[PR_OP_COUNT])(const struct shapes *s) = {
     [PR_OP_LEAKY_RELU_GRAD] = infer_same_two,
     [PR_OP_SIGMOID_GRAD] = infer_same_two,
     [PR_OP_TANH_GRAD] = infer_same_two,
-    [PR_OP_SOFTMAX_GRAD] = infer_softmax,
-    [PR_OP_LOG_SOFTMAX_GRAD] = infer_softmax,
+    [PR_OP_SOFTMAX_GRAD] = pr_infer_softmax,
+    [PR_OP_LOG_SOFTMAX_GRAD] = pr_infer_softmax,
     [PR_OP_MAX_POOL_GRAD] = infer_max_pool_grad,
     [PR_OP_AVERAGE_POOL_GRAD] = infer_average_pool_grad,
     [PR_OP_GLOBAL_AVERAGE_POOL_GRAD] = infer_global_average_pool_grad,
+    [PR_OP_MAP_GRAD] = infer_same_two,
+    [PR_OP_BINARY_GRAD] = pr_infer_binary_grad,
+    [PR_OP_REDUCE_GRAD] = pr_infer_reduce_grad,
+    [PR_OP_NORMALIZE_GRAD] = pr_infer_normalize,
+    [PR_OP_LRN_GRAD] = pr_infer_lrn,
     [PR_OP_GATHER_GRAD] = infer_gather_grad,
     [PR_OP_DROPOUT_TRAIN_GRAD] = infer_dropout,
     [PR_OP_CHANNEL_AFFINE_GRAD_X] = infer_channels,

@@ -224,6 +224,7 @@ parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx_
                        budget->where, name, (long long)out->count, code->name, found, raw ? "bytes" : "of them");
     const uint8_t *from = external ? bytes : tensor->raw_data.data;
     out->integer = code->integer;
+    out->type = code->type;
     if (code->field == FIELD_FLOAT || code->field == FIELD_INT64) {
         out->data = raw ? from : fields[code->field].data;
         out->owned = bytes;
@@ -234,6 +235,7 @@ parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx_
                                                                        out->dim[3], out->dim[4], out->dim[5],
                                                                        out->dim[6], out->dim[7]},
                                            out);
+    out->type = code->type;
     if (status == PARRY_OK && raw)
         convert_raw(code, from, out);
     else if (status == PARRY_OK)

@@ -15,6 +15,7 @@ enum { PR_CONSTANT_RANK = PR_ONNX_RANK };
 /* Row-major; floating-point tensors of any width are read as float, integer and boolean ones as int64_t. */
 typedef struct pr_constant {
     bool integer;
+    int32_t type; /* ONNX data type in the file, 0 when it was computed */
     int rank;
     int64_t dim[PR_CONSTANT_RANK];
     int64_t count;

@@ -63,7 +63,7 @@ int64_t pr_decode_opset(const PrOnnx__ModelProto *file)
 parry_status pr_onnx_tensor_of(parry_ctx *ctx, const pr_constant *constant, pr_onnx_tensor *out)
 {
     const size_t width = constant->integer ? sizeof(int64_t) : sizeof(float);
-    *out = (pr_onnx_tensor){.integer = constant->integer, .rank = constant->rank, .count = constant->count};
+    *out = (pr_onnx_tensor){.integer = constant->integer, .type = constant->type, .rank = constant->rank, .count = constant->count};
     memcpy(out->dim, constant->dim, sizeof out->dim);
     TRY(pr_alloc_raw_bytes(ctx, (size_t)PR_MAX(constant->count, 1), width, &out->data));
     if (constant->count)

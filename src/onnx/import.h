@@ -152,6 +152,29 @@ PARRY_CHECKED parry_status pr_weight_of(importer *imp, slot *constant, pr_weight
 PARRY_CHECKED parry_status pr_weight_new(importer *imp, const slot *source, pr_weight_role role, int rank,
                                          const int64_t *dim, pr_value *out, float **data);
 
+/* ---- operands ---------------------------------------------------------------------------------------------------- */
+
+bool pr_has_batch_axis(const importer *imp, const slot *x);
+/* What an operator combines with `x`: a value as it is, a constant as a parameter, axes of size 1 that would face the
+ * batch dropped. -1: the node has been noted as missing. */
+PARRY_CHECKED parry_status pr_operand_as(importer *imp, const onnx_node *node, const slot *x, slot *operand,
+                                         pr_weight_role role, pr_value *out);
+PARRY_CHECKED parry_status pr_operand(importer *imp, const onnx_node *node, const slot *x, slot *operand, pr_value *out);
+/* The same where nothing is broadcast. */
+PARRY_CHECKED parry_status pr_operand_plain(importer *imp, const onnx_node *node, slot *operand, pr_value *out);
+/* The node's result is op(operands), of which one at least is a value. */
+PARRY_CHECKED parry_status pr_emit_operands(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs,
+                                            slot *const *operands, int count);
+/* value = function(value) */
+PARRY_CHECKED parry_status pr_add_map(importer *imp, const onnx_node *node, pr_map function, float a, float b, float c,
+                                  pr_value *value);
+/* function(a, b) of constants; integers exactly. */
+PARRY_CHECKED parry_status pr_fold_binary(importer *imp, const onnx_node *node, pr_binary function, const pr_constant *a,
+                                          const pr_constant *b);
+/* alpha x w + beta c with x input 0, N x I, and a constant matrix, which is brought to the form O x I. */
+PARRY_CHECKED parry_status pr_dense(importer *imp, const onnx_node *node, slot *w, bool transposed, float alpha, slot *c,
+                                    float beta);
+
 /* ---- attributes: absent ones have the default, one of the wrong kind or out of range is an error ---------------- */
 
 const onnx_attribute *pr_attribute(const onnx_node *node, const char *name);

@@ -147,21 +147,95 @@ static parry_status stretch(importer *imp, const pr_constant *from, const pr_con
     return PARRY_OK;
 }
 
-static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op op, const pr_constant *a,
-                                    const pr_constant *b)
+/* Broadcasts a and b into new constants x and y of the same shape. */
+static parry_status stretch_both(importer *imp, const onnx_node *node, const pr_constant *a, const pr_constant *b,
+                                 pr_constant *x, pr_constant *y)
 {
-    pr_constant shape = {.rank = PR_MAX(a->rank, b->rank)}, x, y = {0};
-    parry_status status = PARRY_OK;
-    if (a->integer != b->integer)
-        return pr_node_fail(imp, node, "its inputs are of different types");
+    pr_constant shape = {.rank = PR_MAX(a->rank, b->rank)};
     for (int d = 1; d <= shape.rank; d++) {
         const int64_t m = d <= a->rank ? a->dim[a->rank - d] : 1, n = d <= b->rank ? b->dim[b->rank - d] : 1;
         if (m != n && m != 1 && n != 1)
             return pr_node_fail(imp, node, "sizes %lld and %lld do not broadcast", (long long)m, (long long)n);
         shape.dim[shape.rank - d] = m == 1 ? n : m;
     }
-    TRY(stretch(imp, a, &shape, &x));
-    TRY_TO(done, stretch(imp, b, &shape, &y));
+    TRY(stretch(imp, a, &shape, x));
+    return stretch(imp, b, &shape, y);
+}
+
+static bool integer_power(int64_t a, int64_t b, int64_t *y)
+{
+    if (b < 0 || b > 64)
+        return false;
+    for (*y = 1; b > 0; b--)
+        if (__builtin_mul_overflow(*y, a, y))
+            return false;
+    return true;
+}
+
+/* Comparisons know the batch's symbol as a number that no size is. */
+static bool integer_function(pr_binary function, int64_t a, int64_t b, int64_t *y)
+{
+    const bool batch = a == PR_SYMBOL_BATCH || b == PR_SYMBOL_BATCH;
+    switch (function) {
+    case PR_BINARY_EQUAL:
+        *y = a == b;
+        return true;
+    case PR_BINARY_POW:
+        return !batch && integer_power(a, b, y);
+    case PR_BINARY_MIN:
+        *y = PR_MIN(a, b);
+        return !batch;
+    case PR_BINARY_MAX:
+        *y = PR_MAX(a, b);
+        return !batch;
+    case PR_BINARY_GREATER:
+    case PR_BINARY_LESS_OR_EQUAL:
+        *y = (a > b) == (function == PR_BINARY_GREATER);
+        return !batch;
+    case PR_BINARY_LESS:
+    case PR_BINARY_GREATER_OR_EQUAL:
+        *y = (a < b) == (function == PR_BINARY_LESS);
+        return !batch;
+    case PR_BINARY_AND:
+        *y = a && b;
+        return !batch;
+    case PR_BINARY_OR:
+        *y = a || b;
+        return !batch;
+    default:
+        return false;
+    }
+}
+
+parry_status pr_fold_binary(importer *imp, const onnx_node *node, pr_binary function, const pr_constant *a,
+                            const pr_constant *b)
+{
+    pr_constant x = {0}, y = {0};
+    parry_status status;
+    if (!a->integer || !b->integer)
+        return pr_import_folded(imp, node, false, pr_import_binary);
+    TRY_TO(done, stretch_both(imp, node, a, b, &x, &y));
+    int64_t *to = x.owned;
+    for (int64_t e = 0; e < x.count; e++)
+        if (!integer_function(function, to[e], y.i[e], &to[e])) {
+            status = pr_node_missing(imp, node, "with the batch size, or with a result that is no 64-bit number");
+            goto done;
+        }
+    pr_define_constant(imp, node, &x);
+done:
+    pr_constant_release(&x);
+    pr_constant_release(&y);
+    return status;
+}
+
+static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op op, const pr_constant *a,
+                                    const pr_constant *b)
+{
+    pr_constant x = {0}, y = {0};
+    parry_status status = PARRY_OK;
+    if (a->integer != b->integer)
+        return pr_node_fail(imp, node, "its inputs are of different types");
+    TRY_TO(done, stretch_both(imp, node, a, b, &x, &y));
     int64_t *i = x.owned;
     float *f = x.owned;
     for (int64_t e = 0; e < x.count; e++) {
@@ -208,27 +282,66 @@ static parry_status fold_bias(importer *imp, const slot *x, slot *constant, bool
     return PARRY_OK;
 }
 
-/* The constant operand of an activation as a parameter; axes of size 1 that would face the batch are dropped. */
-static parry_status constant_operand(importer *imp, const onnx_node *node, const slot *x, slot *constant, pr_value *out)
+/* ---- operands ---------------------------------------------------------------------------------------------------- */
+
+parry_status pr_operand_as(importer *imp, const onnx_node *node, const slot *x, slot *operand, pr_weight_role role,
+                           pr_value *out)
 {
-    const pr_constant *c = &constant->constant;
-    const int rank = pr_dims_of(imp, x)->rank;
+    const pr_constant *c = &operand->constant;
     int first = 0;
+    *out = operand->value;
+    if (pr_is_value(operand))
+        return PARRY_OK;
+    *out = -1;
+    if (!c->count)
+        return pr_node_fail(imp, node, "'%s' is empty", operand->name);
+    const bool batch = pr_has_batch_axis(imp, x);
+    const int rank = batch ? pr_dims_of(imp, x)->rank : PR_RANK_MAX + 1;
     while (first < c->rank && c->rank - first >= rank && c->dim[first] == 1)
         first++;
-    *out = -1;
     if (c->rank - first >= rank)
         return pr_node_missing(imp, node, "with a constant that differs between images");
-    if (first == 0 && c->rank > 0)
-        return pr_weight_of(imp, constant, PR_WEIGHT_CONSTANT, false, out);
+    if (first == 0 && c->rank > 0 && !c->integer)
+        return pr_weight_of(imp, operand, role, false, out);
     float *data;
     if (c->rank - first == 0)
-        TRY(pr_weight_new(imp, constant, PR_WEIGHT_CONSTANT, 1, &(int64_t){1}, out, &data));
+        TRY(pr_weight_new(imp, operand, role, 1, &(int64_t){1}, out, &data));
     else
-        TRY(pr_weight_new(imp, constant, PR_WEIGHT_CONSTANT, c->rank - first, c->dim + first, out, &data));
-    if (c->count)
-        memcpy(data, c->f, (size_t)c->count * sizeof *data);
+        TRY(pr_weight_new(imp, operand, role, c->rank - first, c->dim + first, out, &data));
+    for (int64_t i = 0; i < c->count; i++)
+        data[i] = c->integer ? (float)c->i[i] : c->f[i];
     return PARRY_OK;
+}
+
+parry_status pr_operand(importer *imp, const onnx_node *node, const slot *x, slot *operand, pr_value *out)
+{
+    return pr_operand_as(imp, node, x, operand, PR_WEIGHT_CONSTANT, out);
+}
+
+parry_status pr_operand_plain(importer *imp, const onnx_node *node, slot *operand, pr_value *out)
+{
+    *out = operand->value;
+    if (pr_is_value(operand))
+        return PARRY_OK;
+    if (!pr_is_float_constant(operand) || !operand->constant.count || !operand->constant.rank)
+        return pr_node_missing(imp, node, "of such a constant");
+    return pr_weight_of(imp, operand, PR_WEIGHT_KERNEL, false, out);
+}
+
+parry_status pr_emit_operands(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, slot *const *operands,
+                              int count)
+{
+    const slot *x = NULL;
+    pr_value in[PR_NODE_IN];
+    for (int i = 0; i < count; i++)
+        if (pr_is_value(operands[i]) && (!x || pr_dims_of(imp, operands[i])->rank > pr_dims_of(imp, x)->rank))
+            x = operands[i];
+    for (int i = 0; i < count; i++) {
+        TRY(pr_operand(imp, node, x, operands[i], &in[i]));
+        if (in[i] < 0)
+            return PARRY_OK;
+    }
+    return pr_emit(imp, node, op, attrs, in, count);
 }
 
 parry_status pr_import_arithmetic(importer *imp, const onnx_node *node)
@@ -256,7 +369,7 @@ parry_status pr_import_arithmetic(importer *imp, const onnx_node *node)
                 return PARRY_OK;
             }
         }
-        TRY(constant_operand(imp, node, other, input[i], &in[i]));
+        TRY(pr_operand(imp, node, other, input[i], &in[i]));
         if (in[i] < 0)
             return PARRY_OK;
     }

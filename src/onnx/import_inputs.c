@@ -78,8 +78,11 @@ static parry_status bench_inputs(importer *imp, slot **inputs, size_t count)
         const pr_onnx_tensor *tensor = bench->input[i].tensor;
         if (bench->input[i].constant) {
             inputs[i]->kind = SLOT_CONSTANT;
-            inputs[i]->constant = (pr_constant){
-                .integer = tensor->integer, .rank = tensor->rank, .count = tensor->count, .data = tensor->data};
+            inputs[i]->constant = (pr_constant){.integer = tensor->integer,
+                                                .type = tensor->type,
+                                                .rank = tensor->rank,
+                                                .count = tensor->count,
+                                                .data = tensor->data};
             memcpy(inputs[i]->constant.dim, tensor->dim, sizeof tensor->dim);
             continue;
         }

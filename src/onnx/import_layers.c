@@ -1,5 +1,4 @@
 /* Translations of the operators that become layers of the network. */
-#include <float.h>
 #include <limits.h>
 #include <string.h>
 
@@ -23,9 +22,7 @@ static parry_status read_bias(importer *imp, const onnx_node *node, slot *c, int
     return PARRY_OK;
 }
 
-/* x times a constant matrix, which is brought to the form O x I. */
-static parry_status dense(importer *imp, const onnx_node *node, slot *w, bool transposed, float alpha, slot *c,
-                          float beta)
+parry_status pr_dense(importer *imp, const onnx_node *node, slot *w, bool transposed, float alpha, slot *c, float beta)
 {
     const slot *x = pr_node_input(imp, node, 0);
     const pr_dims *dims = pr_dims_of(imp, x);
@@ -54,24 +51,6 @@ static parry_status dense(importer *imp, const onnx_node *node, slot *w, bool tr
     return pr_emit(imp, node, PR_OP_GEMM, NULL, in, c ? 3 : 2);
 }
 
-parry_status pr_import_gemm(importer *imp, const onnx_node *node)
-{
-    int64_t trans_a, trans_b;
-    float alpha, beta;
-    TRY(pr_attribute_int(imp, node, "transA", 0, 0, 1, &trans_a));
-    TRY(pr_attribute_int(imp, node, "transB", 0, 0, 1, &trans_b));
-    TRY(pr_attribute_float(imp, node, "alpha", 1, &alpha));
-    TRY(pr_attribute_float(imp, node, "beta", 1, &beta));
-    if (trans_a)
-        return pr_node_missing(imp, node, "with transA");
-    return dense(imp, node, pr_node_input(imp, node, 1), trans_b, alpha, pr_node_input(imp, node, 2), beta);
-}
-
-parry_status pr_import_matmul(importer *imp, const onnx_node *node)
-{
-    return dense(imp, node, pr_node_input(imp, node, 1), false, 1, NULL, 0);
-}
-
 /* ---- normalisation, activations --------------------------------------------------------------------------------- */
 
 parry_status pr_import_batch_norm(importer *imp, const onnx_node *node)
@@ -96,7 +75,7 @@ parry_status pr_import_batch_norm(importer *imp, const onnx_node *node)
 
 parry_status pr_import_activation(importer *imp, const onnx_node *node)
 {
-    static const pr_op ops[] = {PR_OP_RELU, PR_OP_SIGMOID, PR_OP_TANH, PR_OP_GLOBAL_AVERAGE_POOL};
+    static const pr_op ops[] = {PR_OP_RELU, PR_OP_SIGMOID, PR_OP_TANH, PR_OP_NEG, PR_OP_GLOBAL_AVERAGE_POOL};
     size_t i = 0;
     while (strcmp(node->op_type, pr_op_name(ops[i])) != 0)
         i++;
@@ -108,52 +87,6 @@ parry_status pr_import_leaky_relu(importer *imp, const onnx_node *node)
     pr_attrs attrs = {0};
     TRY(pr_attribute_float(imp, node, "alpha", 0.01f, &attrs.alpha.alpha));
     return pr_emit(imp, node, PR_OP_LEAKY_RELU, &attrs, &pr_node_input(imp, node, 0)->value, 1);
-}
-
-/* Clip to [0, inf) is ReLU; without bounds it is nothing. */
-parry_status pr_import_clip(importer *imp, const onnx_node *node)
-{
-    const slot *x = pr_node_input(imp, node, 0);
-    float bound[2];
-    TRY(pr_attribute_float(imp, node, "min", -FLT_MAX, &bound[0]));
-    TRY(pr_attribute_float(imp, node, "max", FLT_MAX, &bound[1]));
-    for (size_t i = 0; i < 2; i++) {
-        const slot *input = pr_node_input(imp, node, 1 + i);
-        if (input && (!pr_is_float_constant(input) || input->constant.count != 1))
-            return pr_node_missing(imp, node, "to computed bounds");
-        if (input)
-            bound[i] = input->constant.f[0];
-    }
-    if (!(bound[1] >= FLT_MAX) || (bound[0] != 0 && !(bound[0] <= -FLT_MAX)))
-        return pr_node_missing(imp, node, "to bounds other than 0 and infinity");
-    if (bound[0] == 0)
-        return pr_emit(imp, node, PR_OP_RELU, NULL, &x->value, 1);
-    pr_define_same(imp, node, x);
-    return PARRY_OK;
-}
-
-/* Over the classes: the last axis of N x K, or the only one of N x K x 1 x 1 that has more than one class (before opset
- * 13 all axes from `axis` on were taken together). At the end of the network it is peeled off: what stands before it
- * are the logits. */
-parry_status pr_import_softmax(importer *imp, const onnx_node *node)
-{
-    const slot *x = pr_node_input(imp, node, 0);
-    const pr_dims *dims = pr_dims_of(imp, x);
-    const pr_op op = strcmp(node->op_type, "Softmax") == 0 ? PR_OP_SOFTMAX : PR_OP_LOG_SOFTMAX;
-    const bool last = pr_node_output(imp, node) == imp->output;
-    int64_t axis;
-    TRY(pr_attribute_int(imp, node, "axis", imp->opset < 13 ? 1 : -1, INT_MIN, INT_MAX, &axis));
-    if (!pr_axis(&axis, dims->rank))
-        return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axis, dims->rank);
-    const bool classes = axis == 1 && (dims->rank == 2 || imp->opset < 13 || dims->dim[1] == pr_dims_row(*dims));
-    if (!classes || (dims->rank > 2 && !last))
-        return pr_node_missing(imp, node, "over another axis than the classes");
-    if (last) {
-        imp->model->tail = op;
-        pr_define_same(imp, node, x);
-        return PARRY_OK;
-    }
-    return pr_emit(imp, node, op, &(pr_attrs){.axis = {.axis = 1}}, &x->value, 1);
 }
 
 parry_status pr_import_dropout(importer *imp, const onnx_node *node)

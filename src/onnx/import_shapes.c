@@ -29,7 +29,8 @@ parry_status pr_define_reshaped(importer *imp, const onnx_node *node, const slot
         memcpy(constant->dim, to->dim, sizeof to->dim);
         return PARRY_OK;
     }
-    if (to->rank < 1 || to->rank > PR_RANK_MAX || to->dim[0] != PR_BATCH)
+    const bool batch = pr_has_batch_axis(imp, x), fits = to->rank <= PR_RANK_MAX && to->rank >= (batch ? 1 : 0);
+    if (!fits || (batch && to->dim[0] != PR_BATCH))
         return pr_node_missing(imp, node, moves_values);
     const pr_attrs attrs = {.shape = {.to = pr_dims_make(to->rank, to->dim)}};
     if (pr_dims_equal(attrs.shape.to, *pr_dims_of(imp, x))) {

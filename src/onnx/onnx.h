@@ -33,6 +33,7 @@ void pr_onnx_clear(pr_onnx_model *model);
 enum { PR_ONNX_RANK = 8 };
 typedef struct pr_onnx_tensor {
     bool integer;
+    int32_t type; /* ONNX data type in the file */
     int rank;
     int64_t dim[PR_ONNX_RANK], count;
     void *data;

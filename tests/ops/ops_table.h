@@ -36,6 +36,19 @@ enum { OP_CASE_BATCH = 3 };
     {.pool = {.kernel = {kh, kw}, .stride = {sh, sw}, .dilation = {dh, dw}, .pad = {top, left, bottom, right},         \
               .count_pad = padded, .ceil_mode = ceil, .in_h = ih, .in_w = iw}}
 
+#define CHANNELS(c) {3, {c, 1, 1}}
+#define TOKENS(t, c) {3, {PR_BATCH, t, c}}
+#define MAP_CASE(what, kind, f, ...) {what, PR_OP_MAP, {IMAGE(2, 3, 4)}, kind, .attrs = {.map = {PR_MAP_##f, {__VA_ARGS__}}}}
+#define MAP_GRAD_CASE(what, kind, f, ...)                                                                              \
+    {what, PR_OP_MAP_GRAD, {IMAGE(2, 3, 4), IMAGE(2, 3, 4)}, kind, .no_gradient = true,                                \
+     .attrs = {.map = {PR_MAP_##f, {__VA_ARGS__}}}}
+#define STEPS_CASE(what, f)                                                                                            \
+    {what, PR_OP_MAP, {ROWS(9)}, "a", .constants = 1, .attrs = {.map = {PR_MAP_##f, {0}}}}
+#define BINARY_CASE(what, f, a, b, kind) {what, PR_OP_BINARY, {a, b}, kind, .attrs = {.binary = {PR_BINARY_##f, 0}}}
+#define COMPARISON_CASE(what, f, a, b)                                                                                 \
+    {what, PR_OP_BINARY, {a, b}, "tt", .constants = 3, .attrs = {.binary = {PR_BINARY_##f, 0}}}
+#define REDUCE_CASE(what, f, x, kind, bits) {what, PR_OP_REDUCE, {x}, kind, .attrs = {.reduce = {PR_REDUCE_##f, bits}}}
+
 static const op_case op_cases[] = {
     /* ---- forward ------------------------------------------------------------------------------------------------ */
     {"conv 3x3 same", PR_OP_CONV, {IMAGE(3, 6, 5), KERNEL(4, 3, 3, 3), VECTOR(4)}, "nnn",
@@ -108,6 +121,70 @@ static const op_case op_cases[] = {
     {"dropout", PR_OP_DROPOUT, {ROWS(5)}, "n", .attrs = {.dropout = {0.5f, 1}}},
     {"channel affine", PR_OP_CHANNEL_AFFINE, {IMAGE(3, 2, 4), VECTOR(3), VECTOR(3)}, "nnn", .constants = 6},
 
+    /* ---- arithmetic --------------------------------------------------------------------------------------------- */
+    MAP_CASE("abs", "a", ABS, 0),
+    MAP_CASE("exp", "n", EXP, 0),
+    MAP_CASE("log", "p", LOG, 0),
+    MAP_CASE("sqrt", "p", SQRT, 0),
+    MAP_CASE("reciprocal", "p", RECIPROCAL, 0),
+    MAP_CASE("erf", "n", ERF, 0),
+    MAP_CASE("elu", "a", ELU, 0.7f),
+    MAP_CASE("selu", "a", SELU, 1.67f, 0, 1.05f),
+    MAP_CASE("celu", "a", CELU, 2),
+    MAP_CASE("thresholded relu", "a", THRESHOLDED_RELU, 0.1f),
+    MAP_CASE("hard sigmoid", "n", HARD_SIGMOID, 0.2f, 0.5f),
+    MAP_CASE("hard swish", "n", HARD_SWISH, 0),
+    MAP_CASE("softplus", "n", SOFTPLUS, 0),
+    MAP_CASE("softsign", "a", SOFTSIGN, 0),
+    MAP_CASE("gelu", "n", GELU, 0),
+    MAP_CASE("gelu, tanh", "n", GELU_TANH, 0),
+    MAP_CASE("swish", "n", SWISH, 1.5f),
+    MAP_CASE("mish", "n", MISH, 0),
+    MAP_CASE("clip", "a", CLIP, 0, 6),
+    MAP_CASE("power", "p", POWER, 1.7f),
+    STEPS_CASE("floor", FLOOR),
+    STEPS_CASE("ceil", CEIL),
+    STEPS_CASE("round", ROUND),
+    STEPS_CASE("sign", SIGN),
+    STEPS_CASE("not", NOT),
+    {"quantize", PR_OP_MAP, {ROWS(9)}, "n", .kinks = true, .attrs = {.map = {PR_MAP_QUANTIZE, {-1, 2, 0}}}},
+    BINARY_CASE("pow", POW, IMAGE(2, 3, 4), CHANNELS(2), "pn"),
+    BINARY_CASE("min", MIN, ROWS(6), ROWS(6), "ta"),
+    BINARY_CASE("max with a row", MAX, IMAGE(2, 3, 4), VECTOR(4), "tn"),
+    BINARY_CASE("prelu", PRELU, IMAGE(2, 3, 4), CHANNELS(2), "ap"),
+    COMPARISON_CASE("equal", EQUAL, ROWS(9), ROWS(9)),
+    COMPARISON_CASE("greater", GREATER, ROWS(9), ROWS(9)),
+    COMPARISON_CASE("less or equal", LESS_OR_EQUAL, IMAGE(2, 3, 4), VECTOR(4)),
+    COMPARISON_CASE("and", AND, ROWS(9), VECTOR(9)),
+    {"where", PR_OP_WHERE, {IMAGE(2, 3, 4), IMAGE(2, 3, 4), VECTOR(4)}, "tnn", .constants = 1},
+    REDUCE_CASE("reduce sum over space", SUM, IMAGE(3, 4, 5), "n", 0xc),
+    REDUCE_CASE("reduce mean of channels", MEAN, IMAGE(3, 4, 5), "n", 0x2),
+    REDUCE_CASE("reduce mean of rows", MEAN, TOKENS(4, 6), "n", 0x4),
+    REDUCE_CASE("reduce mean of tokens", MEAN, TOKENS(4, 6), "n", 0x2),
+    REDUCE_CASE("reduce max", MAX, IMAGE(3, 4, 5), "d", 0xc),
+    REDUCE_CASE("reduce min", MIN, IMAGE(3, 4, 5), "d", 0x6),
+    REDUCE_CASE("reduce prod", PROD, ROWS(5), "a", 0x2),
+    REDUCE_CASE("reduce l1", L1, ROWS(5), "a", 0x2),
+    REDUCE_CASE("reduce l2", L2, IMAGE(3, 4, 5), "n", 0xa),
+    REDUCE_CASE("reduce squares", SUM_SQUARE, ROWS(5), "n", 0x2),
+    REDUCE_CASE("reduce log sum", LOG_SUM, ROWS(5), "p", 0x2),
+    REDUCE_CASE("reduce log sum exp", LOG_SUM_EXP, ROWS(5), "n", 0x2),
+    {"reduce max with ties", PR_OP_REDUCE, {IMAGE(3, 4, 5)}, "t", .kinks = true, .attrs = {.reduce = {PR_REDUCE_MAX, 0xc}}},
+    {"arg max", PR_OP_ARG_MAX, {IMAGE(4, 3, 2)}, "n", .constants = 1, .attrs = {.axis = {1, false}}},
+    {"matmul of a batch", PR_OP_MATMUL, {{3, {PR_BATCH, 3, 4}}, {3, {PR_BATCH, 4, 5}}}, "nn"},
+    {"matmul, transposed", PR_OP_MATMUL, {IMAGE(2, 4, 3), IMAGE(2, 5, 4)}, "nn", .attrs = {.matmul = {{true, true}}}},
+    {"matmul, keys transposed", PR_OP_MATMUL, {IMAGE(2, 5, 33), IMAGE(2, 7, 33)}, "nn", .attrs = {.matmul = {{false, true}}}},
+    {"matmul by weights", PR_OP_MATMUL, {{3, {PR_BATCH, 5, 6}}, MATRIX(6, 8)}, "nn"},
+    {"matmul by weights, transposed", PR_OP_MATMUL, {{3, {PR_BATCH, 5, 6}}, MATRIX(7, 6)}, "nn",
+     .attrs = {.matmul = {{false, true}}}},
+    {"matmul of weights", PR_OP_MATMUL, {MATRIX(4, 3), IMAGE(2, 3, 5)}, "nn"},
+    {"matmul with broadcast", PR_OP_MATMUL, {IMAGE(2, 3, 4), IMAGE(1, 4, 3)}, "nn"},
+    {"normalize rows", PR_OP_NORMALIZE, {{3, {PR_BATCH, 3, 7}}}, "n", .attrs = {.norm = {2, 1e-2f}}},
+    {"normalize planes", PR_OP_NORMALIZE, {IMAGE(3, 4, 5)}, "n", .attrs = {.norm = {2, 1e-3f}}},
+    {"lrn", PR_OP_LRN, {IMAGE(7, 2, 3)}, "n", .attrs = {.lrn = {5, 0.3f, 0.75f, 1}}},
+    {"lrn, even", PR_OP_LRN, {IMAGE(5, 2, 3)}, "n", .attrs = {.lrn = {4, 0.3f, 0.5f, 2}}},
+    {"softmax of rank 4", PR_OP_SOFTMAX, {IMAGE(2, 3, 33)}, "n", .attrs = {.axis = {-1, false}}},
+
     /* ---- training forms ----------------------------------------------------------------------------------------- */
     {"batch norm, training", PR_OP_BATCH_NORM_TRAIN, {IMAGE(3, 3, 2), VECTOR(3), VECTOR(3)}, "nnn",
      .attrs = {.bn = {1e-3f, 0.9f}}},
@@ -150,6 +227,28 @@ static const op_case op_cases[] = {
     {"gradient of gather", PR_OP_GATHER_GRAD, {IMAGE(5, 2, 3), VECTOR(5)}, "ni", .constants = 2, .attrs = {.gather = {1, 3}}},
     {"gradient of dropout", PR_OP_DROPOUT_TRAIN_GRAD, {IMAGE(3, 5, 3)}, "n", .attrs = {.dropout = {0.4f, 3}}},
     {"gradient of channel affine", PR_OP_CHANNEL_AFFINE_GRAD_X, {IMAGE(3, 2, 4), VECTOR(3)}, "nn", .constants = 2},
+    MAP_GRAD_CASE("gradient of gelu", "nn", GELU, 0),
+    MAP_GRAD_CASE("gradient of clip", "nn", CLIP, -1, 1),
+    MAP_GRAD_CASE("gradient of clip at its bounds", "tn", CLIP, 0, 1),
+    MAP_GRAD_CASE("gradient of abs at its kink", "tn", ABS, 0),
+    MAP_GRAD_CASE("gradient of elu", "nn", ELU, 1),
+    MAP_GRAD_CASE("gradient of hard swish", "nn", HARD_SWISH, 0),
+    MAP_GRAD_CASE("gradient of swish", "nn", SWISH, 1),
+    MAP_GRAD_CASE("gradient of softplus", "nn", SOFTPLUS, 0),
+    {"gradient of max", PR_OP_BINARY_GRAD, {ROWS(6), ROWS(6), ROWS(6)}, "ttn", .no_gradient = true,
+     .attrs = {.binary = {PR_BINARY_MAX, 1}}},
+    {"gradient of prelu", PR_OP_BINARY_GRAD, {IMAGE(2, 3, 4), CHANNELS(2), IMAGE(2, 3, 4)}, "npn", .no_gradient = true,
+     .attrs = {.binary = {PR_BINARY_PRELU, 0}}},
+    {"gradient of reduce mean", PR_OP_REDUCE_GRAD, {IMAGE(3, 4, 5), IMAGE(3, 1, 1), IMAGE(3, 1, 1)}, "nnn", .no_gradient = true,
+     .attrs = {.reduce = {PR_REDUCE_MEAN, 0xc}}},
+    {"gradient of reduce mean of tokens", PR_OP_REDUCE_GRAD, {TOKENS(4, 6), TOKENS(1, 6), TOKENS(1, 6)}, "nnn", .no_gradient = true,
+     .attrs = {.reduce = {PR_REDUCE_MEAN, 0x2}}},
+    {"gradient of reduce max", PR_OP_REDUCE_GRAD, {TOKENS(4, 6), TOKENS(4, 1), TOKENS(4, 1)}, "ttn", .no_gradient = true,
+     .attrs = {.reduce = {PR_REDUCE_MAX, 0x4}}},
+    {"gradient of normalize", PR_OP_NORMALIZE_GRAD, {TOKENS(4, 7), TOKENS(4, 7)}, "nn", .no_gradient = true,
+     .attrs = {.norm = {2, 1e-2f}}},
+    {"gradient of lrn", PR_OP_LRN_GRAD, {IMAGE(7, 2, 3), IMAGE(7, 2, 3)}, "nn", .no_gradient = true,
+     .attrs = {.lrn = {5, 0.3f, 0.75f, 1}}},
     {"reduce to a channel vector", PR_OP_REDUCE_TO, {IMAGE(2, 3, 4)}, "n", .no_gradient = true,
      .attrs = {.shape = {{3, {2, 1, 1}}}}},
     {"reduce to a gate", PR_OP_REDUCE_TO, {IMAGE(2, 3, 4)}, "n", .no_gradient = true,

@@ -52,7 +52,7 @@ static const struct {
     {"open_size", PARRY_UNSUPPORTED, "axis 1 of the input 'x' has no fixed size"},
     {"operators", PARRY_UNSUPPORTED,
      "(made by make.py 1) needs operators that parry does not have: LSTM ('a_node'); com.example.Fancy ('far'); "
-     "Elu ('d_node', 'e_node', 'f_node' and 2 more)"},
+     "Hardmax ('d_node', 'e_node', 'f_node' and 2 more)"},
     {"opset_new", PARRY_UNSUPPORTED, "opset 22, parry reads 7 to 21"},
     {"opset_old", PARRY_UNSUPPORTED, "opset 6, parry reads 7 to 21"},
     {"pad_mode", PARRY_FORMAT, "node 't_node' (Pad): the attribute mode has no value that ONNX knows"},
@@ -60,7 +60,7 @@ static const struct {
     {"shape_size", PARRY_UNSUPPORTED, "Reshape that moves values from one image to another ('t_node')"},
     {"short_data", PARRY_FORMAT, "tensor 'c' should hold 6 float values, but has 23 bytes"},
     {"slice_step", PARRY_FORMAT, "axis 0 with step 0"},
-    {"softmax_axis", PARRY_UNSUPPORTED, "Softmax over another axis than the classes ('a_node')"},
+    {"softmax_axis", PARRY_UNSUPPORTED, "Softmax over the batch ('a_node')"},
     {"stride", PARRY_FORMAT, "the attribute strides holds 0, expected 1 to 65536"},
     {"strings", PARRY_UNSUPPORTED, "tensor 'c' is of ONNX data type 8"},
     {"transpose_batch", PARRY_UNSUPPORTED, "Transpose that moves the batch axis ('y_node')"},
