@@ -49,6 +49,12 @@ PARRY_API PARRY_CHECKED parry_status parry_model_load_as(parry_ctx *ctx, const c
  * alone. */
 PARRY_API PARRY_CHECKED parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height,
                                                        int width, int classes, parry_model **out);
+/* The same with its weights, preprocessing, class names and history from an ONNX file of the same architecture, for images
+ * of any size: by the layers' names where the file kept them, else by structure; batch norm may be folded there.
+ * PARRY_MISMATCH names the first layer that does not fit. weights NULL: as parry_model_build. */
+PARRY_API PARRY_CHECKED parry_status parry_model_build_from(parry_ctx *ctx, const char *arch, int channels, int height,
+                                                            int width, int classes, const char *weights,
+                                                            parry_model **out);
 /* Writes ONNX (a Softmax that was peeled is restored) to a temporary name and renames it. */
 PARRY_API PARRY_CHECKED parry_status parry_model_save(parry_ctx *ctx, const parry_model *model, const char *path);
 PARRY_API void parry_model_free(parry_model *model);

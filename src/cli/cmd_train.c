@@ -4,13 +4,15 @@
 #include "cli/commands.h"
 
 typedef struct train_options {
-    const char *arch, *data, *output;
+    const char *arch, *weights, *data, *output;
     int64_t first;
 } train_options;
 
 PR_OPTIONS(train_command_table, train_options,
            OPT_STRING(train_options, output, "output", NULL, "FILE", "where the model is written, required"),
            OPT_STRING(train_options, arch, "arch", "simplecnn", "NAME", "architecture (parry list architectures)"),
+           OPT_STRING(train_options, weights, "weights", NULL, "FILE",
+                      "start from the weights of this ONNX file, which is of the same architecture"),
            OPT_STRING(train_options, data, "data", "mnist", "NAME|PATH",
                       "the images; trained on the train split, scored on the test split"),
            OPT_INT(train_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
@@ -92,8 +94,8 @@ parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
         status = open_both(ctx, options->data, PARRY_TRAIN, options->first, &train, &test);
     if (status == PARRY_OK) {
         const parry_dataset_info *info = parry_dataset_describe(train);
-        status = wrong_name(ctx, parry_model_build(ctx, options->arch, info->channels, info->height, info->width,
-                                                   info->classes, &model));
+        status = wrong_name(ctx, parry_model_build_from(ctx, options->arch, info->channels, info->height, info->width,
+                                                        info->classes, options->weights, &model));
     }
     if (status == PARRY_OK)
         status = parry_train(ctx, model, train, test, settings);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/network.h"
+#include "model/transfer.h"
 
 /* The format's own limit: a protobuf message has no more than 2 GiB. */
 static const size_t file_limit = (size_t)1 << 31;
@@ -42,20 +43,40 @@ parry_status parry_model_load_as(parry_ctx *ctx, const char *path, const parry_p
     return PARRY_OK;
 }
 
+/* Fills the built network's weights from the ONNX file at `path` and takes its metadata over: preprocessing, the names
+ * of the classes and the history go with the weights. */
+static parry_status take_weights(parry_ctx *ctx, const pr_arch *arch, const char *path, pr_onnx_model *file)
+{
+    char sha256[PR_SHA256_HEX];
+    pr_onnx_model from = {0};
+    TRY(decode(ctx, path, sha256, &from));
+    parry_status status = pr_transfer_weights(ctx, path, arch->name, file->graph, file->weights, &from);
+    if (status == PARRY_OK) {
+        file->meta = from.meta;
+        file->meta_count = from.meta_count;
+        from.meta = NULL;
+        from.meta_count = 0;
+    }
+    pr_onnx_clear(&from);
+    return status;
+}
+
 static parry_status build_file(parry_ctx *ctx, const pr_arch *arch, const int image[3], int classes,
-                               pr_onnx_model *file)
+                               const char *weights, pr_onnx_model *file)
 {
     file->tail = PR_OP_IDENTITY;
     TRY(pr_graph_create(ctx, &file->graph));
     TRY(pr_weights_create(ctx, &file->weights));
     TRY(pr_strdup(ctx, "", &file->producer));
     TRY(arch->build(ctx, file->graph, file->weights, image[0], image[1], image[2], classes));
+    if (weights)
+        return take_weights(ctx, arch, weights, file);
     arch->initialise(file->graph, file->weights, parry_ctx_seed(ctx));
     return PARRY_OK;
 }
 
-parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height, int width, int classes,
-                               parry_model **out)
+parry_status parry_model_build_from(parry_ctx *ctx, const char *arch, int channels, int height, int width, int classes,
+                                    const char *weights, parry_model **out)
 {
     const pr_arch *found;
     pr_onnx_model file = {0};
@@ -65,7 +86,7 @@ parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, i
         return pr_fail(ctx, PARRY_INVALID, "a network for %d x %d x %d images and %d classes cannot be built", channels,
                        height, width, classes);
     TRY(pr_arch_find(ctx, arch, &found));
-    parry_status status = build_file(ctx, found, (int[]){channels, height, width}, classes, &file);
+    parry_status status = build_file(ctx, found, (int[]){channels, height, width}, classes, weights, &file);
     if (status != PARRY_OK) {
         pr_onnx_clear(&file);
         return status;
@@ -75,6 +96,12 @@ parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, i
     TRY(pr_network_create(ctx, found->name, NULL, &file, NULL, &asked, &network));
     *out = &network->base;
     return PARRY_OK;
+}
+
+parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height, int width, int classes,
+                               parry_model **out)
+{
+    return parry_model_build_from(ctx, arch, channels, height, width, classes, NULL, out);
 }
 
 static void put_meta(pr_onnx_meta *meta, size_t *count, const char *key, const char *value)
