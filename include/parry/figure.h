@@ -45,7 +45,7 @@ typedef struct parry_tile {
     const float *image;          /* C x H x W, channels 1 or 3 */
     int channels, height, width;
     const char *caption;         /* below the picture, in up to two lines; NULL: none */
-    const char *note;            /* a smaller line below that; NULL: none */
+    const char *note;            /* softer, below that, in up to three lines; NULL: none */
 } parry_tile;
 
 /* Tiles under one heading. */
@@ -61,7 +61,7 @@ typedef struct parry_tiles {
     const parry_tile_group *groups;
     int group_count;
     int columns;                 /* of the grid; 0: so many that the figure is broader than high */
-    int side;                    /* pixels of a tile's longer side; 0: by how many tiles there are, 48 to 224 */
+    int side;                    /* pixels of a tile's longer side; 0: by how many tiles there are, 64 to 224 */
 } parry_tiles;
 PARRY_API PARRY_CHECKED parry_status parry_figure_tiles(parry_ctx *ctx, const parry_tiles *tiles, const char *path);
 

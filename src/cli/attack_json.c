@@ -102,22 +102,6 @@ json_t *attack_json(const attack_report *report)
 
 /* ---- CSV --------------------------------------------------------------------------------------------------------- */
 
-/* In double quotes where it has a comma, a quote or a line's end. */
-static void csv_text(FILE *out, const char *text)
-{
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"')
-            fputc('"', out);
-        fputc(*text, out);
-    }
-    fputc('"', out);
-}
-
 static void csv_number(FILE *out, double value)
 {
     if (isnan(value))
@@ -134,7 +118,7 @@ static void csv_line(FILE *out, const attack_report *report, int64_t i)
                   after = rank_classes(report->model, result->logits + i * classes);
     const parry_budget budget = budget_at(report, i, false);
     fprintf(out, "%lld,", (long long)i);
-    csv_text(out, parry_dataset_image_name(report->data, i));
+    csv_field(out, parry_dataset_image_name(report->data, i));
     fprintf(out, ",%d,", (int)parry_dataset_labels(report->data)[i]);
     if (result->targets[i] >= 0)
         fprintf(out, "%d", (int)result->targets[i]);

@@ -129,6 +129,8 @@ PARRY_CHECKED parry_status open_data(parry_ctx *ctx, const char *spec, parry_spl
                                      parry_dataset **out);
 /* The attack `spec` with the attack's own options of the command line (see command.attack_options). */
 PARRY_CHECKED parry_status make_attack(parry_ctx *ctx, const cli_args *args, const char *spec, parry_attack **out);
+/* One field of a CSV file: in double quotes where it has a comma, a quote or a line's end. */
+void csv_field(FILE *out, const char *text);
 /* Writes JSON text to the file of --json ("-": standard output) if given. */
 PARRY_CHECKED parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text);
 /* The same for a value, which is released. */

@@ -114,21 +114,6 @@ static void print_all(const predictions *p, int64_t show)
     print_accuracy(out, p);
 }
 
-static void csv_field(FILE *out, const char *text)
-{
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"')
-            fputc('"', out);
-        fputc(*text, out);
-    }
-    fputc('"', out);
-}
-
 static void csv_rows(FILE *out, const predictions *p)
 {
     char name[PARRY_CLASS_NAME_ROOM], text[32];

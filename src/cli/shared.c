@@ -47,6 +47,21 @@ parry_status make_attack(parry_ctx *ctx, const cli_args *args, const char *spec,
     return status;
 }
 
+void csv_field(FILE *out, const char *text)
+{
+    if (!strpbrk(text, ",\"\r\n")) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', out);
+        fputc(*text, out);
+    }
+    fputc('"', out);
+}
+
 parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text)
 {
     const common_options *common = args_values(args, &common_table);

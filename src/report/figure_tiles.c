@@ -5,7 +5,7 @@
 
 #include "report/canvas.h"
 
-enum { MARGIN = 20, SIDE_LEAST = 48, SIDE_MOST = 224 };
+enum { MARGIN = 20, SIDE_MOST = 224, CAPTION_LINES = 2, NOTE_LINES = 3 };
 
 /* Sizes in pixels, by the side of a tile: small tiles have small letters. */
 typedef struct layout {
@@ -49,8 +49,9 @@ static void count_lines(const parry_tiles *tiles, layout *at)
     for (int g = 0; g < tiles->group_count; g++)
         for (int64_t i = 0; i < tiles->groups[g].count; i++) {
             const parry_tile *tile = &tiles->groups[g].tiles[i];
-            at->caption_lines = PR_MAX(at->caption_lines, text_lines(&at->caption, at->cell - 6, 2, tile->caption));
-            at->note_lines = PR_MAX(at->note_lines, text_lines(&at->note, at->cell - 6, 2, tile->note));
+            at->caption_lines =
+                PR_MAX(at->caption_lines, text_lines(&at->caption, at->cell - 6, CAPTION_LINES, tile->caption));
+            at->note_lines = PR_MAX(at->note_lines, text_lines(&at->note, at->cell - 6, NOTE_LINES, tile->note));
         }
 }
 
@@ -125,10 +126,10 @@ static parry_status draw_tile(parry_ctx *ctx, pr_canvas *canvas, const layout *a
                         &image));
     y += at->side + at->gap;
     if (tile->caption)
-        y += pr_canvas_wrapped(canvas, &at->caption, x + 3, y, at->cell - 6, 2, PR_ALIGN_CENTER, tile->caption) *
+        y += pr_canvas_wrapped(canvas, &at->caption, x + 3, y, at->cell - 6, CAPTION_LINES, PR_ALIGN_CENTER, tile->caption) *
              pr_font_line(&at->caption);
     if (tile->note)
-        pr_canvas_wrapped(canvas, &at->note, x + 3, y, at->cell - 6, 2, PR_ALIGN_CENTER, tile->note);
+        pr_canvas_wrapped(canvas, &at->note, x + 3, y, at->cell - 6, NOTE_LINES, PR_ALIGN_CENTER, tile->note);
     return PARRY_OK;
 }
 

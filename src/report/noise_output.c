@@ -20,7 +20,7 @@
 #include "report/noise.h"
 #include "report/report.h"
 
-enum { NAME_WIDTH = 28, CALLED_WIDTH = 26, SHOWN_IMAGES = 20, SHOWN_CLASSES = 4, COLUMNS_MOST = 50 };
+enum { NAME_WIDTH = 28, CALLED_WIDTH = 26, SHOWN_IMAGES = 20, SHOWN_CLASSES = 4, COLUMNS_MOST = 50, TOLD_BEFORE = 60 };
 
 static int views(const parry_noise_study *study)
 {
@@ -297,6 +297,11 @@ static void tile_words(const parry_noise_study *study, const pr_noise_network *n
     int shown = views(study) - 1, called = pr_noise_called(network, &network->view[shown], tile, &confidence);
     snprintf(out->caption, sizeof out->caption, "%.100s", parry_class_name(network->model, called, name));
     snprintf(out->note, sizeof out->note, "%.1f %%\n\xce\xbc %g \xcf\x83 %g", 100 * confidence, study->mu[tile], study->sigma[tile]);
+    if (!shown || study->count > TOLD_BEFORE)
+        return;
+    called = pr_noise_called(network, &network->view[0], tile, &confidence);
+    snprintf(out->note + strlen(out->note), sizeof out->note - strlen(out->note), "\nwas %.40s %.1f %%",
+             parry_class_name(network->model, called, name), 100 * confidence);
 }
 
 static void heading_words(const parry_noise_study *study, const pr_noise_network *network, words *out)
