@@ -88,7 +88,8 @@ PARRY_API PARRY_CHECKED parry_status parry_attack_run(parry_ctx *ctx, const parr
 
 /* How the smallest eps is searched for. Option table: parry_search_options. */
 typedef struct parry_eps_search {
-    int64_t scan;      /* radii of the coarse scan, in equal steps up to the threat's eps */
+    int64_t scan;      /* radii of the coarse scan, in equal steps up to the threat's eps; 0: 128 for attacks that take
+                          one gradient for all of them, else 16 */
     double resolution; /* the bracket is halved until it is no wider, in units of the pixel range */
 } parry_eps_search;
 PARRY_API const parry_options *parry_search_options(void);

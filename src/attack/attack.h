@@ -59,6 +59,9 @@ PARRY_CHECKED parry_status pr_quantize(parry_ctx *ctx, pr_run *run, const pr_bat
 PARRY_CHECKED parry_status pr_search_batch(parry_ctx *ctx, pr_run *run, const parry_eps_search *search,
                                            const pr_batch *in, pr_tensor *adv, double *minimal, double *failed);
 
+/* How many radii the coarse scan tries. */
+int64_t pr_search_radii(const parry_eps_search *search, const parry_attack *attack);
+
 /* Labels and targets of n images (aim.c). clean_logits is used where pr_aim_asks says so. */
 bool pr_aim_asks(const pr_aim *aim, const int32_t *labels, int64_t n);
 void pr_aim_goals(const pr_aim *aim, uint64_t seed, const float *clean_logits, int classes, const int32_t *labels,

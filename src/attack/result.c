@@ -137,10 +137,10 @@ static parry_status run(parry_ctx *ctx, const parry_dataset *dataset, dataset_ca
 
 static parry_status check_search(parry_ctx *ctx, const parry_eps_search *search)
 {
-    if (search && (search->scan < 1 || !(search->resolution > 0)))
+    if (search && (search->scan < 0 || !(search->resolution > 0)))
         return pr_fail(ctx, PARRY_INVALID,
-                       "the search for the smallest eps has %lld radii and a resolution of %g; there must be at least "
-                       "1, and it must be more than 0",
+                       "the search for the smallest eps has %lld radii and a resolution of %g; expected 0 or "
+                       "more, and a resolution of more than 0",
                        (long long)search->scan, search->resolution);
     return PARRY_OK;
 }

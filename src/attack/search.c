@@ -10,15 +10,22 @@
 #include "attack/attack.h"
 
 PR_OPTIONS(pr_search_options, parry_eps_search,
-           OPT_INT(parry_eps_search, scan, "eps-scan", "16", 1, 100000,
-                   "--minimal-eps: radii of the coarse scan, in equal steps up to --eps"),
-           OPT_FLOAT(parry_eps_search, resolution, "eps-resolution", "1/4080", 1e-12, 1e6,
-                     "--minimal-eps: narrowest bracket, in units of the pixel range; the default is 1/16 of a grey "
-                     "level"));
+           OPT_INT(parry_eps_search, scan, "eps-scan", "0", 0, 100000,
+                   "--minimal-eps: radii of the coarse scan, in equal steps up to --eps; 0: 16, or 128 for an attack "
+                   "that needs one gradient for all of them"),
+           OPT_FLOAT(parry_eps_search, resolution, "eps-resolution", "1/25500", 1e-12, 1e6,
+                     "--minimal-eps: narrowest bracket, in units of the pixel range; the default is a hundredth of a "
+                     "grey level"));
 
 const parry_options *parry_search_options(void)
 {
     return &pr_search_options;
+}
+
+int64_t pr_search_radii(const parry_eps_search *search, const parry_attack *attack)
+{
+    enum { WALKS = 16, STEPS = 128 };
+    return search->scan > 0 ? search->scan : attack->impl->direction ? STEPS : WALKS;
 }
 
 typedef struct hunt {
@@ -104,8 +111,9 @@ static parry_status attempt(parry_ctx *ctx, hunt *h)
 
 static parry_status scan(parry_ctx *ctx, hunt *h)
 {
-    for (int64_t k = 1; k <= h->search->scan; k++) {
-        const double share = k == h->search->scan ? 1 : (double)k / (double)h->search->scan,
+    const int64_t radii = pr_search_radii(h->search, h->run->attack);
+    for (int64_t k = 1; k <= radii; k++) {
+        const double share = k == radii ? 1 : (double)k / (double)radii,
                      eps = pr_grid_radius(h->run->threat, h->run->threat->eps * share);
         for (int64_t i = 0; i < h->in->x.n; i++)
             if (isnan(h->minimal[i]) && eps > h->failed[i])

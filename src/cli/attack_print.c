@@ -105,7 +105,7 @@ static void print_image(FILE *out, const attack_report *report, int64_t i)
         fprintf(out, "\n%s: ", name);
     else
         fprintf(out, "\nimage %lld: ", (long long)i);
-    fprintf(out, "%s%s", labelled ? "" : "no label, called ",
+    fprintf(out, "%s%s", labelled ? "" : "no label, taken as ",
             parry_class_name(report->model, result->labels[i], class));
     if (result->targets[i] >= 0)
         fprintf(out, ", target %s", parry_class_name(report->model, result->targets[i], class));
@@ -126,7 +126,7 @@ static void print_image(FILE *out, const attack_report *report, int64_t i)
 
 static void print_accuracy(FILE *out, const parry_attack_result *result)
 {
-    if (result->unlabelled > 0)
+    if (result->unlabelled > 0 && result->count > 1)
         fprintf(out, "  %lld of %lld images have no label: what the model calls them stands in for it\n",
                 (long long)result->unlabelled, (long long)result->count);
     if (result->unlabelled == result->count)
@@ -181,7 +181,7 @@ void attack_print(const attack_report *report)
     if (report->threat->criterion || report->threat->target || result->unlabelled > 0)
         fprintf(out, "  success rate     %6.2f %%   %s; %.2f %% before the attack\n", 100 * result->success_rate,
                 criterion_of(report->threat), 100 * result->clean_met);
-    if (report->search)
+    if (report->search && result->count > 1)
         print_search(out, report);
     fprintf(out, "  perturbation     mean %.4g, largest %.4g (%s)\n", result->mean_norm, result->max_norm, norm);
     fprintf(out, "  queries          %.4g forward, %.4g gradient per image\n",

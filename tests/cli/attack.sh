@@ -51,6 +51,13 @@ holds "and so is the caveat of the images they were made from" grep -q 'digits d
 succeeds "off the grid" attack --first 30 --attack fgsm --minimal-eps --eps 0.4 --save-images png --json off.json
 between "some do not survive rounding" "$(json_number off.json met_as_png)" 0 29
 
+# A picture without a label is driven away from what the model calls it, and nothing is said about accuracy.
+succeeds "a photograph" "$PARRY" attack net.onnx png/adv-00001.png png/adv-00002.png --attack pgd --steps 10 --eps 0.4 --json photo.json --csv photo.csv --quiet
+prints "it has no label" "no label"
+holds "and no accuracy" grep -q '"robust_acc": null' photo.json
+between "it is counted" "$(json_number photo.json unlabelled)" 2 2
+holds "its name is in the table" grep -q 'adv-00002.png,-1,' photo.csv
+
 succeeds "help for criteria" "$PARRY" help criteria
 prints "every form" "confident:P"
 succeeds "the manual page" "$PARRY" help --man
