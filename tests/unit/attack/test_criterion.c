@@ -132,6 +132,32 @@ static void test_bad_text(void **state)
     assert_int_equal(parry_criterion_check(ctx, "targeted:volcano:9"), PARRY_INVALID);
 }
 
+/* Words of the language in any order: they parse or are refused, and what parses can be asked. */
+static void test_any_text(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"misclassified", "confident", "targeted", "topk", "below", "and", "or", "not",
+                                        ":", ",", "(", ")", "'", " ", "0.5", "2", "1e999", "-", "", "x"};
+    const float z[CLASSES] = {1, 3, 2, 0, -1};
+    int parsed = 0;
+    for (uint64_t sample = 0; sample < 20000; sample++) {
+        pr_rng rng = pr_rng_init(1, PR_STREAM_TEST, sample);
+        char text[200] = "";
+        parry_criterion *criterion;
+        for (uint32_t left = 1 + pr_rng_below(&rng, 9); left > 0; left--)
+            strcat(text, words[pr_rng_below(&rng, PR_COUNT(words))]);
+        const parry_status status = parry_criterion_create(ctx, text, model, &criterion);
+        assert_true(status == PARRY_OK || (status == PARRY_INVALID && strlen(parry_ctx_error(ctx)) > 10));
+        assert_true(parry_criterion_check(ctx, text) == PARRY_OK || status != PARRY_OK);
+        if (status != PARRY_OK)
+            continue;
+        parsed++;
+        (void)parry_criterion_met(criterion, z, CLASSES, 1, 2);
+        parry_criterion_free(criterion);
+    }
+    assert_in_range(parsed, 100, 19000);
+}
+
 static void test_targets_that_are_named(void **state)
 {
     (void)state;
@@ -191,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_combinations),
         cmocka_unit_test(test_ties),
         cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_any_text),
         cmocka_unit_test(test_targets_that_are_named),
         cmocka_unit_test(test_threats_that_contradict_themselves),
         cmocka_unit_test(test_forms),

@@ -112,6 +112,21 @@ static void test_quantiles(void **state)
     assert_true(isnan(parry_attack_eps_quantile(&r, 0.5, &found)) && found == 0);
 }
 
+/* What a perturbation costs, by hand: a change below half a level is none in 8 bits. */
+static void test_budget(void **state)
+{
+    (void)state;
+    const float image[] = {0, 0.5f, 1, 0.2f, /* second channel */ 0, 0.5f, 1, 0.2f};
+    const float adversary[] = {0, 0.5f + 0.001f, 0.9f, 0.2f, /* second channel */ 0.1f, 0.5f, 0.8f, 0.2f};
+    const parry_budget exact = parry_budget_of(image, adversary, 2, 2, 2, false),
+                       stored = parry_budget_of(image, adversary, 2, 2, 2, true);
+    assert_true(exact.pixels == 3 && stored.pixels == 2);
+    assert_true(fabs(exact.linf - 0.2) < 1e-6 && fabs(stored.linf - 51 / 255.0) < 1e-12);
+    assert_true(fabs(exact.sum - 255 * 0.401) < 1e-3);
+    assert_true(stored.sum == 25 + 51 + 26 || stored.sum == 26 + 51 + 26); /* 0.1 and 0.9 lie between two levels */
+    assert_true(fabs(exact.l2 - sqrt(0.001 * 0.001 + 0.01 + 0.01 + 0.04)) < 1e-6);
+}
+
 /* An image without a label is attacked away from what the model calls it. */
 static void test_images_without_labels(void **state)
 {
@@ -182,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_reported_was_tried),
         cmocka_unit_test(test_threads_change_nothing),
+        cmocka_unit_test(test_budget),
         cmocka_unit_test(test_quantiles),
         cmocka_unit_test(test_images_without_labels),
         cmocka_unit_test(test_allocation_failures),

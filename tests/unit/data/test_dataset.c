@@ -281,6 +281,43 @@ static void test_memory_failures(void **state)
     free(second);
 }
 
+/* Other pixels, the same story: note and class names stay, subsets are subsets, and every failed allocation is
+ * survived. */
+static void test_replace(void **state)
+{
+    parry_ctx *ctx = *state;
+    parry_dataset *digits, *few, *other = NULL, *again;
+    static float white[4 * PR_DIGITS_SIDE * PR_DIGITS_SIDE];
+    assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TEST, &digits), PARRY_OK);
+    assert_int_equal(parry_dataset_first(ctx, digits, 4, &few), PARRY_OK);
+    for (size_t i = 0; i < PR_COUNT(white); i++)
+        white[i] = 1;
+    for (long n = 1; !other; n++) {
+        pr_alloc_fail_at(n);
+        const parry_status status = parry_dataset_replace(ctx, few, white, "all white", &other);
+        assert_true(status == (other ? PARRY_OK : PARRY_NO_MEMORY));
+    }
+    pr_alloc_fail_at(0);
+    const parry_dataset_info *was = parry_dataset_describe(few), *is = parry_dataset_describe(other);
+    assert_true(is->count == 4 && is->classes == 10 && strcmp(is->name, "digits") == 0);
+    assert_true(strncmp(is->note, was->note, strlen(was->note)) == 0);
+    assert_string_equal(is->note + strlen(was->note), "; all white");
+    assert_string_equal(is->class_names[7], was->class_names[7]);
+    assert_memory_equal(parry_dataset_labels(other), parry_dataset_labels(few), 4 * sizeof(int32_t));
+    assert_string_not_equal(is->sha256, was->sha256);
+    float pixel[PR_DIGITS_SIDE * PR_DIGITS_SIDE];
+    parry_dataset_images(other, 3, 1, pixel);
+    assert_true(pixel[0] == 1);
+    assert_int_equal(parry_dataset_replace(ctx, other, white, "twice", &again), PARRY_OK);
+    assert_non_null(strstr(parry_dataset_describe(again)->note, "; all white; twice"));
+    white[5] = NAN;
+    parry_dataset_free(again);
+    assert_int_equal(parry_dataset_replace(ctx, few, white, "broken", &again), PARRY_NUMERIC);
+    parry_dataset_free(other);
+    parry_dataset_free(few);
+    parry_dataset_free(digits);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_digits),
         cmocka_unit_test(test_digits_can_be_cancelled),
         cmocka_unit_test(test_memory_failures),
+        cmocka_unit_test(test_replace),
     };
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }
