@@ -30,6 +30,7 @@ typedef struct parry_model_info {
     const char *const *class_names;
     const char *const *class_wnids;     /* WordNet identifiers, of ImageNet's classes, or NULL */
     const parry_preprocess *preprocess; /* what happens to an image in [0,1]; see parry/preprocess.h */
+    const double *units; /* by channel of the network: what a step of 1 in [0,1] is in its own units; NULL: 1 */
     const char *preprocess_source; /* who declared it: "metadata", "net.json", "flags", several of them; "": nobody */
 } parry_model_info;
 
@@ -65,8 +66,8 @@ PARRY_API PARRY_CHECKED parry_status parry_model_logits(parry_ctx *ctx, const pa
                                                         int64_t n, float *logits);
 /* The softmax of n rows of logits; `out` may be `logits`. */
 PARRY_API void parry_probabilities(const float *logits, int64_t n, int classes, float *out);
-/* The numbers of the `top` (1 to `classes`) largest entries of a row of logits or probabilities, the largest first; equal
- * ones in the order of the classes. */
+/* The numbers of the `top` (1 to `classes`) largest entries of a row of logits or probabilities, the largest first;
+ * equal ones in the order of the classes. */
 PARRY_API void parry_top_classes(const float *row, int classes, int top, int *out);
 /* Gradient of each image's own loss (`loss` names one of parry_loss_list) with respect to that image, n x C x H x W.
  * `loss_out` (n) may be NULL. */
@@ -88,6 +89,28 @@ PARRY_API PARRY_CHECKED parry_status parry_dataset_open_images(parry_ctx *ctx, c
  * NULL). PARRY_INVALID when no image has a label. */
 PARRY_API PARRY_CHECKED parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model,
                                                           const parry_dataset *dataset, double *accuracy, double *loss);
+
+/* Whether the preprocessing looks right. */
+typedef struct parry_preprocess_check {
+    int64_t count; /* labelled images that were looked at, at most a few hundred; 0: there are none, nothing is known */
+    double accuracy;         /* on them */
+    double chance;           /* of a guess */
+    double claim;            /* the least accuracy that the JSON beside the file claims; 0: none */
+    bool suspicious;         /* accuracy is hardly above chance, or far below the claim */
+    double better_accuracy;  /* of the best of the usual alternatives, where it is clearly better; else 0 */
+    parry_preprocess better; /* that one */
+} parry_preprocess_check;
+/* Measures accuracy on some images of the dataset and logs a warning when it looks as if the declared preprocessing
+ * were wrong, with the alternative (range 0..1, 0..255 or -1..1, ImageNet's or CIFAR-10's mean and deviation, RGB or
+ * BGR) that would do better. */
+PARRY_API PARRY_CHECKED parry_status parry_model_check_preprocess(parry_ctx *ctx, const parry_model *model,
+                                                                  const parry_dataset *dataset,
+                                                                  parry_preprocess_check *out);
+
+enum { PARRY_EPS_ROOM = 160 };
+/* The size of a perturbation in words: "0.03137 (8/255; 0.1370, 0.1401, 0.1394 in the network's units)": in [0,1], in
+ * grey levels, and in what the preprocessing makes of it, by channel where they differ. */
+PARRY_API const char *parry_eps_words(const parry_model_info *info, double eps, char buffer[PARRY_EPS_ROOM]);
 
 /* The execution plan as text: a line per step with the implementation chosen; lines with a reference kernel of the
  * library are marked "REFERENCE". purpose: "inference", "gradient" or "training". Freed with parry_string_free. */

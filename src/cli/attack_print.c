@@ -49,13 +49,6 @@ int64_t count_stored(const attack_report *report)
     return count;
 }
 
-/* "0.1 (25.5/255)" */
-static const char *eps_text(double eps, char text[48])
-{
-    snprintf(text, 48, "%.4g (%.4g/255)", eps, 255 * eps);
-    return text;
-}
-
 /* ---- one image --------------------------------------------------------------------------------------------------- */
 
 static void print_rankings(FILE *out, const attack_report *report, int64_t i)
@@ -82,15 +75,17 @@ static void print_budget(FILE *out, const attack_report *report, int64_t i, bool
         (long long)budget.pixels, (long long)info->height * info->width);
 }
 
-static void print_smallest(FILE *out, const parry_attack_result *result, int64_t i, double most)
+static void print_smallest(FILE *out, const attack_report *report, int64_t i)
 {
-    char eps[48];
+    const parry_attack_result *result = report->result;
+    const parry_model_info *info = parry_model_describe(report->model);
+    char eps[PARRY_EPS_ROOM];
     if (isnan(result->minimal_eps[i]))
-        fprintf(out, "; at no eps up to %s", eps_text(most, eps));
+        fprintf(out, "; at no eps up to %s", parry_eps_words(info, report->threat->eps, eps));
     else if (result->minimal_eps[i] == 0)
         fprintf(out, ", by the image as it is");
     else {
-        fprintf(out, "; smallest eps %s", eps_text(result->minimal_eps[i], eps));
+        fprintf(out, "; smallest eps %s", parry_eps_words(info, result->minimal_eps[i], eps));
         fprintf(out, ", not at %.4g", result->failed_eps[i]);
     }
 }
@@ -113,7 +108,7 @@ static void print_image(FILE *out, const attack_report *report, int64_t i)
     print_rankings(out, report, i);
     fprintf(out, "  %s %s", criterion_of(report->threat), result->met[i] ? "met" : "not met");
     if (report->search)
-        print_smallest(out, result, i, report->threat->eps);
+        print_smallest(out, report, i);
     if (report->stored)
         fprintf(out, "; as PNG %s", report->stored[i] ? "met" : "not met");
     fputc('\n', out);
@@ -140,10 +135,10 @@ static void print_search(FILE *out, const attack_report *report)
 {
     const parry_attack_result *result = report->result;
     int64_t found;
-    char eps[48];
+    char eps[PARRY_EPS_ROOM];
     const double median = parry_attack_eps_quantile(result, 0.5, &found);
     if (found > 0) {
-        fprintf(out, "  smallest eps     median %s, mean %.4g,\n", eps_text(median, eps), mean_eps(result));
+        fprintf(out, "  smallest eps     median %s, mean %.4g,\n", parry_eps_words(parry_model_describe(report->model), median, eps), mean_eps(result));
         fprintf(out, "                   quartiles %.4g and %.4g, of %lld images\n",
                 parry_attack_eps_quantile(result, 0.25, NULL), parry_attack_eps_quantile(result, 0.75, NULL),
                 (long long)found);
@@ -157,10 +152,10 @@ static void print_search(FILE *out, const attack_report *report)
 static void print_threat(FILE *out, const attack_report *report)
 {
     const parry_threat *threat = report->threat;
-    char eps[48];
+    char eps[PARRY_EPS_ROOM];
     fprintf(out, "  %s eps %s%s, loss %s, %s%s\n",
             parry_options_find(parry_threat_options(), "norm")->choices[threat->norm], report->search ? "up to " : "",
-            eps_text(threat->eps, eps), parry_options_find(parry_threat_options(), "loss")->choices[threat->loss],
+            parry_eps_words(parry_model_describe(report->model), threat->eps, eps), parry_options_find(parry_threat_options(), "loss")->choices[threat->loss],
             threat->clip ? "clipped to [0,1]" : "not clipped", threat->quantize ? ", on the 8-bit grid" : "");
     if (threat->criterion || threat->target)
         fprintf(out, "  criterion %s%s%s\n", criterion_of(threat), threat->target ? ", target " : "",

@@ -42,7 +42,7 @@ static parry_status open_photographs(parry_ctx *ctx, const cli_args *args, const
     return status;
 }
 
-parry_status open_inputs(parry_ctx *ctx, const cli_args *args, int most_models, cli_inputs *out)
+static parry_status open_in_order(parry_ctx *ctx, const cli_args *args, int most_models, cli_inputs *out)
 {
     const data_options *where = args_values(args, &data_table);
     *out = (cli_inputs){.model_count = count_models(ctx, args, most_models)};
@@ -60,6 +60,23 @@ parry_status open_inputs(parry_ctx *ctx, const cli_args *args, int most_models, 
         return usage(ctx, "--labels is for photographs; %s has labels of its own", where->data);
     parry_status status = open_data(ctx, where->data, (parry_split)where->split, where->first, &out->data);
     return status == PARRY_OK ? load_models(ctx, args, out) : status;
+}
+
+/* A warning where the preprocessing looks wrong; costs a few images' logits. */
+static parry_status check_preprocess(parry_ctx *ctx, const cli_inputs *inputs)
+{
+    parry_status status = PARRY_OK;
+    for (int i = 0; i < inputs->model_count && status == PARRY_OK; i++) {
+        parry_preprocess_check check;
+        status = parry_model_check_preprocess(ctx, inputs->models[i], inputs->data, &check);
+    }
+    return status;
+}
+
+parry_status open_inputs(parry_ctx *ctx, const cli_args *args, int most_models, cli_inputs *out)
+{
+    parry_status status = open_in_order(ctx, args, most_models, out);
+    return status == PARRY_OK ? check_preprocess(ctx, out) : status;
 }
 
 void close_inputs(cli_inputs *inputs)

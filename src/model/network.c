@@ -401,6 +401,7 @@ static parry_status network_fill(parry_ctx *ctx, const char *name, const char *p
         .softmax_peeled = network->file.tail != PR_OP_IDENTITY,
         .history = network->history,
         .preprocess = &network->preprocess,
+        .units = network->affine.scale,
         .preprocess_source = network->preprocess_source,
     };
     return pr_network_name_classes(ctx, network, fit);

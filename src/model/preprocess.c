@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <parry/image.h>
+#include <parry/model.h>
 
 #include "base/json.h"
 #include "base/opt.h"
@@ -343,4 +344,23 @@ parry_status parry_preprocess_text(parry_ctx *ctx, const parry_preprocess *p, ch
     parry_status status = pr_strdup(ctx, spaced + (spaced[0] == ' '), out);
     parry_string_free(spaced);
     return status;
+}
+
+/* ---- units --------------------------------------------------------------------------------------------------------
+ */
+
+const char *parry_eps_words(const parry_model_info *info, double eps, char buffer[PARRY_EPS_ROOM])
+{
+    enum { SHOWN = 4 };
+    int shown = 1;
+    for (int c = 1; info->units && c < info->channels; c++)
+        if (info->units[c] != info->units[0])
+            shown = PR_MIN(info->channels, SHOWN);
+    int length = snprintf(buffer, PARRY_EPS_ROOM, "%.4g (%.4g/255; ", eps, 255 * eps);
+    for (int c = 0; c < shown; c++)
+        length += snprintf(buffer + length, (size_t)(PARRY_EPS_ROOM - length), "%s%.4g", c ? ", " : "",
+                           info->units ? eps * info->units[c] : eps);
+    snprintf(buffer + length, (size_t)(PARRY_EPS_ROOM - length), "%s in the network's units)",
+             shown < info->channels && shown > 1 ? ", ..." : "");
+    return buffer;
 }

@@ -192,6 +192,26 @@ static void note_rises(const parry_evaluation *ev, void (*note)(void *arg, const
                     note_rise(ev, m, a, small, large, note, arg);
 }
 
+/* What the caption's eps are to networks that do not take pixels in [0,1]. */
+static void note_units(const parry_evaluation *ev, void (*note)(void *arg, const char *sentence), void *arg)
+{
+    for (int m = 0; ev->attack_count > 0 && m < ev->model_count; m++) {
+        const parry_model_info *info = ev->models[m].info;
+        char sentence[1024];
+        bool differs = false;
+        for (int c = 0; info->units && c < info->channels; c++)
+            differs |= info->units[c] != 1;
+        int length = snprintf(sentence, sizeof sentence, "To %.200s, eps is", ev->models[m].name);
+        for (int e = 0; e < ev->eps.count && length < (int)sizeof sentence; e++) {
+            char eps[PARRY_EPS_ROOM];
+            length += snprintf(sentence + length, sizeof sentence - (size_t)length, "%s %s", e ? "," : "",
+                               parry_eps_words(info, ev->eps.value[e], eps));
+        }
+        if (differs)
+            note(arg, sentence);
+    }
+}
+
 void pr_notes(const parry_evaluation *ev, void (*note)(void *arg, const char *sentence), void *arg)
 {
     bool iterates = ev->attack_count == 0;
@@ -206,4 +226,5 @@ void pr_notes(const parry_evaluation *ev, void (*note)(void *arg, const char *se
             arg,
             "Only FGSM, a single step, was run: attacks that iterate find more. Add pgd before calling a model robust");
     note_rises(ev, note, arg);
+    note_units(ev, note, arg);
 }

@@ -50,4 +50,23 @@ fails "a table with an unknown class" 1 "bad.csv: line 2" "$PARRY" evaluate net.
 fails "photographs and data" 2 "both --data" "$PARRY" attack net.onnx pics --data digits --quiet
 fails "labels for a dataset" 2 "--labels" "$PARRY" attack net.onnx --data digits --labels table.csv --quiet
 fails "accuracy without labels" 2 "label" "$PARRY" evaluate net.onnx pics --quiet
+
+# Preprocessing: declared wrongly it is noticed, with what would do better; declared rightly it is stored and printed.
+echo '{"clean_test_accuracy": {"mine": 0.995}}' >net.json
+succeeds "a claim that is not kept" "$PARRY" evaluate net.onnx --data digits --first 200
+holds "is noticed" grep -q "looks wrong" err
+rm net.json
+echo '{"preprocess": {"range": [0, 1], "resize": "squash"}, "clean_test_accuracy": {"x": 0.9}}' >net.json
+succeeds "a JSON beside the model" "$PARRY" info net.onnx
+prints "is shown" "--range 0,1 --resize squash (net.json)"
+succeeds "a model saved with it" "$PARRY" harden net.onnx --data digits --first 100 --method mixed --epochs 1 -o stored.onnx --quiet
+succeeds "carries it" "$PARRY" info stored.onnx
+prints "in its metadata" "--range 0,1 --resize squash (metadata)"
+succeeds "eps in all units" "$PARRY" attack net.onnx --data digits --first 20 --eps 0.1 --range 0,255
+prints "as the network sees it" "0.1 (25.5/255; 25.5 in the network's units)"
+succeeds "eps in a table" "$PARRY" evaluate net.onnx --data digits --first 20 --attack fgsm --eps 0.1 --range 0,255
+prints "as each network sees it" "0.1 (25.5/255; 25.5 in the network's units)"
+fails "an unknown preset" 2 "did you mean imagenet?" "$PARRY" info net.onnx --preprocess imagnet
+echo '{"preprocess": {"mena": 1}}' >net.json
+fails "an unknown key" 1 "net.json: unknown key" "$PARRY" info net.onnx
 finish

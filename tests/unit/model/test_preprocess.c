@@ -210,6 +210,122 @@ static void test_presets(void **state)
     assert_non_null(strstr(parry_ctx_error(ctx), "did you mean imagenet?"));
 }
 
+/* ---- the check ----------------------------------------------------------------------------------------------------
+ */
+
+enum { IMAGES = 64 };
+
+/* Class k is of brightness (k + 1/2) / CLASSES throughout, and the network takes the class whose brightness is nearest.
+ */
+static double level(int k)
+{
+    return (k + 0.5) / CLASSES;
+}
+
+static void make_brightness(const char *name)
+{
+    char path[128];
+    pr_onnx_model file = {.tail = PR_OP_IDENTITY};
+    pr_value at, in[3];
+    int32_t w, b;
+    const int64_t image[] = {PR_BATCH, 3, SIDE, SIDE}, flat[] = {PR_BATCH, PIXELS};
+    const pr_attrs attrs = {.shape.to = pr_dims_make(2, flat)};
+    OK_IN(ctx, pr_strdup(ctx, "test", &file.producer));
+    OK_IN(ctx, pr_graph_create(ctx, &file.graph));
+    OK_IN(ctx, pr_weights_create(ctx, &file.weights));
+    OK_IN(ctx, pr_weights_add(ctx, file.weights, "w", PR_WEIGHT_KERNEL, 2, (int64_t[]){CLASSES, PIXELS}, &w));
+    OK_IN(ctx, pr_weights_add(ctx, file.weights, "b", PR_WEIGHT_VECTOR, 1, (int64_t[]){CLASSES}, &b));
+    for (int k = 0; k < CLASSES; k++) {
+        for (int i = 0; i < PIXELS; i++)
+            file.weights->items[w].data[k * PIXELS + i] = (float)(2 * level(k) / PIXELS);
+        file.weights->items[b].data[k] = (float)(-level(k) * level(k));
+    }
+    OK_IN(ctx, pr_graph_input(ctx, file.graph, "x", pr_dims_make(4, image), &at));
+    file.graph->input = at;
+    OK_IN(ctx, pr_graph_node(ctx, file.graph, PR_OP_RESHAPE, "flat", &attrs, &at, 1, &in[0]));
+    OK_IN(ctx, pr_graph_weight(ctx, file.graph, file.weights, w, &in[1]));
+    OK_IN(ctx, pr_graph_weight(ctx, file.graph, file.weights, b, &in[2]));
+    OK_IN(ctx, pr_graph_node(ctx, file.graph, PR_OP_GEMM, "dense", NULL, in, 3, &file.graph->logits));
+    in_folder(name, path);
+    OK_IN(ctx, pr_onnx_write(ctx, path, &file));
+    pr_onnx_clear(&file);
+}
+
+static parry_dataset *brightnesses(int first_label)
+{
+    static float pixels[IMAGES * PIXELS];
+    int32_t labels[IMAGES];
+    parry_dataset *made;
+    for (int i = 0; i < IMAGES; i++) {
+        labels[i] = i < first_label ? -1 : i % CLASSES;
+        for (int k = 0; k < PIXELS; k++)
+            pixels[i * PIXELS + k] = (float)level(i % CLASSES);
+    }
+    OK_IN(ctx, parry_dataset_create(ctx, pixels, labels, IMAGES, 3, SIDE, SIDE, CLASSES, &made));
+    return made;
+}
+
+static parry_preprocess_check check(const parry_preprocess *flags, const parry_dataset *dataset)
+{
+    parry_preprocess_check result;
+    parry_model *model = load("light.onnx", flags);
+    OK_IN(ctx, parry_model_check_preprocess(ctx, model, dataset, &result));
+    parry_model_free(model);
+    return result;
+}
+
+static void test_wrong_declarations_are_noticed(void **state)
+{
+    (void)state;
+    make_brightness("light.onnx");
+    parry_dataset *all = brightnesses(0), *some = brightnesses(IMAGES / 2), *none = brightnesses(IMAGES);
+    parry_preprocess_check c = check(NULL, all);
+    assert_int_equal(c.count, IMAGES);
+    assert_false(c.suspicious);
+    assert_float_equal(c.accuracy, 1, 0);
+
+    c = check(&(parry_preprocess){.range = {1, {255}}}, all); /* everything is bright */
+    assert_true(c.suspicious);
+    assert_float_equal(c.accuracy, 0.25, 0);
+    assert_float_equal(c.better_accuracy, 1, 0);
+    char *flags = flags_of(&c.better);
+    assert_string_equal(flags, "--range 0,1 --channel-order rgb");
+    parry_string_free(flags);
+
+    c = check(&(parry_preprocess){.range = {2, {0, 0.82}}}, all); /* some wrong, but nothing better was claimed */
+    assert_false(c.suspicious);
+    assert_true(c.accuracy < 0.8);
+    write_text("light.json", "{\"clean_test_accuracy\": {\"a\": 1.0, \"b\": 0.99}}");
+    c = check(&(parry_preprocess){.range = {2, {0, 0.82}}}, all);
+    assert_true(c.suspicious);
+    assert_float_equal(c.claim, 0.99, 1e-12);
+    assert_float_equal(c.better_accuracy, 1, 0);
+    c = check(NULL, all);
+    assert_false(c.suspicious);
+    forget("light.json");
+
+    assert_int_equal(check(NULL, some).count, IMAGES / 2);
+    assert_int_equal(check(NULL, none).count, 0);
+    parry_dataset_free(all);
+    parry_dataset_free(some);
+    parry_dataset_free(none);
+    forget("light.onnx");
+}
+
+static void test_eps_in_the_networks_units(void **state)
+{
+    char words[PARRY_EPS_ROOM];
+    (void)state;
+    parry_model *model = load("conv.onnx", &(parry_preprocess){.range = {1, {255}}, .std = {3, {1, 2, 5}}});
+    assert_string_equal(parry_eps_words(parry_model_describe(model), 0.1, words),
+                        "0.1 (25.5/255; 25.5, 12.75, 5.1 in the network's units)");
+    parry_model_free(model);
+    model = load("conv.onnx", NULL);
+    assert_string_equal(parry_eps_words(parry_model_describe(model), 0.1, words),
+                        "0.1 (25.5/255; 0.1 in the network's units)");
+    parry_model_free(model);
+}
+
 /* A convolution or a dense layer over 3 x SIDE x SIDE, without a declaration. */
 static void make_network(const char *name, bool convolution)
 {
@@ -269,6 +385,8 @@ int main(void)
         cmocka_unit_test(test_model_cards),
         cmocka_unit_test(test_bad_declarations),
         cmocka_unit_test(test_presets),
+        cmocka_unit_test(test_wrong_declarations_are_noticed),
+        cmocka_unit_test(test_eps_in_the_networks_units),
     };
     return cmocka_run_group_tests_name("preprocess", tests, set_up, tear_down);
 }
