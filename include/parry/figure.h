@@ -60,7 +60,7 @@ typedef struct parry_tiles {
     const char *title, *subtitle; /* NULL: none */
     const parry_tile_group *groups;
     int group_count;
-    int columns;                 /* of the grid; 0: so many that the figure is broader than high */
+    int columns;                 /* of a group's grid; 0: so many that the figure is broader than high */
     int side;                    /* pixels of a tile's longer side; 0: by how many tiles there are, 64 to 224 */
 } parry_tiles;
 PARRY_API PARRY_CHECKED parry_status parry_figure_tiles(parry_ctx *ctx, const parry_tiles *tiles, const char *path);

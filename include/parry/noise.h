@@ -23,6 +23,7 @@ typedef struct parry_noise_settings {
                                clipped to [0,255], as if pixels were clipped to [m, 255 + m]. PARRY_UNSUPPORTED for networks whose
                                numbers are not grey levels; PARRY_INVALID with an attack that keeps to the pixel range */
     int64_t top;            /* classes of each image in the CSV */
+    int64_t side;           /* longer side of a picture of the figure in pixels; 0: by how many there are */
 } parry_noise_settings;
 PARRY_API const parry_options *parry_noise_options(void);
 

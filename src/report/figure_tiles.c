@@ -5,7 +5,10 @@
 
 #include "report/canvas.h"
 
-enum { MARGIN = 20, SIDE_MOST = 224, CAPTION_LINES = 2, NOTE_LINES = 3 };
+enum { MARGIN = 20, SIDE_MOST = 224, CAPTION_LINES = 2, NOTE_LINES = 3, HEAD_LINES = 4, WIDTH_LEAST = 240 };
+
+/* Width over height that a figure comes near to. */
+#define BREADTH 1.6
 
 /* Sizes in pixels, by the side of a tile: small tiles have small letters. */
 typedef struct layout {
@@ -13,6 +16,8 @@ typedef struct layout {
     int gap;                           /* between picture and text, and between rows */
     pr_font title, plain, head, caption, note;
     int caption_lines, note_lines;     /* the most that a tile has */
+    int across;                        /* groups that stand side by side */
+    int block_width, block_height, head_height; /* of a group; of its heading, the same for all */
     int width, height, group_top;      /* of the canvas; first group's heading */
 } layout;
 
@@ -66,18 +71,52 @@ static int group_rows(const layout *at, const parry_tile_group *group)
     return (int)((group->count + at->columns - 1) / at->columns);
 }
 
-static int heading_height(const layout *at, const parry_tile_group *group)
+/* Of the group that needs most. */
+static void measure_groups(const parry_tiles *tiles, layout *at)
 {
-    return group->heading ? pr_font_line(&at->head) + 6 : 0;
+    int rows = 0, lines = 0;
+    at->block_width = PR_MAX(at->columns * at->cell - (at->cell - at->side), WIDTH_LEAST);
+    for (int g = 0; g < tiles->group_count; g++) {
+        const parry_tile_group *group = &tiles->groups[g];
+        rows = PR_MAX(rows, group_rows(at, group));
+        if (group->heading)
+            lines = PR_MAX(lines, pr_canvas_wrapped(NULL, &at->head, 0, 0, at->block_width, HEAD_LINES, PR_ALIGN_LEFT, group->heading));
+    }
+    at->head_height = lines ? lines * pr_font_line(&at->head) + 6 : 0;
+    at->block_height = at->head_height + rows * tile_height(at) + at->gap;
+}
+
+static int blocks_width(const layout *at, int across)
+{
+    return across * (at->block_width + 2 * MARGIN) - 2 * MARGIN;
+}
+
+static int blocks_height(const parry_tiles *tiles, const layout *at, int across)
+{
+    return (tiles->group_count + across - 1) / across * at->block_height;
+}
+
+/* As many groups side by side as bring the figure nearest to BREADTH. */
+static int choose_across(const parry_tiles *tiles, const layout *at)
+{
+    int best = 1;
+    double nearest = HUGE_VAL;
+    for (int across = 1; across <= tiles->group_count; across++) {
+        double away = fabs(log(blocks_width(at, across) / (BREADTH * blocks_height(tiles, at, across))));
+        if (away < nearest) {
+            nearest = away;
+            best = across;
+        }
+    }
+    return best;
 }
 
 static int choose_columns(const parry_tiles *tiles, const layout *at, int64_t most)
 {
     if (tiles->columns > 0)
         return (int)PR_MIN(tiles->columns, most);
-    /* As wide as 1.6 times the height, every group counted. */
     double rows_per_column = (double)tile_height(at) * tiles->group_count / at->cell;
-    int columns = (int)ceil(sqrt(1.6 * (double)most * rows_per_column));
+    int columns = (int)ceil(sqrt(BREADTH * (double)most * rows_per_column));
     columns = (int)PR_MAX(1, PR_MIN(columns, most));
     /* The same number of rows with the last one filled as well as it can be. */
     int64_t rows = (most + columns - 1) / columns;
@@ -108,11 +147,11 @@ static layout make_layout(const parry_tiles *tiles)
     at.note = (pr_font){small, false, PR_INK_SOFT};
     count_lines(tiles, &at);
     at.columns = choose_columns(tiles, &at, most);
-    at.width = PR_MAX(at.columns * at.cell - (at.cell - at.side), 400) + 2 * MARGIN;
+    measure_groups(tiles, &at);
+    at.across = choose_across(tiles, &at);
+    at.width = PR_MAX(blocks_width(&at, at.across), 400) + 2 * MARGIN;
     at.group_top = MARGIN + header_height(tiles, &at, at.width - 2 * MARGIN);
-    at.height = at.group_top + MARGIN / 2;
-    for (int g = 0; g < tiles->group_count; g++)
-        at.height += heading_height(&at, &tiles->groups[g]) + group_rows(&at, &tiles->groups[g]) * tile_height(&at) + at.gap;
+    at.height = at.group_top + blocks_height(tiles, &at, at.across) + MARGIN / 2;
     return at;
 }
 
@@ -133,12 +172,12 @@ static parry_status draw_tile(parry_ctx *ctx, pr_canvas *canvas, const layout *a
     return PARRY_OK;
 }
 
-static parry_status draw_group(parry_ctx *ctx, pr_canvas *canvas, const layout *at, const parry_tile_group *group, int y)
+static parry_status draw_group(parry_ctx *ctx, pr_canvas *canvas, const layout *at, const parry_tile_group *group, int x, int y)
 {
     if (group->heading)
-        pr_canvas_wrapped(canvas, &at->head, MARGIN, y, at->width - 2 * MARGIN, 1, PR_ALIGN_LEFT, group->heading);
-    y += heading_height(at, group);
-    int left = MARGIN - (at->cell - at->side) / 2; /* the first picture stands at the margin */
+        pr_canvas_wrapped(canvas, &at->head, x, y, at->block_width, HEAD_LINES, PR_ALIGN_LEFT, group->heading);
+    y += at->head_height;
+    int left = x - (at->cell - at->side) / 2; /* the first picture stands below the heading's start */
     for (int64_t i = 0; i < group->count; i++) {
         TRY(pr_poll(ctx));
         TRY(draw_tile(ctx, canvas, at, &group->tiles[i], left + (int)(i % at->columns) * at->cell,
@@ -165,10 +204,9 @@ parry_status parry_figure_tiles(parry_ctx *ctx, const parry_tiles *tiles, const 
     TRY(pr_canvas_create(ctx, at.width, at.height, &canvas));
     draw_header(&canvas, tiles, &at);
     parry_status status = PARRY_OK;
-    for (int g = 0, y = at.group_top; g < tiles->group_count && status == PARRY_OK; g++) {
-        status = draw_group(ctx, &canvas, &at, &tiles->groups[g], y);
-        y += heading_height(&at, &tiles->groups[g]) + group_rows(&at, &tiles->groups[g]) * tile_height(&at) + at.gap;
-    }
+    for (int g = 0; g < tiles->group_count && status == PARRY_OK; g++)
+        status = draw_group(ctx, &canvas, &at, &tiles->groups[g], MARGIN + g % at.across * (at.block_width + 2 * MARGIN),
+                            at.group_top + g / at.across * at.block_height);
     if (status == PARRY_OK)
         status = pr_canvas_write(ctx, &canvas, path);
     pr_canvas_release(&canvas);

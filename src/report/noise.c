@@ -64,8 +64,11 @@ static parry_status copy_words(parry_ctx *ctx, parry_noise_study *study, const p
 }
 
 /* What a picture in the figure is cut down to: many are small. */
-static int tile_side(int64_t count)
+static int tile_side(const parry_noise_study *study)
 {
+    const int64_t count = study->count;
+    if (study->settings.side > 0)
+        return (int)study->settings.side;
     return count <= 18 ? 224 : count <= 60 ? 112 : count <= 200 ? 80 : 64;
 }
 
@@ -97,8 +100,8 @@ static parry_status prepare_network(parry_ctx *ctx, const parry_noise_study *stu
 {
     network->model = model;
     network->info = parry_model_describe(model);
-    network->tile_height = PR_MIN(network->info->height, tile_side(study->count));
-    network->tile_width = PR_MIN(network->info->width, tile_side(study->count));
+    network->tile_height = PR_MIN(network->info->height, tile_side(study));
+    network->tile_width = PR_MIN(network->info->width, tile_side(study));
     TRY(pr_alloc_raw(ctx, study->count * network->info->channels * network->tile_height * network->tile_width, &network->tiles));
     if (study->settings.chapter_order)
         TRY(find_offsets(ctx, network));

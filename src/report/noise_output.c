@@ -307,7 +307,7 @@ static void tile_words(const parry_noise_study *study, const pr_noise_network *n
 static void heading_words(const parry_noise_study *study, const pr_noise_network *network, words *out)
 {
     const pr_noise_view *view = &network->view[views(study) - 1];
-    snprintf(out->heading, sizeof out->heading, "%.100s: more than 50 %% sure of %.1f %% of the images, more than 90 %% of %.1f %%",
+    snprintf(out->heading, sizeof out->heading, "%.100s\nmore than 50 %% sure: %.1f %% of the images\nmore than 90 %% sure: %.1f %%",
              network->info->name, 100 * view->over_50, 100 * view->over_90);
 }
 
@@ -353,7 +353,8 @@ static parry_status draw(parry_ctx *ctx, const parry_noise_study *study, const c
     /* A grid that is not too broad has a row for each mean. */
     const bool by_mean = study->settings.pairs == PARRY_PAIRS_GRID && study->sigmas <= COLUMNS_MOST;
     const parry_tiles figure = {.size = sizeof figure, .title = title, .subtitle = line, .groups = groups,
-                                .group_count = study->network_count, .columns = by_mean ? (int)study->sigmas : 0};
+                                .group_count = study->network_count, .columns = by_mean ? (int)study->sigmas : 0,
+                                .side = (int)study->settings.side};
     parry_status status = parry_figure_tiles(ctx, &figure, path);
     pr_free(line);
     return status;

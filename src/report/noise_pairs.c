@@ -18,7 +18,9 @@ PR_OPTIONS(noise_table, parry_noise_settings,
                       "grid: every mean with every deviation; zip: the first with the first and so on"),
            OPT_BOOL(parry_noise_settings, chapter_order, "chapter-order", "false",
                     "preprocess first and clip the result to 0..255, instead of clipping the pixels"),
-           OPT_INT(parry_noise_settings, top, "top", "20", 1, 1e6, "classes of each image in the CSV"));
+           OPT_INT(parry_noise_settings, top, "top", "20", 1, 1e6, "classes of each image in the CSV"),
+           OPT_INT(parry_noise_settings, side, "side", "0", 0, 1024,
+                   "pixels of each picture's longer side in the figure; 0: by how many there are"));
 
 const parry_options *parry_noise_options(void)
 {
