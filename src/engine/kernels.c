@@ -211,6 +211,17 @@ static void sum_blocks(const float *partial, int blocks, int64_t stride, const f
 
 extern const pr_engine_kernels PR_ISA_NAME(engine_kernels);
 const pr_engine_kernels PR_ISA_NAME(engine_kernels) = {
+    .map = PR_ISA_NAME(map_kernels),
+    .map_grad = PR_ISA_NAME(map_grad_kernels),
+    .sigmoid = PR_ISA_NAME(sigmoid),
+    .sigmoid_grad = PR_ISA_NAME(sigmoid_grad),
+    .tanh = PR_ISA_NAME(tanh),
+    .tanh_grad = PR_ISA_NAME(tanh_grad),
+    .row_sums = PR_ISA_NAME(row_sums),
+    .softmax = PR_ISA_NAME(softmax),
+    .softmax_grad = PR_ISA_NAME(softmax_grad),
+    .normalize = PR_ISA_NAME(normalize),
+    .normalize_grad = PR_ISA_NAME(normalize_grad),
     .relu = relu,
     .relu_grad = relu_grad,
     .leaky_relu = leaky_relu,

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "graph/graph.h"
+
 /* A window sliding over an nhwc image; positions of taps: out * stride - pad + tap * dilation. */
 typedef struct pr_window {
     int64_t n, c, in_h, in_w, out_h, out_w;
@@ -13,7 +15,25 @@ typedef struct pr_window {
     bool count_pad;
 } pr_window;
 
+/* y = f(x) and dx = dy f'(x) of a function of maths.def; y and dx may be inputs. */
+typedef void (*pr_map_kernel)(const float *parameter, const float *x, float *y, int64_t count);
+typedef void (*pr_map_grad_kernel)(const float *parameter, const float *x, const float *dy, float *dx, int64_t count);
+
 typedef struct pr_engine_kernels {
+    /* by pr_map; NULL: there is none, the oracle's loop does */
+    const pr_map_kernel *map;
+    const pr_map_grad_kernel *map_grad;
+    void (*sigmoid)(const float *x, float *y, int64_t count);
+    void (*sigmoid_grad)(const float *y, const float *dy, float *dx, int64_t count);
+    void (*tanh)(const float *x, float *y, int64_t count);
+    void (*tanh_grad)(const float *y, const float *dy, float *dx, int64_t count);
+    /* over rows of `count` numbers; the order of sums depends on `count` alone */
+    void (*row_sums)(const float *x, int64_t rows, int64_t count, float *y);
+    void (*softmax)(const float *x, int64_t rows, int64_t count, float *y);
+    void (*softmax_grad)(const float *y, const float *dy, int64_t rows, int64_t count, float *dx);
+    void (*normalize)(const float *x, int64_t rows, int64_t count, float eps, float *y);
+    void (*normalize_grad)(const float *x, const float *dy, int64_t rows, int64_t count, float eps, float *dx);
+
     /* elementwise over `count` floats; y may be one of the inputs */
     void (*relu)(const float *x, float *y, int64_t count);
     void (*relu_grad)(const float *y, const float *dy, float *dx, int64_t count);

@@ -28,6 +28,17 @@ typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(float)), aligned(
 #define STORE(p, v) (*(vec *)(p) = (v))
 #define SELECT(condition, v) ((vec)((condition) & (ivec)(v)))
 
+extern const pr_map_kernel PR_ISA_NAME(map_kernels)[PR_MAP_COUNT];
+extern const pr_map_grad_kernel PR_ISA_NAME(map_grad_kernels)[PR_MAP_COUNT];
+void PR_ISA_NAME(sigmoid)(const float *in, float *y, int64_t count);
+void PR_ISA_NAME(sigmoid_grad)(const float *in, const float *dy, float *dx, int64_t count);
+void PR_ISA_NAME(tanh)(const float *in, float *y, int64_t count);
+void PR_ISA_NAME(tanh_grad)(const float *in, const float *dy, float *dx, int64_t count);
+void PR_ISA_NAME(row_sums)(const float *x, int64_t rows, int64_t count, float *y);
+void PR_ISA_NAME(softmax)(const float *x, int64_t rows, int64_t count, float *y);
+void PR_ISA_NAME(softmax_grad)(const float *y, const float *dy, int64_t rows, int64_t count, float *dx);
+void PR_ISA_NAME(normalize)(const float *x, int64_t rows, int64_t count, float eps, float *y);
+void PR_ISA_NAME(normalize_grad)(const float *x, const float *dy, int64_t rows, int64_t count, float eps, float *dx);
 void PR_ISA_NAME(max_pool)(const pr_window *w, const float *in, float *out);
 void PR_ISA_NAME(max_pool_grad)(const pr_window *w, const float *in, const float *dy, float *dx);
 void PR_ISA_NAME(average_pool)(const pr_window *w, const float *in, float *out);

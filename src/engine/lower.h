@@ -93,6 +93,12 @@ parry_status pr_rule_gemm(pr_lower *l, const pr_node *node);
 parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node);
 parry_status pr_rule_gemm_grad_w(pr_lower *l, const pr_node *node);
 parry_status pr_rule_map(pr_lower *l, const pr_node *node);
+/* Functions of one tensor; elementwise operators whose operands differ in shape; what works on rows; sums over axes. */
+parry_status pr_rule_function(pr_lower *l, const pr_node *node);
+parry_status pr_rule_broadcast(pr_lower *l, const pr_node *node);
+parry_status pr_rule_rows(pr_lower *l, const pr_node *node);
+parry_status pr_rule_reduce(pr_lower *l, const pr_node *node);
+parry_status pr_rule_matmul(pr_lower *l, const pr_node *node);
 parry_status pr_rule_pool(pr_lower *l, const pr_node *node);
 parry_status pr_rule_pad(pr_lower *l, const pr_node *node);
 parry_status pr_rule_concat(pr_lower *l, const pr_node *node);

@@ -172,7 +172,7 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node)
         return pr_lower_plain_c(l, node);
     for (int i = 0; i < node->inputs; i++) {
         if (!pr_dims_equal(pr_dims_of(l, node->in[i]), dims))
-            return pr_lower_plain_c(l, node); /* broadcasting */
+            return pr_rule_broadcast(l, node);
     }
     if (node->op == PR_OP_RELU_GRAD && pr_masks_gradient(l, node))
         return PARRY_OK;

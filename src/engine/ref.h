@@ -67,6 +67,13 @@ void pr_ref_leaky_relu_grad(const pr_ref *ref);
 void pr_ref_sigmoid_grad(const pr_ref *ref);
 void pr_ref_tanh_grad(const pr_ref *ref);
 void pr_ref_copy(const pr_ref *ref);
+/* Over `count` numbers that lie side by side, in any order; also the way of what has no kernel. */
+void pr_ref_map_flat(const pr_attrs *attrs, const float *x, float *y, int64_t count);
+void pr_ref_map_grad_flat(const pr_attrs *attrs, const float *x, const float *dy, float *dx, int64_t count);
+void pr_ref_binary_flat(const pr_attrs *attrs, const float *a, const float *b, float *y, int64_t count);
+void pr_ref_binary_grad_flat(const pr_attrs *attrs, const float *a, const float *b, const float *dy, float *d,
+                             int64_t count);
+
 void pr_ref_map(const pr_ref *ref);
 void pr_ref_map_grad(const pr_ref *ref);
 void pr_ref_binary(const pr_ref *ref);

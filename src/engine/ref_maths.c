@@ -5,73 +5,91 @@
 
 /* ---- families ---------------------------------------------------------------------------------------------------- */
 
-static double map(pr_map function, double x, double a, double b, double c)
+/* The formula's loop, one for each function. */
+void pr_ref_map_flat(const pr_attrs *attrs, const float *in, float *y, int64_t count)
 {
+    const double a = attrs->map.parameter[0], b = attrs->map.parameter[1], c = attrs->map.parameter[2];
     (void)b, (void)c;
-    switch (function) {
+    switch (attrs->map.function) {
 #define MAP(id, name, da, db, dc, f, df)                                                                               \
     case PR_MAP_##id:                                                                                                  \
-        return f;
+        for (int64_t e = 0; e < count; e++) {                                                                          \
+            double x = in[e];                                                                                          \
+            y[e] = (float)(f);                                                                                         \
+        }                                                                                                              \
+        break;
 #include "graph/maths.def"
 #undef MAP
     default:
-        return NAN;
+        break;
     }
 }
 
-static double map_derivative(pr_map function, double x, double a, double b, double c)
+void pr_ref_map_grad_flat(const pr_attrs *attrs, const float *in, const float *dy, float *dx, int64_t count)
 {
-    (void)b;
-    switch (function) {
+    const double a = attrs->map.parameter[0], b = attrs->map.parameter[1], c = attrs->map.parameter[2];
+    (void)b, (void)c;
+    switch (attrs->map.function) {
 #define MAP(id, name, da, db, dc, f, df)                                                                               \
     case PR_MAP_##id:                                                                                                  \
-        return df;
+        for (int64_t e = 0; e < count; e++) {                                                                          \
+            double x = in[e];                                                                                          \
+            (void)x;                                                                                                   \
+            dx[e] = (float)(dy[e] * (double)(df));                                                                     \
+        }                                                                                                              \
+        break;
 #include "graph/maths.def"
 #undef MAP
     default:
-        return NAN;
+        break;
+    }
+}
+
+void pr_ref_binary_flat(const pr_attrs *attrs, const float *a, const float *b, float *y, int64_t count)
+{
+    switch (attrs->binary.function) {
+#define BINARY(id, name, f, dx, dz)                                                                                    \
+    case PR_BINARY_##id:                                                                                               \
+        for (int64_t e = 0; e < count; e++) {                                                                          \
+            double x = a[e], z = b[e];                                                                                 \
+            y[e] = (float)(f);                                                                                         \
+        }                                                                                                              \
+        break;
+#include "graph/maths.def"
+#undef BINARY
+    default:
+        break;
+    }
+}
+
+void pr_ref_binary_grad_flat(const pr_attrs *attrs, const float *a, const float *b, const float *dy, float *d,
+                             int64_t count)
+{
+    const int side = attrs->binary.side;
+    switch (attrs->binary.function) {
+#define BINARY(id, name, f, dx, dz)                                                                                    \
+    case PR_BINARY_##id:                                                                                               \
+        for (int64_t e = 0; e < count; e++) {                                                                          \
+            double x = a[e], z = b[e];                                                                                 \
+            (void)x, (void)z;                                                                                          \
+            d[e] = (float)(dy[e] * (side ? (double)(dz) : (double)(dx)));                                              \
+        }                                                                                                              \
+        break;
+#include "graph/maths.def"
+#undef BINARY
+    default:
+        break;
     }
 }
 
 void pr_ref_map(const pr_ref *ref)
 {
-    const float *p = ref->attrs->map.parameter;
-    for (int64_t e = 0, count = pr_dims_row(ref->out_dims[0]); e < count; e++)
-        ref->out[0][e] = (float)map(ref->attrs->map.function, ref->in[0][e], p[0], p[1], p[2]);
+    pr_ref_map_flat(ref->attrs, ref->in[0], ref->out[0], pr_dims_row(ref->out_dims[0]));
 }
 
 void pr_ref_map_grad(const pr_ref *ref)
 {
-    const float *p = ref->attrs->map.parameter;
-    for (int64_t e = 0, count = pr_dims_row(ref->out_dims[0]); e < count; e++)
-        ref->out[0][e] =
-            (float)(ref->in[1][e] * map_derivative(ref->attrs->map.function, ref->in[0][e], p[0], p[1], p[2]));
-}
-
-static double binary(pr_binary function, double x, double z)
-{
-    switch (function) {
-#define BINARY(id, name, f, dx, dz)                                                                                    \
-    case PR_BINARY_##id:                                                                                               \
-        return f;
-#include "graph/maths.def"
-#undef BINARY
-    default:
-        return NAN;
-    }
-}
-
-static double binary_derivative(pr_binary function, int side, double x, double z)
-{
-    switch (function) {
-#define BINARY(id, name, f, dx, dz)                                                                                    \
-    case PR_BINARY_##id:                                                                                               \
-        return side ? (dz) : (dx);
-#include "graph/maths.def"
-#undef BINARY
-    default:
-        return NAN;
-    }
+    pr_ref_map_grad_flat(ref->attrs, ref->in[0], ref->in[1], ref->out[0], pr_dims_row(ref->out_dims[0]));
 }
 
 /* Element e of the result reads operand `input` at at[input]. */
@@ -90,7 +108,7 @@ void pr_ref_binary(const pr_ref *ref)
     int64_t at[2];
     for (int64_t e = 0, count = pr_dims_row(ref->out_dims[0]); e < count; e++) {
         operands(ref, 2, e, at);
-        ref->out[0][e] = (float)binary(ref->attrs->binary.function, ref->in[0][at[0]], ref->in[1][at[1]]);
+        pr_ref_binary_flat(ref->attrs, &ref->in[0][at[0]], &ref->in[1][at[1]], &ref->out[0][e], 1);
     }
 }
 
@@ -99,8 +117,7 @@ void pr_ref_binary_grad(const pr_ref *ref)
     int64_t at[2];
     for (int64_t e = 0, count = pr_dims_row(ref->out_dims[0]); e < count; e++) {
         operands(ref, 2, e, at);
-        ref->out[0][e] = (float)(ref->in[2][e] * binary_derivative(ref->attrs->binary.function, ref->attrs->binary.side,
-                                                                   ref->in[0][at[0]], ref->in[1][at[1]]));
+        pr_ref_binary_grad_flat(ref->attrs, &ref->in[0][at[0]], &ref->in[1][at[1]], &ref->in[2][e], &ref->out[0][e], 1);
     }
 }
 

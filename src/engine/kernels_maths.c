@@ -1,0 +1,296 @@
+/* Kernels of the families of maths.def, softmax and normalisation. exp is a polynomial of degree 6 after reduction to
+ * |r| <= ln 2 / 2 (Moshier's Cephes), erf is formula 7.1.26 of Abramowitz and Stegun (absolute error 1.5e-7): about the
+ * rounding of float where results are of the order of 1. The rest is the oracle's formula in float. */
+#include <math.h>
+
+#include "engine/kernels_isa.h"
+
+/* ---- functions of vectors ---------------------------------------------------------------------------------------- */
+
+#define ALL(number) ((vec){0} + (number))
+#define BLEND(condition, a, b) ((vec)(((condition) & (ivec)(a)) | (~(condition) & (ivec)(b))))
+
+static inline vec vmin(vec a, vec b)
+{
+    return BLEND(b < a, b, a); /* a NaN in a stays */
+}
+
+static inline vec vmax(vec a, vec b)
+{
+    return BLEND(b > a, b, a);
+}
+
+static inline vec vabs(vec x)
+{
+    return (vec)((ivec)x & 0x7fffffff);
+}
+
+/* Nearest whole number, ties to even, of |x| < 2^22. */
+static inline vec vround_small(vec x)
+{
+    const vec magic = ALL(12582912.0f);
+    return (x + magic) - magic;
+}
+
+static inline vec vround(vec x)
+{
+    return BLEND(vabs(x) < ALL(4194304.0f), vround_small(x), x);
+}
+
+/* 2^k for whole -126 <= k <= 127. */
+static inline vec vpower(ivec k)
+{
+    return (vec)((k + 127) << 23);
+}
+
+static inline vec vexp(vec x)
+{
+    const vec bounded = vmin(vmax(x, ALL(-104.0f)), ALL(89.0f));
+    const vec n = vround_small(bounded * 1.44269504088896341f);
+    const vec r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
+    vec p = ALL(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const ivec k = __builtin_convertvector(n, ivec), half = k >> 1;
+    const vec y = p * vpower(half) * vpower(k - half);
+    return BLEND(x == x, y, x);
+}
+
+static inline vec vsigmoid(vec x)
+{
+    return 1.0f / (1.0f + vexp(-x));
+}
+
+static inline vec vtanh(vec x)
+{
+    return 1.0f - 2.0f / (vexp(2.0f * x) + 1.0f);
+}
+
+static inline vec verf(vec x)
+{
+    const vec u = vabs(x), t = 1.0f / (1.0f + 0.3275911f * u);
+    vec p = ALL(1.061405429f);
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    const vec y = 1.0f - p * t * vexp(-u * u);
+    return BLEND(x < (vec){0}, -y, y);
+}
+
+/* 0 to 1 */
+static inline vec vunit(vec x)
+{
+    return vmin(vmax(x, ALL(0.0f)), ALL(1.0f));
+}
+
+#define GELU_SLOPE(x) (0.5f * (1.0f + verf((x)*0.70710678f)) + (x)*0.39894228f * vexp(-0.5f * (x) * (x)))
+#define TANH_OF(x) vtanh(0.79788456f * ((x) + 0.044715f * (x) * (x) * (x)))
+
+static inline vec gelu_tanh_slope(vec x)
+{
+    const vec t = TANH_OF(x);
+    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.79788456f * (1.0f + 0.134145f * x * x);
+}
+
+static inline vec swish_slope(vec x, float a)
+{
+    const vec s = vsigmoid(a * x);
+    return s * (1.0f + a * x * (1.0f - s));
+}
+
+/* ---- elementwise ------------------------------------------------------------------------------------------------- */
+
+/* Rows of vectors, the last one filled up with what is there. */
+#define EACH(statement_on_vectors)                                                                                     \
+    for (int64_t i = 0; i < count; i += LANES) {                                                                       \
+        const int64_t n = MIN(LANES, count - i);                                                                       \
+        statement_on_vectors                                                                                           \
+    }
+
+static inline vec load_part(const float *p, int64_t n)
+{
+    vec v = {0};
+    if (n == LANES)
+        return LOAD(p);
+    memcpy(&v, p, (size_t)n * sizeof(float));
+    return v;
+}
+
+static inline void store_part(float *p, vec v, int64_t n)
+{
+    if (n == LANES)
+        STORE(p, v);
+    else
+        memcpy(p, &v, (size_t)n * sizeof(float));
+}
+
+#define FUNCTION(name, f, df)                                                                                          \
+    static void name(const float *parameter, const float *in, float *y, int64_t count)                                 \
+    {                                                                                                                  \
+        const float a = parameter[0], b = parameter[1], c = parameter[2];                                              \
+        (void)a, (void)b, (void)c;                                                                                     \
+        EACH(const vec x = load_part(in + i, n); store_part(y + i, (f), n);)                                           \
+    }                                                                                                                  \
+    static void name##_grad(const float *parameter, const float *in, const float *dy, float *dx, int64_t count)        \
+    {                                                                                                                  \
+        const float a = parameter[0], b = parameter[1], c = parameter[2];                                              \
+        (void)a, (void)b, (void)c;                                                                                     \
+        EACH(const vec x = load_part(in + i, n); store_part(dx + i, load_part(dy + i, n) * (df), n);)                  \
+    }
+#define ZERO ((vec){0})
+#define ONE ALL(1.0f)
+
+FUNCTION(absolute, vabs(x), BLEND(x > ZERO, ONE, BLEND(x < ZERO, -ONE, ZERO)))
+FUNCTION(exponential, vexp(x), vexp(x))
+FUNCTION(reciprocal, 1.0f / x, -1.0f / (x * x))
+FUNCTION(error_function, verf(x), 1.12837917f * vexp(-x * x))
+FUNCTION(elu, BLEND(x > ZERO, x, a *(vexp(x) - 1.0f)), BLEND(x > ZERO, ONE, a *vexp(x)))
+FUNCTION(selu, c *BLEND(x > ZERO, x, a *(vexp(x) - 1.0f)), c *BLEND(x > ZERO, ONE, a *vexp(x)))
+FUNCTION(celu, BLEND(x > ZERO, x, a *(vexp(x / a) - 1.0f)), BLEND(x > ZERO, ONE, vexp(x / a)))
+FUNCTION(hard_sigmoid, vunit(a *x + b), BLEND((a * x + b > ZERO) & (a * x + b < ONE), ALL(a), ZERO))
+FUNCTION(hard_swish, x *vunit(x / 6.0f + 0.5f), BLEND(x <= ALL(-3.0f), ZERO, BLEND(x < ALL(3.0f), x / 3.0f + 0.5f, ONE)))
+FUNCTION(softsign, x / (1.0f + vabs(x)), 1.0f / ((1.0f + vabs(x)) * (1.0f + vabs(x))))
+FUNCTION(gelu, 0.5f * x * (1.0f + verf(x * 0.70710678f)), GELU_SLOPE(x))
+FUNCTION(gelu_tanh, 0.5f * x * (1.0f + TANH_OF(x)), gelu_tanh_slope(x))
+FUNCTION(swish, x *vsigmoid(a *x), swish_slope(x, a))
+FUNCTION(clip, vmin(vmax(x, ALL(a)), ALL(b)), BLEND((x >= ALL(a)) & (x <= ALL(b)), ONE, ZERO))
+FUNCTION(quantize, vmin(vmax(vround(x), ALL(a)), ALL(b)), BLEND((x >= ALL(a)) & (x <= ALL(b)), ONE, ZERO))
+
+const pr_map_kernel PR_ISA_NAME(map_kernels)[PR_MAP_COUNT] = {
+    [PR_MAP_ABS] = absolute,
+    [PR_MAP_EXP] = exponential,
+    [PR_MAP_RECIPROCAL] = reciprocal,
+    [PR_MAP_ERF] = error_function,
+    [PR_MAP_ELU] = elu,
+    [PR_MAP_SELU] = selu,
+    [PR_MAP_CELU] = celu,
+    [PR_MAP_HARD_SIGMOID] = hard_sigmoid,
+    [PR_MAP_HARD_SWISH] = hard_swish,
+    [PR_MAP_SOFTSIGN] = softsign,
+    [PR_MAP_GELU] = gelu,
+    [PR_MAP_GELU_TANH] = gelu_tanh,
+    [PR_MAP_SWISH] = swish,
+    [PR_MAP_CLIP] = clip,
+    [PR_MAP_QUANTIZE] = quantize,
+};
+
+const pr_map_grad_kernel PR_ISA_NAME(map_grad_kernels)[PR_MAP_COUNT] = {
+    [PR_MAP_ABS] = absolute_grad,
+    [PR_MAP_EXP] = exponential_grad,
+    [PR_MAP_RECIPROCAL] = reciprocal_grad,
+    [PR_MAP_ERF] = error_function_grad,
+    [PR_MAP_ELU] = elu_grad,
+    [PR_MAP_SELU] = selu_grad,
+    [PR_MAP_CELU] = celu_grad,
+    [PR_MAP_HARD_SIGMOID] = hard_sigmoid_grad,
+    [PR_MAP_HARD_SWISH] = hard_swish_grad,
+    [PR_MAP_SOFTSIGN] = softsign_grad,
+    [PR_MAP_GELU] = gelu_grad,
+    [PR_MAP_GELU_TANH] = gelu_tanh_grad,
+    [PR_MAP_SWISH] = swish_grad,
+    [PR_MAP_CLIP] = clip_grad,
+    [PR_MAP_QUANTIZE] = quantize_grad,
+};
+
+void PR_ISA_NAME(sigmoid)(const float *in, float *y, int64_t count)
+{
+    EACH(store_part(y + i, vsigmoid(load_part(in + i, n)), n);)
+}
+
+void PR_ISA_NAME(tanh)(const float *in, float *y, int64_t count)
+{
+    EACH(store_part(y + i, vtanh(load_part(in + i, n)), n);)
+}
+
+void PR_ISA_NAME(sigmoid_grad)(const float *in, const float *dy, float *dx, int64_t count)
+{
+    EACH(const vec y = load_part(in + i, n); store_part(dx + i, load_part(dy + i, n) * y * (1.0f - y), n);)
+}
+
+void PR_ISA_NAME(tanh_grad)(const float *in, const float *dy, float *dx, int64_t count)
+{
+    EACH(const vec y = load_part(in + i, n); store_part(dx + i, load_part(dy + i, n) * (1.0f - y * y), n);)
+}
+
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
+
+/* The sum of a vector's lanes, in their order. */
+static inline float lane_sum(vec v)
+{
+    float sum = 0;
+    for (int l = 0; l < LANES; l++)
+        sum += v[l];
+    return sum;
+}
+
+/* The sum over i of a vector expression; lanes beyond the end count 0. */
+#define ROW_SUM(result, expression)                                                                                    \
+    do {                                                                                                               \
+        vec total = {0};                                                                                               \
+        EACH(vec term = (expression); total += n == LANES ? term : load_part((const float *)&term, n);)                \
+        (result) = lane_sum(total);                                                                                    \
+    } while (0)
+
+void PR_ISA_NAME(row_sums)(const float *x, int64_t rows, int64_t count, float *y)
+{
+    for (int64_t r = 0; r < rows; r++, x += count)
+        ROW_SUM(y[r], load_part(x + i, n));
+}
+
+void PR_ISA_NAME(softmax)(const float *x, int64_t rows, int64_t count, float *y)
+{
+    for (int64_t r = 0; r < rows; r++, x += count, y += count) {
+        float top = x[0], sum;
+        for (int64_t i = 1; i < count; i++)
+            top = x[i] > top || x[i] != x[i] ? x[i] : top;
+        EACH(store_part(y + i, vexp(load_part(x + i, n) - top), n);)
+        ROW_SUM(sum, load_part(y + i, n));
+        const float scale = 1 / sum;
+        EACH(store_part(y + i, load_part(y + i, n) * scale, n);)
+    }
+}
+
+void PR_ISA_NAME(softmax_grad)(const float *y, const float *dy, int64_t rows, int64_t count, float *dx)
+{
+    for (int64_t r = 0; r < rows; r++, y += count, dy += count, dx += count) {
+        float dot;
+        ROW_SUM(dot, load_part(y + i, n) * load_part(dy + i, n));
+        EACH(store_part(dx + i, load_part(y + i, n) * (load_part(dy + i, n) - dot), n);)
+    }
+}
+
+static void row_moments(const float *x, int64_t count, float eps, float *mean, float *invstd)
+{
+    float sum, squares;
+    ROW_SUM(sum, load_part(x + i, n));
+    const float m = sum / (float)count;
+    ROW_SUM(squares, (load_part(x + i, n) - m) * (load_part(x + i, n) - m));
+    *mean = m;
+    *invstd = (float)(1 / sqrt((double)squares / (double)count + (double)eps));
+}
+
+void PR_ISA_NAME(normalize)(const float *x, int64_t rows, int64_t count, float eps, float *y)
+{
+    for (int64_t r = 0; r < rows; r++, x += count, y += count) {
+        float mean, invstd;
+        row_moments(x, count, eps, &mean, &invstd);
+        EACH(store_part(y + i, (load_part(x + i, n) - mean) * invstd, n);)
+    }
+}
+
+void PR_ISA_NAME(normalize_grad)(const float *x, const float *dy, int64_t rows, int64_t count, float eps, float *dx)
+{
+    for (int64_t r = 0; r < rows; r++, x += count, dy += count, dx += count) {
+        float mean, invstd, sum, product;
+        row_moments(x, count, eps, &mean, &invstd);
+        ROW_SUM(sum, load_part(dy + i, n));
+        ROW_SUM(product, load_part(dy + i, n) * (load_part(x + i, n) - mean));
+        const float shift = sum / (float)count, slope = product * invstd * invstd / (float)count;
+        EACH(store_part(dx + i, invstd * (load_part(dy + i, n) - shift - (load_part(x + i, n) - mean) * slope), n);)
+    }
+}
