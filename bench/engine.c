@@ -31,6 +31,7 @@ static const struct network {
 static parry_ctx *ctx;
 static double seconds = 1;
 static int threads = 2;
+static parry_precision precision;
 
 static void check(parry_status status)
 {
@@ -159,7 +160,7 @@ static void bench_batch(const char *name, parry_model *model, int batch, bool wi
     for (int i = 0; i < batch; i++)
         j.labels[i] = i % j.classes;
     for (int gradient = 0; gradient < 2; gradient++) {
-        check(pr_workers_init(ctx, model, gradient, batch, &j.workers));
+        check(pr_workers_init(ctx, model, gradient, precision, batch, &j.workers));
         j.chunk = pr_workers_chunk(&j.workers, batch);
         measure(name, gradient ? "input-gradient" : "inference", batch, gradient ? gradients : logits, &j);
         pr_workers_release(&j.workers);

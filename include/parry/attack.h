@@ -6,6 +6,7 @@
 #include <parry/dataset.h>
 #include <parry/model.h>
 #include <parry/options.h>
+#include <parry/precision.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,12 +29,14 @@ typedef struct parry_threat {
                            "random" (another class, drawn for each image), "least-likely" (of the clean image). The
                            loss of the target is then descended. NULL: that of the criterion, if it names one; else
                            images are driven away from their labels */
+    int precision; /* parry_precision: what gradients, and losses on the way, are computed in. Whatever is reported or kept
+                      was judged in f32 */
     bool quantize; /* adversaries are multiples of 1/255, as a PNG stores them: images are rounded first, the ball is
                       around the rounded ones and its distances are counted in whole levels */
 } parry_threat;
 PARRY_API const parry_options *parry_threat_options(void);
 /* PARRY_INVALID when eps is negative, not finite or, for linf with clipping, more than 1; when the criterion does not
- * parse; when quantize is asked for without clipping. */
+ * parse; when quantize is asked for without clipping. PARRY_UNSUPPORTED as parry_precision_check. */
 PARRY_API PARRY_CHECKED parry_status parry_threat_check(parry_ctx *ctx, const parry_threat *threat);
 
 typedef struct parry_attack_info {

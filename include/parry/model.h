@@ -6,6 +6,7 @@
 
 #include <parry/context.h>
 #include <parry/dataset.h>
+#include <parry/precision.h>
 #include <parry/preprocess.h>
 
 #ifdef __cplusplus
@@ -115,7 +116,7 @@ PARRY_API const char *parry_eps_words(const parry_model_info *info, double eps, 
 /* The execution plan as text: a line per step with the implementation chosen; lines with a reference kernel of the
  * library are marked "REFERENCE". purpose: "inference", "gradient" or "training". Freed with parry_string_free. */
 PARRY_API PARRY_CHECKED parry_status parry_model_plan_text(parry_ctx *ctx, const parry_model *model,
-                                                           const char *purpose, char **out);
+                                                           const char *purpose, parry_precision precision, char **out);
 /* The graph in Graphviz' DOT language. */
 PARRY_API PARRY_CHECKED parry_status parry_model_dot(parry_ctx *ctx, const parry_model *model, char **out);
 

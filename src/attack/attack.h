@@ -28,7 +28,7 @@ struct pr_run {
     const parry_threat *threat;
     const pr_aim *aim;
     const pr_loss *loss;
-    pr_session *session;
+    pr_session *search, *judge; /* of the threat's precision, and of f32; one and the same where that is f32 */
     uint64_t seed;
     int classes;
     pr_arena scratch;

@@ -8,7 +8,11 @@
  * Deviations, all in the attacker's favour: not the last iterate is returned but the worst of all iterates of all
  * restarts and the clean image, worst by the criterion first and by the loss among equals; an image of which some
  * iterate meets the criterion is done and leaves the batch (stop-when-fooled). Towards a target the loss of the target
- * is descended. */
+ * is descended.
+ *
+ * Where the walk's own losses are estimates (precision bf16), an iterate is kept by what f32 says of it: an image of which
+ * an iterate seems to meet the criterion is looked at again before it leaves; at the end of a walk its last iterate and
+ * the one that seemed worst are. */
 #include <stdio.h>
 
 #include "attack/impl.h"
@@ -29,34 +33,66 @@ PR_OPTIONS(pr_pgd_options, pgd,
            OPT_BOOL(pgd, stop_when_fooled, "stop-when-fooled", "true",
                     "an image is done once it meets the criterion; training wants false: the largest loss"));
 
-/* The walk of one batch. Images still walking are packed: row j of the working arrays belongs to image who[j]. */
+/* Images packed: row j belongs to image who[j]. at.n: how many. */
+typedef struct pack {
+    int64_t *who;
+    pr_goal *goals;
+    pr_tensor at;
+    float *loss, *logits;
+} pack;
+
+/* For each image a point, its loss, and whether it meets the criterion. */
+typedef struct points {
+    pr_tensor *at;
+    float *loss;
+    bool *met;
+} points;
+
+/* The walk of one batch. */
 typedef struct walk {
     pr_run *run;
     const pgd *how;
     const pr_batch *in;
-    pr_tensor *adv; /* the worst so far, by image */
-    float *worst;   /* its loss, by image */
-    bool *met;      /* whether it meets the criterion, by image */
-    int64_t active; /* rows in use below */
-    int64_t *who;
-    pr_goal *goals;
-    pr_tensor at, grad;
-    float *loss, *logits;
+    points worst;   /* so far */
+    pack active;    /* still walking */
+    pr_tensor grad; /* of the active */
+    /* where losses on the way are estimates */
+    points seeming; /* the worst of this walk, as it seems */
+    pr_tensor seeming_at;
+    pack doubtful; /* to be judged */
 } walk;
 
-static parry_status walk_init(parry_ctx *ctx, pr_run *run, const pgd *how, const pr_batch *in, pr_tensor *adv,
-                              walk *out)
+static parry_status pack_init(parry_ctx *ctx, pr_run *run, pr_tensor like, pack *out)
 {
-    const size_t n = (size_t)in->x.n, classes = (size_t)pr_run_classes(run);
-    *out = (walk){.run = run, .how = how, .in = in, .adv = adv};
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->worst, (void **)&out->worst));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->met, (void **)&out->met));
+    const size_t n = (size_t)like.n, classes = (size_t)pr_run_classes(run);
     TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->who, (void **)&out->who));
     TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->goals, (void **)&out->goals));
     TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->loss, (void **)&out->loss));
     TRY(pr_scratch_bytes(ctx, run, n * classes * sizeof *out->logits, (void **)&out->logits));
-    TRY(pr_scratch_like(ctx, run, in->x, &out->at));
-    return pr_scratch_like(ctx, run, in->x, &out->grad);
+    TRY(pr_scratch_like(ctx, run, like, &out->at));
+    out->at.n = 0;
+    return PARRY_OK;
+}
+
+static parry_status points_init(parry_ctx *ctx, pr_run *run, pr_tensor *at, points *out)
+{
+    out->at = at;
+    TRY(pr_scratch_bytes(ctx, run, (size_t)at->n * sizeof *out->loss, (void **)&out->loss));
+    return pr_scratch_bytes(ctx, run, (size_t)at->n * sizeof *out->met, (void **)&out->met);
+}
+
+static parry_status walk_init(parry_ctx *ctx, pr_run *run, const pgd *how, const pr_batch *in, pr_tensor *adv,
+                              walk *out)
+{
+    *out = (walk){.run = run, .how = how, .in = in};
+    TRY(points_init(ctx, run, adv, &out->worst));
+    TRY(pack_init(ctx, run, in->x, &out->active));
+    TRY(pr_scratch_like(ctx, run, in->x, &out->grad));
+    if (!pr_run_estimates(run))
+        return PARRY_OK;
+    TRY(pr_scratch_like(ctx, run, in->x, &out->seeming_at));
+    TRY(points_init(ctx, run, &out->seeming_at, &out->seeming));
+    return pack_init(ctx, run, in->x, &out->doubtful);
 }
 
 static float *row_of(const pr_tensor *tensor, int64_t i)
@@ -64,99 +100,143 @@ static float *row_of(const pr_tensor *tensor, int64_t i)
     return tensor->data + i * tensor->row;
 }
 
-static bool meets(const walk *w, int64_t j, pr_goal goal)
+static bool meets(const walk *w, const pack *p, int64_t j)
 {
-    return pr_met(w->run, w->logits + j * pr_run_classes(w->run), goal);
+    return pr_met(w->run, p->logits + j * pr_run_classes(w->run), p->goals[j]);
+}
+
+static void pack_add(pack *p, const walk *w, int64_t i, const float *at)
+{
+    const int64_t j = p->at.n++;
+    p->who[j] = i;
+    p->goals[j] = w->in->goals[i];
+    pr_copy(row_of(&p->at, j), at, p->at.row);
+}
+
+/* To meet the criterion beats not to; among equals the larger loss wins. */
+static void keep_worst(const walk *w, const pack *p, points *kept)
+{
+    for (int64_t j = 0; j < p->at.n; j++) {
+        const int64_t i = p->who[j];
+        const bool met = meets(w, p, j);
+        if (met == kept->met[i] ? p->loss[j] <= kept->loss[i] : kept->met[i])
+            continue;
+        kept->met[i] = met;
+        kept->loss[i] = p->loss[j];
+        pr_copy(row_of(kept->at, i), row_of(&p->at, j), p->at.row);
+    }
+}
+
+static parry_status judge(parry_ctx *ctx, walk *w, pack *p)
+{
+    if (p->at.n == 0)
+        return PARRY_OK;
+    TRY(pr_loss_only(ctx, w->run, &p->at, p->goals, p->loss, p->logits));
+    keep_worst(w, p, &w->worst);
+    return PARRY_OK;
 }
 
 /* The clean images are the first candidates. */
 static parry_status walk_from_clean(parry_ctx *ctx, walk *w)
 {
-    const pr_tensor *x = &w->in->x;
-    TRY(pr_loss_only(ctx, w->run, x, w->in->goals, w->worst, w->logits));
-    for (int64_t i = 0; i < x->n; i++)
-        w->met[i] = meets(w, i, w->in->goals[i]);
-    pr_copy(w->adv->data, x->data, x->n * x->row);
-    return PARRY_OK;
+    w->active.at.n = 0;
+    for (int64_t i = 0; i < w->in->x.n; i++) {
+        pack_add(&w->active, w, i, row_of(&w->in->x, i));
+        w->worst.met[i] = false;
+        w->worst.loss[i] = -INFINITY;
+    }
+    pr_copy(w->worst.at->data, w->in->x.data, w->in->x.n * w->in->x.row);
+    return judge(ctx, w, &w->active);
 }
 
 static void start(walk *w, uint32_t restart)
 {
-    const pr_tensor *x = &w->in->x;
-    w->active = 0;
-    for (int64_t i = 0; i < x->n; i++) {
-        if (w->met[i] && w->how->stop_when_fooled)
+    w->active.at.n = 0;
+    for (int64_t i = 0; i < w->in->x.n; i++) {
+        const float *x = row_of(&w->in->x, i);
+        if (w->worst.met[i] && w->how->stop_when_fooled)
             continue;
-        float *at = row_of(&w->at, w->active);
-        w->who[w->active] = i;
-        w->goals[w->active++] = w->in->goals[i];
+        pack_add(&w->active, w, i, x);
         if (w->how->random_start) {
             const parry_threat threat = pr_image_threat(w->run, w->in, i);
             pr_rng rng = pr_run_rng(w->run, w->in->index[i], restart);
-            pr_random_start_row(&threat, &rng, row_of(x, i), at, x->row);
-        } else {
-            pr_copy(at, row_of(x, i), x->row);
+            pr_random_start_row(&threat, &rng, x, row_of(&w->active.at, w->active.at.n - 1), w->in->x.row);
         }
-    }
-}
-
-/* To meet the criterion beats not to; among equals the larger loss wins. */
-static void keep_worst(walk *w)
-{
-    for (int64_t j = 0; j < w->active; j++) {
-        const int64_t i = w->who[j];
-        const bool met = meets(w, j, w->goals[j]);
-        if (met == w->met[i] ? w->loss[j] <= w->worst[i] : w->met[i])
-            continue;
-        w->met[i] = met;
-        w->worst[i] = w->loss[j];
-        pr_copy(row_of(w->adv, i), row_of(&w->at, j), w->at.row);
+        if (pr_run_estimates(w->run)) {
+            w->seeming.met[i] = false;
+            w->seeming.loss[i] = -INFINITY;
+        }
     }
 }
 
 /* Packs the rows of images that do not meet the criterion yet. */
 static void drop_met(walk *w)
 {
+    pack *p = &w->active;
     int64_t kept = 0;
-    for (int64_t j = 0; j < w->active; j++) {
-        if (w->met[w->who[j]])
+    for (int64_t j = 0; j < p->at.n; j++) {
+        if (w->worst.met[p->who[j]])
             continue;
         if (kept != j) {
-            w->who[kept] = w->who[j];
-            w->goals[kept] = w->goals[j];
-            pr_copy(row_of(&w->at, kept), row_of(&w->at, j), w->at.row);
+            p->who[kept] = p->who[j];
+            p->goals[kept] = p->goals[j];
+            pr_copy(row_of(&p->at, kept), row_of(&p->at, j), p->at.row);
             pr_copy(row_of(&w->grad, kept), row_of(&w->grad, j), w->grad.row);
         }
         kept++;
     }
-    w->active = kept;
+    p->at.n = kept;
+}
+
+/* Keeps what the estimates point to; those of images that would leave now are judged. */
+static parry_status keep_seeming(parry_ctx *ctx, walk *w)
+{
+    keep_worst(w, &w->active, &w->seeming);
+    w->doubtful.at.n = 0;
+    for (int64_t j = 0; j < w->active.at.n && w->how->stop_when_fooled; j++)
+        if (meets(w, &w->active, j))
+            pack_add(&w->doubtful, w, w->active.who[j], row_of(&w->active.at, j));
+    return judge(ctx, w, &w->doubtful);
+}
+
+static parry_status judge_seeming(parry_ctx *ctx, walk *w)
+{
+    w->doubtful.at.n = 0;
+    for (int64_t j = 0; j < w->active.at.n; j++) {
+        const int64_t i = w->active.who[j];
+        if (!(w->worst.met[i] && w->how->stop_when_fooled))
+            pack_add(&w->doubtful, w, i, row_of(w->seeming.at, i));
+    }
+    return judge(ctx, w, &w->doubtful);
 }
 
 static void ascend(walk *w)
 {
-    for (int64_t j = 0; j < w->active; j++) {
-        const parry_threat threat = pr_image_threat(w->run, w->in, w->who[j]);
+    for (int64_t j = 0; j < w->active.at.n; j++) {
+        const int64_t i = w->active.who[j];
+        const parry_threat threat = pr_image_threat(w->run, w->in, i);
         const double step = w->how->step > 0 ? w->how->step : 2.5 * threat.eps / (double)w->how->steps;
-        float *at = row_of(&w->at, j);
-        pr_ascend_row(threat.norm, (float)step, row_of(&w->grad, j), at, w->at.row);
-        pr_project_row(&threat, row_of(&w->in->x, w->who[j]), at, w->at.row);
+        float *at = row_of(&w->active.at, j);
+        pr_ascend_row(threat.norm, (float)step, row_of(&w->grad, j), at, w->grad.row);
+        pr_project_row(&threat, row_of(&w->in->x, i), at, w->grad.row);
     }
 }
 
 static parry_status climb(parry_ctx *ctx, walk *w)
 {
-    for (int64_t step = 0; step < w->how->steps && w->active > 0; step++) {
-        const pr_tensor at = {w->at.data, w->active, w->at.row};
-        TRY(pr_loss_grad(ctx, w->run, &at, w->goals, w->loss, w->logits, &w->grad));
-        keep_worst(w);
+    pack *p = &w->active;
+    for (int64_t step = 0; step < w->how->steps && p->at.n > 0; step++) {
+        TRY(pr_loss_grad(ctx, w->run, &p->at, p->goals, p->loss, p->logits, &w->grad));
+        if (pr_run_estimates(w->run))
+            TRY(keep_seeming(ctx, w));
+        else
+            keep_worst(w, p, &w->worst);
         if (w->how->stop_when_fooled)
             drop_met(w);
         ascend(w);
     }
-    const pr_tensor last = {w->at.data, w->active, w->at.row};
-    TRY(pr_loss_only(ctx, w->run, &last, w->goals, w->loss, w->logits));
-    keep_worst(w);
-    return PARRY_OK;
+    TRY(judge(ctx, w, p));
+    return pr_run_estimates(w->run) ? judge_seeming(ctx, w) : PARRY_OK;
 }
 
 static parry_status pgd_run(parry_ctx *ctx, pr_run *run, const void *params, const pr_batch *in, pr_tensor *adv)

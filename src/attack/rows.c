@@ -10,7 +10,7 @@ enum { CHUNK_IMAGES = 256, CHUNK_FLOATS = 1 << 24 };
 typedef struct rows_call {
     const pr_attack_request *request;
     const pr_aim *aim;
-    pr_workers workers;
+    pr_workers workers, judges; /* judges: where the search is not in f32 */
     pr_run *runs; /* one per worker */
     int64_t chunk;
     atomic_llong done;
@@ -53,7 +53,7 @@ static parry_status make_goals(parry_ctx *ctx, pr_run *run, const pr_attack_requ
     TRY(pr_scratch_bytes(ctx, run, (size_t)n * sizeof *goals, (void **)&goals));
     TRY(pr_scratch_bytes(ctx, run, (size_t)(n * run->classes) * sizeof *clean, (void **)&clean));
     if (pr_aim_asks(run->aim, labels, n))
-        TRY(pr_session_logits(ctx, run->session, batch->x.data, n, clean));
+        TRY(pr_session_logits(ctx, run->judge, batch->x.data, n, clean));
     pr_aim_goals(run->aim, run->seed, clean, run->classes, labels, batch->index, n, goals);
     for (int64_t i = 0; r->goals && i < n; i++)
         r->goals[first + i] = goals[i];
@@ -74,24 +74,32 @@ static parry_status make_batch(parry_ctx *ctx, pr_run *run, const pr_attack_requ
     return make_goals(ctx, run, r, first, out);
 }
 
+/* Adds the queries of the run's sessions, or with sign -1 takes them away. */
+static void count_queries(pr_run *run, int sign)
+{
+    pr_session *sessions[] = {run->search, run->judge};
+    for (int i = 0; i < (pr_run_estimates(run) ? 2 : 1); i++) {
+        run->forward_queries += sign * pr_session_forward_queries(sessions[i]);
+        run->gradient_queries += sign * pr_session_gradient_queries(sessions[i]);
+    }
+}
+
 static parry_status attack_chunk(parry_ctx *ctx, const rows_call *call, pr_run *run, int64_t first, int64_t n)
 {
     const pr_attack_request *r = call->request;
     pr_tensor adv = {r->adv + first * pr_model_row(r->model), n, pr_model_row(r->model)};
     pr_batch batch;
     run->scratch.used = 0;
-    const int64_t forward = pr_session_forward_queries(run->session),
-                  gradient = pr_session_gradient_queries(run->session);
+    count_queries(run, -1);
     TRY(make_batch(ctx, run, r, first, n, &batch));
     if (r->search)
         TRY(pr_search_batch(ctx, run, r->search, &batch, &adv, r->minimal_eps + first, r->failed_eps + first));
     else
         TRY(pr_attempt(ctx, run, &batch, NULL, &adv));
-    run->forward_queries += pr_session_forward_queries(run->session) - forward;
-    run->gradient_queries += pr_session_gradient_queries(run->session) - gradient;
+    count_queries(run, 1);
     if (!r->logits) /* what the attack believes counts for nothing: what it returns is judged afresh */
         return PARRY_OK;
-    return pr_session_logits(ctx, run->session, adv.data, n, r->logits + first * pr_run_classes(run));
+    return pr_session_logits(ctx, run->judge, adv.data, n, r->logits + first * pr_run_classes(run));
 }
 
 static parry_status rows_job(parry_ctx *ctx, void *arg, int64_t index, int worker)
@@ -101,7 +109,10 @@ static parry_status rows_job(parry_ctx *ctx, void *arg, int64_t index, int worke
     const int64_t first = index * call->chunk, n = PR_MIN(call->chunk, r->n - first);
     pr_run *run = &call->runs[worker];
     TRY(pr_poll(ctx));
-    TRY(pr_workers_session(ctx, &call->workers, worker, &run->session));
+    TRY(pr_workers_session(ctx, &call->workers, worker, &run->search));
+    run->judge = run->search;
+    if (call->judges.sessions)
+        TRY(pr_workers_session(ctx, &call->judges, worker, &run->judge));
     TRY(attack_chunk(ctx, call, run, first, n));
     const int64_t done = atomic_fetch_add(&call->done, n) + n;
     if (r->task)
@@ -112,7 +123,11 @@ static parry_status rows_job(parry_ctx *ctx, void *arg, int64_t index, int worke
 static parry_status run_rows(parry_ctx *ctx, rows_call *call)
 {
     const pr_attack_request *r = call->request;
-    TRY(pr_workers_init(ctx, r->model, r->attack->impl->info.needs & PARRY_NEEDS_GRADIENT, r->n, &call->workers));
+    const parry_precision precision = (parry_precision)r->threat->precision;
+    TRY(pr_workers_init(ctx, r->model, r->attack->impl->info.needs & PARRY_NEEDS_GRADIENT, precision, r->n,
+                        &call->workers));
+    if (precision != PARRY_F32)
+        TRY(pr_workers_init(ctx, r->model, false, PARRY_F32, r->n, &call->judges));
     TRY(pr_alloc(ctx, call->workers.count, &call->runs));
     for (int i = 0; i < call->workers.count; i++) {
         call->runs[i].attack = r->attack;
@@ -138,6 +153,7 @@ static void release_rows(rows_call *call, pr_attack_request *request)
     }
     pr_free(call->runs);
     pr_workers_release(&call->workers);
+    pr_workers_release(&call->judges);
 }
 
 static parry_status check_norm(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat)

@@ -78,17 +78,22 @@ parry_status pr_loss_grad(parry_ctx *ctx, pr_run *run, const pr_tensor *x, const
 {
     climb_call call = {run, goals, loss};
     TRY(pr_poll(ctx));
-    return pr_session_vjp(ctx, run->session, x->data, x->n, 1, climb_cotangent, &call, logits, &grad->data);
+    return pr_session_vjp(ctx, run->search, x->data, x->n, 1, climb_cotangent, &call, logits, &grad->data);
 }
 
 parry_status pr_loss_only(parry_ctx *ctx, pr_run *run, const pr_tensor *x, const pr_goal *goals, float *loss,
                           float *logits)
 {
     TRY(pr_poll(ctx));
-    TRY(pr_session_logits(ctx, run->session, x->data, x->n, logits));
+    TRY(pr_session_logits(ctx, run->judge, x->data, x->n, logits));
     for (int64_t i = 0; loss && i < x->n; i++)
         climbed_row(run->loss, run->classes, logits + i * run->classes, goals[i], loss + i, NULL);
     return PARRY_OK;
+}
+
+bool pr_run_estimates(const pr_run *run)
+{
+    return run->search != run->judge;
 }
 
 bool pr_met(const pr_run *run, const float *logits, pr_goal goal)

@@ -2,7 +2,7 @@
 #include "attack/attack.h"
 
 /* As nn/losses.c numbers them; a test compares the two. */
-static const char *const losses[] = {"ce", "mse", NULL};
+static const char *const losses[] = {"ce", "mse", NULL}, *const precisions[] = {"f32", "bf16", NULL};
 
 PR_OPTIONS(pr_threat_options, parry_threat,
            OPT_CHOICE(parry_threat, norm, "norm", "linf", pr_norm_names, "how the size of a perturbation is measured"),
@@ -17,7 +17,10 @@ PR_OPTIONS(pr_threat_options, parry_threat,
            OPT_STRING(parry_threat, target, "target", NULL, "CLASS",
                       "drive images to this class, by name or number; or next, random, least-likely for each image"),
            OPT_BOOL(parry_threat, quantize, "quantize", "false",
-                    "finish on the 8-bit grid: adversaries are what a PNG stores"));
+                    "finish on the 8-bit grid: adversaries are what a PNG stores"),
+           OPT_CHOICE(parry_threat, precision, "precision", "f32", precisions,
+                      "what the search computes in; bf16 is about twice as fast where the processor has it; results are "
+                      "judged in f32 either way"));
 
 const parry_options *parry_threat_options(void)
 {
@@ -30,6 +33,10 @@ parry_status parry_threat_check(parry_ctx *ctx, const parry_threat *threat)
         return pr_fail(ctx, PARRY_INVALID, "the threat's norm is number %d, which does not exist", threat->norm);
     if (threat->loss < 0 || threat->loss >= (int)PR_COUNT(losses) - 1)
         return pr_fail(ctx, PARRY_INVALID, "the threat's loss is number %d, which does not exist", threat->loss);
+    if (threat->precision != PARRY_F32 && threat->precision != PARRY_BF16)
+        return pr_fail(ctx, PARRY_INVALID, "the threat's precision is number %d, which does not exist",
+                       threat->precision);
+    TRY(parry_precision_check(ctx, (parry_precision)threat->precision));
     if (!isfinite(threat->eps) || threat->eps < 0)
         return pr_fail(ctx, PARRY_INVALID, "--eps is %g; it must be finite and not negative", threat->eps);
     if (threat->norm == PARRY_LINF && threat->clip && threat->eps > 1)

@@ -76,13 +76,14 @@ json_t *attack_json(const attack_report *report)
     const parry_attack_result *result = report->result;
     const parry_threat *threat = report->threat;
     json_t *json = json_pack(
-        "{s:o, s:o, s:s, s:s, s:s, s:f, s:s, s:b, s:s, s:s?, s:b, s:I, s:I, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:I, "
+        "{s:o, s:o, s:s, s:s, s:s, s:f, s:s, s:b, s:s, s:s?, s:b, s:s, s:I, s:I, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:I, "
         "s:I}",
         "model", model_json(report->model), "dataset", data_json(report->data), "attack",
         parry_attack_describe(report->attack)->name, "label", parry_attack_label(report->attack), "norm",
         parry_options_find(parry_threat_options(), "norm")->choices[threat->norm], "eps", threat->eps, "loss",
         parry_options_find(parry_threat_options(), "loss")->choices[threat->loss], "clip", (int)threat->clip,
-        "criterion", criterion_of(threat), "target", threat->target, "quantize", (int)threat->quantize, "count",
+        "criterion", criterion_of(threat), "target", threat->target, "quantize", (int)threat->quantize, "precision",
+        parry_options_find(parry_threat_options(), "precision")->choices[threat->precision], "count",
         (json_int_t)result->count, "unlabelled", (json_int_t)result->unlabelled, "clean_acc", number(result->clean_acc),
         "robust_acc", number(result->robust_acc), "clean_met", result->clean_met, "success_rate", result->success_rate,
         "adv_loss", result->adv_loss, "mean_norm", result->mean_norm, "max_norm", result->max_norm, "forward_queries",

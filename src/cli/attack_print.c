@@ -153,10 +153,12 @@ static void print_threat(FILE *out, const attack_report *report)
 {
     const parry_threat *threat = report->threat;
     char eps[PARRY_EPS_ROOM];
-    fprintf(out, "  %s eps %s%s, loss %s, %s%s\n",
+    fprintf(out, "  %s eps %s%s, loss %s, %s%s%s\n",
             parry_options_find(parry_threat_options(), "norm")->choices[threat->norm], report->search ? "up to " : "",
-            parry_eps_words(parry_model_describe(report->model), threat->eps, eps), parry_options_find(parry_threat_options(), "loss")->choices[threat->loss],
-            threat->clip ? "clipped to [0,1]" : "not clipped", threat->quantize ? ", on the 8-bit grid" : "");
+            parry_eps_words(parry_model_describe(report->model), threat->eps, eps),
+            parry_options_find(parry_threat_options(), "loss")->choices[threat->loss],
+            threat->clip ? "clipped to [0,1]" : "not clipped", threat->quantize ? ", on the 8-bit grid" : "",
+            threat->precision == PARRY_F32 ? "" : ", searched in bf16, judged in f32");
     if (threat->criterion || threat->target)
         fprintf(out, "  criterion %s%s%s\n", criterion_of(threat), threat->target ? ", target " : "",
                 threat->target ? threat->target : "");

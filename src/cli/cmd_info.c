@@ -6,15 +6,17 @@
 /* ---- info ------------------------------------------------------------------------------------------------------ */
 
 typedef struct info_options {
-    int plan;
+    int plan, precision;
     bool dot;
     const char *data;
 } info_options;
 
-static const char *const purposes[] = {"none", "inference", "gradient", "training", NULL};
+static const char *const purposes[] = {"none", "inference", "gradient", "training", NULL},
+                         *const precisions[] = {"f32", "bf16", NULL};
 
 PR_OPTIONS(info_command_table, info_options,
            OPT_CHOICE(info_options, plan, "plan", "none", purposes, "show the execution plan for a purpose"),
+           OPT_CHOICE(info_options, precision, "precision", "f32", precisions, "of the plan that --plan shows"),
            OPT_BOOL(info_options, dot, "dot", "false", "print the graph in Graphviz' language"),
            OPT_STRING(info_options, data, "data", NULL, "NAME|PATH", "fit the model's input to this dataset"));
 
@@ -66,7 +68,7 @@ parry_status cmd_info(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK && options->dot)
         status = parry_model_dot(ctx, model, &text);
     else if (status == PARRY_OK && options->plan)
-        status = parry_model_plan_text(ctx, model, purposes[options->plan], &text);
+        status = parry_model_plan_text(ctx, model, purposes[options->plan], (parry_precision)options->precision, &text);
     if (status == PARRY_OK && text)
         fputs(text, results());
     else if (status == PARRY_OK)

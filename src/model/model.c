@@ -81,7 +81,7 @@ static parry_status images_job(parry_ctx *ctx, void *arg, int64_t index, int wor
 
 static parry_status run_images(parry_ctx *ctx, const parry_model *model, images_call *call)
 {
-    parry_status status = pr_workers_init(ctx, model, call->loss != NULL, call->n, &call->workers);
+    parry_status status = pr_workers_init(ctx, model, call->loss != NULL, PARRY_F32, call->n, &call->workers);
     if (status == PARRY_OK) {
         call->chunk = pr_workers_chunk(&call->workers, JOB_IMAGES);
         status = pr_parallel_for(ctx, (call->n + call->chunk - 1) / call->chunk, images_job, call);
@@ -197,7 +197,7 @@ parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model, cons
     if (call.n == 0)
         return pr_fail(ctx, PARRY_INVALID, "%s holds no images", parry_dataset_describe(dataset)->name);
     TRY(pr_model_check_dataset(ctx, model, dataset));
-    parry_status status = pr_workers_init(ctx, model, false, call.n, &call.workers);
+    parry_status status = pr_workers_init(ctx, model, false, PARRY_F32, call.n, &call.workers);
     if (status == PARRY_OK)
         status = run_accuracy(ctx, &call, accuracy, loss);
     for (int i = 0; call.scratch && i < call.workers.count; i++)

@@ -12,8 +12,8 @@ typedef struct pr_session pr_session;
 
 typedef struct pr_model_vtable {
     const char *kind; /* "network" */
-    parry_status (*session_create)(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t images,
-                                   pr_session **out);
+    parry_status (*session_create)(parry_ctx *ctx, const parry_model *model, bool gradients, parry_precision precision,
+                                   int64_t images, pr_session **out);
     void (*session_free)(pr_session *session);
     parry_status (*logits)(parry_ctx *ctx, pr_session *session, const float *x, int64_t n, float *logits);
     /* See pr_session_vjp. */
@@ -24,11 +24,12 @@ typedef struct pr_model_vtable {
     void (*free)(parry_model *model);
 } pr_model_vtable;
 
-/* `gradients`: whether vjp will be called. `images`: how many images one call will bring, roughly. Sessions of one
+/* `gradients`: whether vjp will be called. `precision`: of what is computed; PARRY_UNSUPPORTED where the processor has
+ * no bf16. `images`: how many images one call will bring, roughly. Sessions of one
  * model may run on different threads at once. Create them outside inner loops. After the model's weights moved call
  * pr_model_refresh once, outside parallel regions. */
-PARRY_CHECKED parry_status pr_session_create(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t images,
-                                             pr_session **out);
+PARRY_CHECKED parry_status pr_session_create(parry_ctx *ctx, const parry_model *model, bool gradients,
+                                             parry_precision precision, int64_t images, pr_session **out);
 void pr_session_free(pr_session *session);
 /* Single-threaded, any n; in micro-batches inside. x: n x C x H x W images in [0,1] units. */
 PARRY_CHECKED parry_status pr_session_logits(parry_ctx *ctx, pr_session *session, const float *x, int64_t n,
@@ -52,12 +53,13 @@ int64_t pr_session_gradient_queries(const pr_session *session);
 typedef struct pr_workers {
     const parry_model *model;
     bool gradients;
+    parry_precision precision;
     int64_t n;
     int count; /* the context's threads */
     pr_session **sessions;
 } pr_workers;
-PARRY_CHECKED parry_status pr_workers_init(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t n,
-                                           pr_workers *out);
+PARRY_CHECKED parry_status pr_workers_init(parry_ctx *ctx, const parry_model *model, bool gradients,
+                                           parry_precision precision, int64_t n, pr_workers *out);
 PARRY_CHECKED parry_status pr_workers_session(parry_ctx *ctx, pr_workers *workers, int worker, pr_session **out);
 /* Images per job: whole micro-batches, about n / 16 but at most `most` images. */
 int64_t pr_workers_chunk(const pr_workers *workers, int64_t most);

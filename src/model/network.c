@@ -13,7 +13,7 @@
 
 /* A plan computes a fixed number of images at once: the engine's choice for the network, or half, a quarter ... of it.
  * Which one makes no difference to the bits. */
-enum { SIZES = 4, SMALLEST = 4, PURPOSES = 2 };
+enum { SIZES = 4, SMALLEST = 4, PURPOSES = 2, PRECISIONS = 2 };
 
 typedef struct plan_slot {
     pr_plan *plan;
@@ -23,6 +23,7 @@ typedef struct plan_slot {
 typedef struct network_session {
     pr_session base;
     bool gradients, moving;
+    parry_precision precision;
     int64_t images;            /* the size class it was made for */
     plan_slot *slot[PURPOSES]; /* by purpose; NULL until first needed */
     pr_workspace *workspace[PURPOSES];
@@ -33,7 +34,8 @@ typedef struct network_session {
 struct pr_network_cache {
     pthread_mutex_t lock;
     bool moving;
-    plan_slot slots[PURPOSES][2][SIZES]; /* by purpose, by whether the weights move, by halvings of the micro-batch */
+    /* by purpose, precision, whether the weights move, halvings of the micro-batch */
+    plan_slot slots[PURPOSES][PRECISIONS][2][SIZES];
     network_session *idle;
 };
 
@@ -44,10 +46,10 @@ static const pr_network *network_of(const parry_model *model)
 
 /* ---- plans ------------------------------------------------------------------------------------------------ */
 
-static parry_status plan_fill(parry_ctx *ctx, const pr_network *network, pr_purpose purpose, bool moving,
-                              int micro_batch, plan_slot *slot)
+static parry_status plan_fill(parry_ctx *ctx, const pr_network *network, pr_purpose purpose,
+                              parry_precision precision, bool moving, int micro_batch, plan_slot *slot)
 {
-    pr_plan_options options = {.backend = PR_BACKEND_AUTO, .micro_batch = micro_batch, .moving = moving};
+    pr_plan_options options = {.backend = PR_BACKEND_AUTO, .micro_batch = micro_batch, .moving = moving, .precision = precision};
     if (slot->plan)
         return PARRY_OK;
     return pr_plan_create(ctx, network->graph, network->file.weights, purpose, &options, &slot->plan);
@@ -56,15 +58,17 @@ static parry_status plan_fill(parry_ctx *ctx, const pr_network *network, pr_purp
 /* The one place that chooses how many images are computed at once: the engine's size for this network is the fastest
  * for large jobs; a session that sees fewer images than that gets the smallest plan that holds them, so that nothing is
  * computed for padding and the other workers get their share. */
-static parry_status plan_for(parry_ctx *ctx, const pr_network *network, pr_purpose purpose, bool moving, int64_t images,
-                             plan_slot **out)
+static parry_status plan_for(parry_ctx *ctx, const pr_network *network, const network_session *session,
+                             pr_purpose purpose, plan_slot **out)
 {
-    plan_slot *slots = network->cache->slots[purpose][moving];
-    TRY(plan_fill(ctx, network, purpose, moving, 0, &slots[0]));
+    const parry_precision precision = session->precision;
+    const bool moving = session->moving;
+    plan_slot *slots = network->cache->slots[purpose][precision][moving];
+    TRY(plan_fill(ctx, network, purpose, precision, moving, 0, &slots[0]));
     int size = pr_plan_micro_batch(slots[0].plan), halvings = 0;
-    for (; halvings + 1 < SIZES && size % 2 == 0 && size / 2 >= PR_MAX(images, SMALLEST); halvings++)
+    for (; halvings + 1 < SIZES && size % 2 == 0 && size / 2 >= PR_MAX(session->images, SMALLEST); halvings++)
         size /= 2;
-    TRY(plan_fill(ctx, network, purpose, moving, size, &slots[halvings]));
+    TRY(plan_fill(ctx, network, purpose, precision, moving, size, &slots[halvings]));
     *out = &slots[halvings];
     return PARRY_OK;
 }
@@ -85,7 +89,7 @@ static void session_destroy(network_session *session)
 static parry_status open_locked(parry_ctx *ctx, network_session *session, pr_purpose purpose)
 {
     plan_slot *slot;
-    TRY(plan_for(ctx, network_of(session->base.model), purpose, session->moving, session->images, &slot));
+    TRY(plan_for(ctx, network_of(session->base.model), session, purpose, &slot));
     TRY(pr_plan_refresh(ctx, slot->plan));
     TRY(pr_workspace_create(ctx, slot->plan, &session->workspace[purpose]));
     session->slot[purpose] = slot;
@@ -116,10 +120,10 @@ static parry_status session_build(parry_ctx *ctx, network_session *session)
 }
 
 /* An idle session for the same use, taken off the list, or NULL. */
-static network_session *take_idle(pr_network_cache *cache, bool gradients, int64_t images)
+static network_session *take_idle(pr_network_cache *cache, bool gradients, parry_precision precision, int64_t images)
 {
     for (network_session **at = &cache->idle; *at; at = &(*at)->next)
-        if ((*at)->gradients == gradients && (*at)->moving == cache->moving && (*at)->images == images) {
+        if ((*at)->gradients == gradients && (*at)->precision == precision && (*at)->moving == cache->moving && (*at)->images == images) {
             network_session *session = *at;
             *at = session->next;
             return session;
@@ -139,10 +143,10 @@ static parry_status wake_locked(parry_ctx *ctx, network_session *session)
     return PARRY_OK;
 }
 
-static parry_status session_create_locked(parry_ctx *ctx, const pr_network *network, bool gradients, int64_t images,
-                                          network_session **out)
+static parry_status session_create_locked(parry_ctx *ctx, const pr_network *network, bool gradients,
+                                          parry_precision precision, int64_t images, network_session **out)
 {
-    network_session *session = take_idle(network->cache, gradients, images);
+    network_session *session = take_idle(network->cache, gradients, precision, images);
     parry_status status;
     if (session) {
         status = wake_locked(ctx, session);
@@ -150,6 +154,7 @@ static parry_status session_create_locked(parry_ctx *ctx, const pr_network *netw
         TRY(pr_alloc(ctx, 1, &session));
         session->base.model = &network->base;
         session->gradients = gradients;
+        session->precision = precision;
         session->moving = network->cache->moving;
         session->images = images;
         status = session_build(ctx, session);
@@ -163,8 +168,8 @@ static parry_status session_create_locked(parry_ctx *ctx, const pr_network *netw
     return PARRY_OK;
 }
 
-static parry_status session_create(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t images,
-                                   pr_session **out)
+static parry_status session_create(parry_ctx *ctx, const parry_model *model, bool gradients, parry_precision precision,
+                                   int64_t images, pr_session **out)
 {
     pr_network_cache *cache = network_of(model)->cache;
     network_session *session = NULL;
@@ -172,7 +177,7 @@ static parry_status session_create(parry_ctx *ctx, const parry_model *model, boo
     while (size_class < images && size_class < INT16_MAX)
         size_class *= 2;
     pthread_mutex_lock(&cache->lock);
-    parry_status status = session_create_locked(ctx, network_of(model), gradients, size_class, &session);
+    parry_status status = session_create_locked(ctx, network_of(model), gradients, precision, size_class, &session);
     pthread_mutex_unlock(&cache->lock);
     *out = (pr_session *)session;
     return status;
@@ -248,10 +253,9 @@ static void cache_free(pr_network_cache *cache)
     if (!cache)
         return;
     drop_idle(cache);
-    for (int purpose = 0; purpose < PURPOSES; purpose++)
-        for (int moving = 0; moving < 2; moving++)
-            for (int size = 0; size < SIZES; size++)
-                pr_plan_free(cache->slots[purpose][moving][size].plan);
+    plan_slot *slots = (plan_slot *)cache->slots;
+    for (size_t slot = 0; slot < sizeof cache->slots / sizeof *slots; slot++)
+        pr_plan_free(slots[slot].plan);
     pthread_mutex_destroy(&cache->lock);
     pr_free(cache);
 }
@@ -434,12 +438,10 @@ parry_status pr_model_refresh(parry_ctx *ctx, const parry_model *model)
 {
     const pr_network *network;
     TRY(pr_network_of(ctx, model, &network));
-    for (int purpose = 0; purpose < PURPOSES; purpose++)
-        for (int size = 0; size < SIZES; size++) {
-            plan_slot *slot = &network->cache->slots[purpose][network->cache->moving][size];
-            if (slot->users > 0) /* the others are brought up to date for their next session */
-                TRY(pr_plan_refresh(ctx, slot->plan));
-        }
+    plan_slot *slots = (plan_slot *)network->cache->slots;
+    for (size_t slot = 0; slot < sizeof network->cache->slots / sizeof *slots; slot++)
+        if (slots[slot].users > 0) /* the others are brought up to date for their next session */
+            TRY(pr_plan_refresh(ctx, slots[slot].plan));
     return PARRY_OK;
 }
 

@@ -3,11 +3,11 @@
 #include "model/kind.h"
 #include "tensor/tensor.h"
 
-parry_status pr_session_create(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t images,
-                               pr_session **out)
+parry_status pr_session_create(parry_ctx *ctx, const parry_model *model, bool gradients, parry_precision precision,
+                               int64_t images, pr_session **out)
 {
     *out = NULL;
-    return model->vtable->session_create(ctx, model, gradients, images, out);
+    return model->vtable->session_create(ctx, model, gradients, precision, images, out);
 }
 
 void pr_session_free(pr_session *session)

@@ -26,10 +26,11 @@ const char *const *parry_loss_list(void)
     return pr_loss_names();
 }
 
-static parry_status plan_text(parry_ctx *ctx, const pr_network *network, pr_purpose purpose, char **out)
+static parry_status plan_text(parry_ctx *ctx, const pr_network *network, pr_purpose purpose,
+                              parry_precision precision, char **out)
 {
     pr_plan *plan;
-    pr_plan_options options = {.backend = PR_BACKEND_AUTO};
+    pr_plan_options options = {.backend = PR_BACKEND_AUTO, .precision = precision};
     TRY(pr_plan_create(ctx, network->graph, network->file.weights, purpose, &options, &plan));
     parry_status status = pr_plan_text(ctx, plan, out);
     pr_plan_free(plan);
@@ -47,17 +48,19 @@ static parry_status training_text(parry_ctx *ctx, const pr_network *network, cha
     return status;
 }
 
-parry_status parry_model_plan_text(parry_ctx *ctx, const parry_model *model, const char *purpose, char **out)
+parry_status parry_model_plan_text(parry_ctx *ctx, const parry_model *model, const char *purpose,
+                                   parry_precision precision, char **out)
 {
     const pr_network *network;
     *out = NULL;
     TRY(pr_network_of(ctx, model, &network));
     if (strcmp(purpose, "inference") == 0)
-        return plan_text(ctx, network, PR_INFERENCE, out);
+        return plan_text(ctx, network, PR_INFERENCE, precision, out);
     if (strcmp(purpose, "gradient") == 0)
-        return plan_text(ctx, network, PR_INPUT_GRADIENT, out);
+        return plan_text(ctx, network, PR_INPUT_GRADIENT, precision, out);
     if (strcmp(purpose, "training") == 0)
-        return training_text(ctx, network, out);
+        return precision == PARRY_F32 ? training_text(ctx, network, out)
+                                      : pr_fail(ctx, PARRY_UNSUPPORTED, "training computes in f32");
     return pr_fail(ctx, PARRY_INVALID, "there are no plans for '%s'; expected inference, gradient or training",
                    purpose);
 }

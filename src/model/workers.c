@@ -3,9 +3,11 @@
 
 enum { JOBS = 16 };
 
-parry_status pr_workers_init(parry_ctx *ctx, const parry_model *model, bool gradients, int64_t n, pr_workers *out)
+parry_status pr_workers_init(parry_ctx *ctx, const parry_model *model, bool gradients, parry_precision precision,
+                             int64_t n, pr_workers *out)
 {
-    *out = (pr_workers){.model = model, .gradients = gradients, .n = n, .count = parry_ctx_threads(ctx)};
+    *out = (pr_workers){
+        .model = model, .gradients = gradients, .precision = precision, .n = n, .count = parry_ctx_threads(ctx)};
     TRY(pr_alloc(ctx, out->count, &out->sessions));
     pr_session *first; /* it knows the micro-batch */
     return pr_workers_session(ctx, out, 0, &first);
@@ -15,7 +17,8 @@ parry_status pr_workers_session(parry_ctx *ctx, pr_workers *workers, int worker,
 {
     const int64_t share = (workers->n + workers->count - 1) / workers->count;
     if (!workers->sessions[worker])
-        TRY(pr_session_create(ctx, workers->model, workers->gradients, share, &workers->sessions[worker]));
+        TRY(pr_session_create(ctx, workers->model, workers->gradients, workers->precision, share,
+                              &workers->sessions[worker]));
     *out = workers->sessions[worker];
     return PARRY_OK;
 }

@@ -68,6 +68,8 @@ static void caption_threat(const parry_evaluation *ev, pr_text *out)
         pr_text_add(out, "; target %s", ev->threat.target);
     if (ev->threat.quantize)
         pr_text_add(out, "; on the 8-bit grid");
+    if (ev->threat.precision != PARRY_F32)
+        pr_text_add(out, "; searched in bf16, judged in f32");
 }
 
 static void caption_data(const parry_evaluation *ev, pr_text *out)

@@ -5,7 +5,7 @@
  *
  *   version, seed
  *   dataset      {name, split, sha256, count, total, note}     count: images in use, of total; note: a caveat or null
- *   threat       {norm, loss, clip, criterion, target, quantize}   criterion, target: as given, or null
+ *   threat       {norm, loss, clip, criterion, target, quantize, precision}   criterion, target: as given, or null
  *   stale_source {name, sha256}                                or null
  *   models       [{name, sha256, parameters, clean_acc, clean_loss, count,
  *                  attacks:    [{attack, label, params{}, norm, eps, loss, clip, count, robust_acc, success_rate,
@@ -32,9 +32,10 @@ static const char *robust_key(const parry_evaluation *ev)
 
 static json_t *threat_json(const parry_evaluation *ev)
 {
-    return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:b}", "norm", norm_name(ev), "loss",
+    return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:b, s:s}", "norm", norm_name(ev), "loss",
                      parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "criterion", ev->threat.criterion,
-                     "target", ev->threat.target, "quantize", ev->threat.quantize);
+                     "target", ev->threat.target, "quantize", ev->threat.quantize, "precision",
+                     parry_options_find(parry_threat_options(), "precision")->choices[ev->threat.precision]);
 }
 
 static json_t *dataset_json(const parry_evaluation *ev)

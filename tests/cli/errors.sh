@@ -80,6 +80,16 @@ fails "one attack twice" 2 "listed twice" "$PARRY" evaluate good.onnx --data dig
 fails "an unknown attack to harden with" 2 "did you mean 'pgd'" "$PARRY" harden good.onnx --data digits --attack pdg -o x.onnx --quiet
 fails "an unknown architecture" 2 "did you mean 'simplecnn'" "$PARRY" train --data digits --arch simplecn -o x.onnx --quiet
 fails "an unknown instruction set" 2 "PARRY_MAX_ISA is 'bogus'" env PARRY_MAX_ISA=bogus "$PARRY" attack good.onnx --data digits --first 10 --quiet
+fails "bf16 where it is not allowed" 1 "needs a processor with AVX512-BF16" env PARRY_MAX_ISA=avx2 "$PARRY" attack good.onnx --data digits --first 10 --precision bf16 --quiet
+fails "an unknown precision" 2 "bf16" "$PARRY" attack good.onnx --data digits --first 10 --precision fp16 --quiet
+if "$PARRY" info good.onnx --plan gradient --precision bf16 >out 2>err; then
+    holds "the plan says what runs in bf16" grep -q "bf16" out
+    succeeds "search in bf16" "$PARRY" attack good.onnx --data digits --first 10 --precision bf16 --json bf16.json --quiet
+    holds "the output says so" sh -c 'grep -q "searched in bf16, judged in f32" out && grep -q "\"precision\": \"bf16\"" bf16.json'
+    succeeds "adversaries of bf16 to harden with" "$PARRY" harden good.onnx --data digits --first 100 --method mixed --epochs 1 --precision bf16 -o h16.onnx --quiet
+else
+    holds "there is no bf16 here, and it says so" grep -q "AVX512-BF16" err
+fi
 succeeds "a known instruction set" env PARRY_MAX_ISA=baseline "$PARRY" attack good.onnx --data digits --first 10 --quiet
 cp good.onnx target.onnx
 ln -s target.onnx link.onnx

@@ -194,7 +194,7 @@ static void test_queries_are_counted(void **state)
     for (int again = 0; again < 2; again++) {
         float logits[10 * CLASSES], grad[10 * ROW];
         pr_session *session;
-        assert_int_equal(pr_session_create(ctx, model, true, 10, &session), PARRY_OK);
+        assert_int_equal(pr_session_create(ctx, model, true, PARRY_F32, 10, &session), PARRY_OK);
         assert_int_equal(pr_session_logits(ctx, session, images, 10, logits), PARRY_OK);
         assert_int_equal(pr_session_loss_grad(ctx, session, pr_loss_at(0), images, labels, 7, NULL, NULL, grad),
                          PARRY_OK);
@@ -245,7 +245,7 @@ static void test_wrong_requests(void **state)
                 "'ce'");
     check_error(ctx, parry_model_input_gradient(ctx, model, "ce", images, (int32_t[]){CLASSES}, 1, NULL, grad),
                 PARRY_INVALID, "label 4");
-    check_error(ctx, parry_model_plan_text(ctx, model, "fun", &text), PARRY_INVALID, "training");
+    check_error(ctx, parry_model_plan_text(ctx, model, "fun", PARRY_F32, &text), PARRY_INVALID, "training");
     assert_int_equal(parry_dataset_create(ctx, images, labels, 4, 1, SIDE / 2, 2 * SIDE, CLASSES, &wide), PARRY_OK);
     assert_int_equal(parry_dataset_create(ctx, images, labels, 4, 1, SIDE, SIDE, CLASSES + 1, &coarse), PARRY_OK);
     check_error(ctx, parry_model_accuracy(ctx, model, wide, &accuracy, NULL), PARRY_MISMATCH, "N x 1 x 4 x 16");
@@ -264,7 +264,7 @@ static void test_texts(void **state)
     char *text;
     static const char *const purposes[] = {"inference", "gradient", "training"};
     for (size_t i = 0; i < PR_COUNT(purposes); i++) {
-        assert_int_equal(parry_model_plan_text(ctx, model, purposes[i], &text), PARRY_OK);
+        assert_int_equal(parry_model_plan_text(ctx, model, purposes[i], PARRY_F32, &text), PARRY_OK);
         assert_non_null(strchr(text, '\n'));
         parry_string_free(text);
     }
