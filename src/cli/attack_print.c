@@ -81,12 +81,12 @@ static void print_smallest(FILE *out, const attack_report *report, int64_t i)
     const parry_model_info *info = parry_model_describe(report->model);
     char eps[PARRY_EPS_ROOM];
     if (isnan(result->minimal_eps[i]))
-        fprintf(out, "; at no eps up to %s", parry_eps_words(info, report->threat->eps, eps));
+        fprintf(out, "  smallest  none up to %s\n", parry_eps_words(info, report->threat->eps, eps));
     else if (result->minimal_eps[i] == 0)
-        fprintf(out, ", by the image as it is");
+        fputs("  smallest  eps 0: the image as it is\n", out);
     else {
-        fprintf(out, "; smallest eps %s", parry_eps_words(info, result->minimal_eps[i], eps));
-        fprintf(out, ", not at %.4g", result->failed_eps[i]);
+        fprintf(out, "  smallest  eps %s,\n", parry_eps_words(info, result->minimal_eps[i], eps));
+        fprintf(out, "            not at %.4g\n", result->failed_eps[i]);
     }
 }
 
@@ -106,12 +106,12 @@ static void print_image(FILE *out, const attack_report *report, int64_t i)
         fprintf(out, ", target %s", parry_class_name(report->model, result->targets[i], class));
     fputc('\n', out);
     print_rankings(out, report, i);
-    fprintf(out, "  %s %s", criterion_of(report->threat), result->met[i] ? "met" : "not met");
+    fprintf(out, "  criterion %s %s%s\n", criterion_of(report->threat), result->met[i] ? "met" : "not met",
+            !report->stored     ? ""
+            : report->stored[i] ? "; as PNG met"
+                                : "; as PNG not met");
     if (report->search)
         print_smallest(out, report, i);
-    if (report->stored)
-        fprintf(out, "; as PNG %s", report->stored[i] ? "met" : "not met");
-    fputc('\n', out);
     print_budget(out, report, i, false);
     if (!report->threat->quantize)
         print_budget(out, report, i, true);
@@ -138,8 +138,9 @@ static void print_search(FILE *out, const attack_report *report)
     char eps[PARRY_EPS_ROOM];
     const double median = parry_attack_eps_quantile(result, 0.5, &found);
     if (found > 0) {
-        fprintf(out, "  smallest eps     median %s, mean %.4g,\n", parry_eps_words(parry_model_describe(report->model), median, eps), mean_eps(result));
-        fprintf(out, "                   quartiles %.4g and %.4g, of %lld images\n",
+        fprintf(out, "  smallest eps     median %s,\n",
+                parry_eps_words(parry_model_describe(report->model), median, eps));
+        fprintf(out, "                   mean %.4g, quartiles %.4g and %.4g, of %lld images\n", mean_eps(result),
                 parry_attack_eps_quantile(result, 0.25, NULL), parry_attack_eps_quantile(result, 0.75, NULL),
                 (long long)found);
     }
