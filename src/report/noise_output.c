@@ -97,7 +97,7 @@ static void add_images(pr_text *out, const parry_noise_study *study)
     pr_text_add(out, "\n%5s %6s %6s", "image", "mu", "sigma");
     for (int i = 0; i < study->network_count; i++)
         for (int v = 0; v < views(study); v++)
-            pr_text_add(out, "  %-*s", CALLED_WIDTH - 1,
+            pr_text_add(out, "  %-*s", i == study->network_count - 1 && v == views(study) - 1 ? 0 : CALLED_WIDTH - 1,
                         v ? study->attack : short_name(study->networks[i].info->name, CALLED_WIDTH - 1, name));
     for (int64_t t = 0; t < study->count; t++) {
         pr_text_add(out, "\n%5lld %6g %6g", (long long)t, study->mu[t], study->sigma[t]);
