@@ -78,6 +78,14 @@ PARRY_API PARRY_CHECKED parry_status parry_dataset_locate(parry_ctx *ctx, const 
  * all the same. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_fetch(parry_ctx *ctx, const char *name, const char *mirror);
 
+/* The known trained networks, described in the same way (`shape` is that of their images); NULL past the last. */
+PARRY_API const parry_dataset_entry *parry_model_catalogue(size_t index);
+/* Where the ONNX file of a known network lies in the user's cache, or NULL when it was not fetched. */
+PARRY_API PARRY_CHECKED parry_status parry_model_locate(parry_ctx *ctx, const char *name, char **out);
+/* Downloads it, as parry_dataset_fetch does, and writes its preprocessing beside it, where parry_model_load finds it.
+ * PARRY_UNSUPPORTED says what to do by hand where no verified download is known. */
+PARRY_API PARRY_CHECKED parry_status parry_model_fetch(parry_ctx *ctx, const char *name, const char *mirror);
+
 #ifdef __cplusplus
 }
 #endif

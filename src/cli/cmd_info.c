@@ -97,6 +97,16 @@ PR_OPTIONS(fetch_table, fetch_options,
            OPT_STRING(fetch_options, mirror, "mirror", NULL, "URL",
                       "fetch: download from this folder instead of the known mirrors"));
 
+static void print_entry(const parry_dataset_entry *entry, const char *place)
+{
+    int at = printf("  %-17s ", entry->name);
+    wrap(stdout, entry->summary, at, at);
+    printf("\n%*s%s; %s\n", at, "", entry->shape,
+           place              ? place
+           : entry->fetchable ? "not here; parry data fetch gets it"
+                              : "not here");
+}
+
 static parry_status list_datasets(parry_ctx *ctx)
 {
     size_t count;
@@ -106,15 +116,34 @@ static parry_status list_datasets(parry_ctx *ctx)
         parry_status status = parry_dataset_locate(ctx, entries[i].name, &place);
         if (status != PARRY_OK)
             return status;
-        int at = printf("  %-17s ", entries[i].name);
-        wrap(stdout, entries[i].summary, at, at);
-        printf("\n%*s%s; %s\n", at, "", entries[i].shape,
-               place                  ? place
-               : entries[i].fetchable ? "not here; parry data fetch gets it"
-                                      : "not here");
+        print_entry(&entries[i], place);
         parry_string_free(place);
     }
     return PARRY_OK;
+}
+
+static parry_status list_models(parry_ctx *ctx)
+{
+    const parry_dataset_entry *entry;
+    printf("\nTrained networks:\n");
+    for (size_t i = 0; (entry = parry_model_catalogue(i)); i++) {
+        char *place;
+        parry_status status = parry_model_locate(ctx, entry->name, &place);
+        if (status != PARRY_OK)
+            return status;
+        print_entry(entry, place);
+        parry_string_free(place);
+    }
+    return PARRY_OK;
+}
+
+static bool is_model(const char *name)
+{
+    const parry_dataset_entry *entry;
+    for (size_t i = 0; (entry = parry_model_catalogue(i)); i++)
+        if (strcmp(entry->name, name) == 0)
+            return true;
+    return false;
 }
 
 static parry_status describe_split(parry_ctx *ctx, const char *name, parry_split split)
@@ -144,12 +173,32 @@ static parry_status describe_dataset(parry_ctx *ctx, const char *name)
     return status == PARRY_OK ? describe_split(ctx, name, PARRY_TEST) : status;
 }
 
+static parry_status list_all(parry_ctx *ctx)
+{
+    parry_status status = list_datasets(ctx);
+    return status == PARRY_OK ? list_models(ctx) : status;
+}
+
+static parry_status fetch_one(parry_ctx *ctx, const char *name, const char *mirror)
+{
+    const bool model = is_model(name);
+    char *place = NULL;
+    parry_status status = model ? parry_model_fetch(ctx, name, mirror) : parry_dataset_fetch(ctx, name, mirror);
+    if (status == PARRY_OK)
+        status = model ? parry_model_locate(ctx, name, &place) : parry_dataset_locate(ctx, name, &place);
+    if (status == PARRY_OK) {
+        terminal_clear();
+        printf("%s: %s\n", name, place ? place : "fetched");
+    }
+    parry_string_free(place);
+    return status;
+}
+
 parry_status cmd_data(parry_ctx *ctx, const cli_args *args)
 {
     const char *verb = args->words[0], *name = args->word_count > 1 ? args->words[1] : NULL;
     if (strcmp(verb, "list") == 0)
-        return name ? usage(ctx, "data list takes no name; 'parry data info %s' describes one", name)
-                    : list_datasets(ctx);
+        return name ? usage(ctx, "data list takes no name; 'parry data info %s' describes one", name) : list_all(ctx);
     bool fetch = strcmp(verb, "fetch") == 0;
     if (!fetch && strcmp(verb, "info") != 0)
         return usage(ctx, "unknown 'data %s'; expected list, info NAME or fetch NAME", verb);
@@ -157,17 +206,7 @@ parry_status cmd_data(parry_ctx *ctx, const cli_args *args)
         return usage(ctx, "data %s needs the name of a dataset; 'parry data list' shows them", verb);
     if (!fetch)
         return describe_dataset(ctx, name);
-    parry_status status =
-        parry_dataset_fetch(ctx, name, ((const fetch_options *)args_values(args, &fetch_table))->mirror);
-    char *place = NULL;
-    if (status == PARRY_OK)
-        status = parry_dataset_locate(ctx, name, &place);
-    if (status == PARRY_OK) {
-        terminal_clear();
-        printf("%s: %s\n", name, place ? place : "fetched");
-    }
-    parry_string_free(place);
-    return status;
+    return fetch_one(ctx, name, ((const fetch_options *)args_values(args, &fetch_table))->mirror);
 }
 
 /* ---- list ------------------------------------------------------------------------------------------------------ */

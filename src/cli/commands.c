@@ -130,10 +130,11 @@ const cli_command commands[] = {
      "list | info NAME | fetch NAME",
      1,
      2,
-     "list, describe and download datasets",
+     "list, describe and download datasets, and download trained networks",
      "  parry data list            the known datasets and whether they are here\n"
      "  parry data info mnist      what a dataset is and where it was found\n"
-     "  parry data fetch mnist     download it into the cache, checked by SHA-256",
+     "  parry data fetch mnist     download it into the cache, checked by SHA-256\n"
+     "  parry data fetch resnet50  the same for a network, with its preprocessing beside it",
      {get_fetch_table},
      .run = cmd_data},
     {"list",

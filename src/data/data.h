@@ -153,4 +153,18 @@ typedef struct pr_fetch_task {
 PARRY_CHECKED parry_status pr_fetch_file(parry_ctx *ctx, const pr_fetch_task *task, const pr_remote_file *file,
                                          const char *folder);
 
+/* PARRY_INVALID unless `mirror` is NULL or a URL of http or https. */
+PARRY_CHECKED parry_status pr_mirror_check(parry_ctx *ctx, const char *mirror);
+
+/* A trained network to download (models.c). */
+typedef struct pr_remote_model {
+    parry_dataset_entry entry;
+    pr_remote_file file;
+    const char *const *mirrors; /* NULL: cannot be fetched */
+    const char *by_hand;        /* then: why, and what to do */
+    const char *preprocess;     /* the JSON beside the file */
+} pr_remote_model;
+/* Into the models' folder of the user's cache, with its preprocessing beside it. `mirror` as for parry_dataset_fetch. */
+PARRY_CHECKED parry_status pr_model_fetch(parry_ctx *ctx, const pr_remote_model *model, const char *mirror);
+
 #endif

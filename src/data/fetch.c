@@ -327,6 +327,13 @@ static parry_status fetch_all(parry_ctx *ctx, const pr_source *source, pr_fetch_
     return status;
 }
 
+parry_status pr_mirror_check(parry_ctx *ctx, const char *mirror)
+{
+    if (mirror && strncmp(mirror, "https://", 8) != 0 && strncmp(mirror, "http://", 7) != 0)
+        return pr_fail(ctx, PARRY_INVALID, "the mirror '%s' is not a URL that starts with https:// or http://", mirror);
+    return PARRY_OK;
+}
+
 parry_status parry_dataset_fetch(parry_ctx *ctx, const char *name, const char *mirror)
 {
     const pr_source *source = pr_source_find(name);
@@ -334,8 +341,7 @@ parry_status parry_dataset_fetch(parry_ctx *ctx, const char *name, const char *m
         return pr_source_unknown(ctx, name);
     if (!source->remotes)
         return pr_fail(ctx, PARRY_UNSUPPORTED, "%s cannot be fetched: %s", name, source->by_hand);
-    if (mirror && strncmp(mirror, "https://", 8) != 0 && strncmp(mirror, "http://", 7) != 0)
-        return pr_fail(ctx, PARRY_INVALID, "the mirror '%s' is not a URL that starts with https:// or http://", mirror);
+    TRY(pr_mirror_check(ctx, mirror));
     const char *const only[] = {mirror, NULL};
     char *what;
     TRY(pr_asprintf(ctx, &what, "fetch %s", name));

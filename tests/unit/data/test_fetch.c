@@ -480,6 +480,54 @@ static void test_data_set_from_a_mirror(void **state)
     free(cache);
 }
 
+/* A network from a mirror lies in the cache with its preprocessing beside it; one with other content is refused. */
+static void test_network_from_a_mirror(void **state)
+{
+    parry_ctx *ctx = *state;
+    static const char *const nowhere[] = {"https://127.0.0.1:9/", NULL};
+    pr_remote_model model = {.entry = {.name = "net"},
+                             .file = {"net.onnx", SIZE, content_hash},
+                             .mirrors = nowhere,
+                             .preprocess = "{\"range\": 255}"};
+    char *cache = scratch_path("cache");
+    setenv("XDG_CACHE_HOME", cache, 1);
+    server s;
+    start(&s, SERVE, content, SIZE);
+    assert_int_equal(pr_model_fetch(ctx, &model, s.url), PARRY_OK);
+    assert_true(have("cache/parry/models/net.onnx"));
+    assert_true(have("cache/parry/models/net.preprocess.json"));
+    stop(&s);
+    model.file = (pr_remote_file){"other.onnx", SIZE, "00"};
+    start(&s, SERVE, content, SIZE);
+    assert_int_equal(pr_model_fetch(ctx, &model, s.url), PARRY_NETWORK);
+    assert_false(have("cache/parry/models/other.onnx"));
+    assert_false(have("cache/parry/models/other.preprocess.json"));
+    stop(&s);
+    assert_int_equal(pr_model_fetch(ctx, &model, "ftp://x/"), PARRY_INVALID);
+    free(cache);
+}
+
+static void test_networks_of_the_catalogue(void **state)
+{
+    parry_ctx *ctx = *state;
+    char *path, *cache = scratch_path("empty-cache");
+    setenv("XDG_CACHE_HOME", cache, 1);
+    const parry_dataset_entry *entry;
+    size_t count = 0;
+    for (; (entry = parry_model_catalogue(count)); count++) {
+        assert_int_equal(parry_model_locate(ctx, entry->name, &path), PARRY_OK);
+        assert_null(path);
+        if (!entry->fetchable) {
+            assert_int_equal(parry_model_fetch(ctx, entry->name, NULL), PARRY_UNSUPPORTED);
+            assert_says(ctx, entry->name);
+        }
+    }
+    assert_true(count >= 2);
+    assert_int_equal(parry_model_fetch(ctx, "resnet51", NULL), PARRY_NOT_FOUND);
+    assert_says(ctx, "'resnet50'");
+    free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +547,8 @@ int main(void)
         TEST(test_progress_and_cancelling),
         TEST(test_names),
         TEST(test_data_set_from_a_mirror),
+        TEST(test_network_from_a_mirror),
+        TEST(test_networks_of_the_catalogue),
     };
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }

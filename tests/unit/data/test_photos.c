@@ -1,5 +1,6 @@
 /* Photographs: every kind of file reads as Pillow reads it, resizes as torchvision does, and damaged ones are named.
  * The expected values in golden/image are Pillow's and torchvision's (make.py there). */
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,6 +181,40 @@ static void test_cut_files_are_errors(void **state)
     }
 }
 
+/* The fuzzer's seeds, and each with one byte changed here and there: read or refused, never worse (the sanitizers
+ * watch). */
+static void test_corpus(void **state)
+{
+    char folder[PATH], path[2 * PATH];
+    int files = 0;
+    (void)state;
+    snprintf(folder, sizeof folder, "%s/image", getenv("PARRY_FUZZ_CORPUS"));
+    DIR *open = opendir(folder);
+    assert_non_null(open);
+    for (struct dirent *entry; (entry = readdir(open));) {
+        uint8_t *data;
+        size_t size;
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        OK_IN(ctx, pr_file_read(ctx, path, 1 << 20, &data, &size));
+        for (size_t at = 0; at <= size; at += 7) {
+            pr_bitmap read;
+            if (at < size)
+                data[at] ^= 0x55;
+            const parry_status status = pr_image_decode(ctx, entry->d_name, data, size, NULL, &read);
+            assert_true(status == PARRY_OK ? read.channels == 1 || read.channels == 3 : !read.bytes && !read.words);
+            pr_bitmap_release(&read);
+            if (at < size)
+                data[at] ^= 0x55;
+        }
+        pr_free(data);
+        files++;
+    }
+    closedir(open);
+    assert_true(files >= 9);
+}
+
 static void test_what_is_no_picture_is_named(void **state)
 {
     static const struct {
@@ -271,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_resizing_is_pillows_to_the_bit),
         cmocka_unit_test(test_a_photograph_that_cannot_fill_the_window_is_named),
         cmocka_unit_test(test_cut_files_are_errors),
+        cmocka_unit_test(test_corpus),
         cmocka_unit_test(test_what_is_no_picture_is_named),
         cmocka_unit_test(test_huge_extents_are_refused),
         cmocka_unit_test(test_exif_orientation),
