@@ -15,6 +15,8 @@ typedef enum parry_resize {
     PARRY_RESIZE_CROP,           /* shorter side to the resize size, then the centre is cut out, as torchvision does */
     PARRY_RESIZE_SQUASH,         /* to the size at once, whatever the proportions, bilinear */
     PARRY_RESIZE_SQUASH_NEAREST, /* the same without interpolation, the default of Keras' load_img */
+    PARRY_RESIZE_CROP_ROUND, /* as crop, but the longer side is rounded to the nearest pixel (torchvision rounds down)
+                                and the cut to the top left (torchvision to even); others' pipelines do */
 } parry_resize;
 
 /* C x H x W floats in [0,1]; C is 1 (grey) or 3 (red, green, blue). */

@@ -16,6 +16,13 @@ static int half_to_even(int over)
     return over / 2 + (over % 4 == 3);
 }
 
+/* size * longer / shorter, rounded down or to the nearest (halves to even). */
+static int64_t stretch(int64_t size, int64_t longer, int64_t shorter, bool nearest)
+{
+    const int64_t whole = size * longer / shorter, rest = size * longer % shorter;
+    return whole + (nearest && (2 * rest > shorter || (2 * rest == shorter && whole % 2 == 1)));
+}
+
 static parry_status choose_window(parry_ctx *ctx, const char *where, const pr_bitmap *in, const pr_photo_size *size,
                                   pr_window *out)
 {
@@ -24,10 +31,11 @@ static parry_status choose_window(parry_ctx *ctx, const char *where, const pr_bi
     if (size->resize == PARRY_RESIZE_NONE && (in->height != size->height || in->width != size->width))
         return pr_fail(ctx, PARRY_MISMATCH, "%s: %d x %d pixels; the network takes %d x %d, and --resize is none",
                        where, in->width, in->height, size->width, size->height);
-    if (size->resize != PARRY_RESIZE_CROP)
+    const bool nearest = size->resize == PARRY_RESIZE_CROP_ROUND;
+    if (size->resize != PARRY_RESIZE_CROP && !nearest)
         return PARRY_OK;
     const int64_t shorter = PR_MIN(in->height, in->width), longer = PR_MAX(in->height, in->width),
-                  stretched = size->resize_size * longer / shorter;
+                  stretched = stretch(size->resize_size, longer, shorter, nearest);
     if (stretched > PR_IMAGE_SIDE_MAX)
         return pr_fail(ctx, PARRY_UNSUPPORTED,
                        "%s: %d x %d pixels are too narrow to be resized to %d pixels at the shorter side", where,
@@ -40,8 +48,8 @@ static parry_status choose_window(parry_ctx *ctx, const char *where, const pr_bi
             "%s: resized to %d x %d pixels it is smaller than the %d x %d that the network takes; choose a larger "
             "--resize-size or --resize squash",
             where, out->width, out->height, size->width, size->height);
-    out->top = half_to_even(out->height - size->height);
-    out->left = half_to_even(out->width - size->width);
+    out->top = nearest ? (out->height - size->height) / 2 : half_to_even(out->height - size->height);
+    out->left = nearest ? (out->width - size->width) / 2 : half_to_even(out->width - size->width);
     return PARRY_OK;
 }
 

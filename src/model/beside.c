@@ -71,7 +71,7 @@ static parry_status read_resize(parry_ctx *ctx, const char *path, const char *wo
         return pr_fail(ctx, PARRY_FORMAT,
                        "%s: \"resize\": \"%s\" is not understood; expected \"shorter side to N px, bilinear\"", path,
                        words);
-    out->resize = PARRY_RESIZE_CROP;
+    out->resize = PARRY_RESIZE_CROP_ROUND; /* the predictions that come with such cards were made so */
     out->resize_size = size;
     return PARRY_OK;
 }

@@ -5,7 +5,7 @@
  *   mean, std      a number, or one per channel in the network's channel order, in the units of the range
  *   channel_order  "RGB" or "BGR"
  *   layout         "NCHW" or "NHWC"
- *   resize         "none", "crop", "squash", "squash-nearest"
+ *   resize         "none", "crop", "squash", "squash-nearest", "crop-round"
  *   resize_size    pixels of the shorter side before the cut */
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +18,13 @@
 #include "model/preprocess.h"
 
 static const char *const orders[] = {"unstated", "rgb", "bgr", NULL},
-                         *const layouts[] = {"unstated", "nchw", "nhwc", NULL},
-                         *const resizes[] = {"unstated", "none", "crop", "squash", "squash-nearest", NULL};
+                         *const layouts[] = {"unstated", "nchw", "nhwc", NULL}, *const resizes[] = {"unstated",
+                                                                                                    "none",
+                                                                                                    "crop",
+                                                                                                    "squash",
+                                                                                                    "squash-nearest",
+                                                                                                    "crop-round",
+                                                                                                    NULL};
 
 #define LIMIT 1e6
 PR_OPTIONS(
@@ -38,7 +43,8 @@ PR_OPTIONS(
     OPT_CHOICE(parry_preprocess, layout, "layout", "unstated", layouts,
                "of its input, where the shape alone does not tell"),
     OPT_CHOICE(parry_preprocess, resize, "resize", "unstated", resizes,
-               "photographs: crop (shorter side to --resize-size, the centre is cut out), squash to size, none"),
+               "photographs: crop (shorter side to --resize-size, the centre is cut out), squash to size, none; crop "
+               "as torchvision rounds"),
     OPT_INT(parry_preprocess, resize_size, "resize-size", "0", 0, 1 << 15,
             "pixels of the shorter side before the cut; 0: 8/7 of the network's side"));
 #undef LIMIT

@@ -162,7 +162,7 @@ static void test_model_cards(void **state)
     char *flags = flags_of(&read);
     assert_true(found);
     assert_string_equal(flags, "--range 0,255 --mean 104,117,123 --std 1,1,1 --channel-order bgr --layout nchw "
-                               "--resize crop --resize-size 146");
+                               "--resize crop-round --resize-size 146");
     parry_string_free(flags);
     assert_int_equal(claims.count, 2);
     assert_float_equal(claims.least, 0.58, 1e-12);
