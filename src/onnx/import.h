@@ -171,6 +171,8 @@ PARRY_CHECKED parry_status pr_add_map(importer *imp, const onnx_node *node, pr_m
 /* function(a, b) of constants; integers exactly. */
 PARRY_CHECKED parry_status pr_fold_binary(importer *imp, const onnx_node *node, pr_binary function, const pr_constant *a,
                                           const pr_constant *b);
+PARRY_CHECKED parry_status pr_fold_where(importer *imp, const onnx_node *node, const pr_constant *condition,
+                                         const pr_constant *a, const pr_constant *b);
 /* alpha x w + beta c with x input 0, N x I, and a constant matrix, which is brought to the form O x I. */
 PARRY_CHECKED parry_status pr_dense(importer *imp, const onnx_node *node, slot *w, bool transposed, float alpha, slot *c,
                                     float beta);

@@ -228,6 +228,37 @@ done:
     return status;
 }
 
+/* Where of constants: sizes of shapes, the batch's symbol among them, are only chosen. */
+parry_status pr_fold_where(importer *imp, const onnx_node *node, const pr_constant *condition, const pr_constant *a,
+                           const pr_constant *b)
+{
+    pr_constant c = {0}, all = {0}, x = {0}, y = {0};
+    parry_status status;
+    if (!condition->integer || a->integer != b->integer)
+        return pr_import_folded(imp, node, false, pr_import_where);
+    TRY_TO(done, stretch_both(imp, node, a, b, &all, &y));
+    pr_constant_release(&y);
+    TRY_TO(done, stretch_both(imp, node, condition, &all, &c, &y)); /* the shape of all three */
+    pr_constant_release(&y);
+    TRY_TO(done, stretch(imp, a, &c, &x));
+    TRY_TO(done, stretch(imp, b, &c, &y));
+    for (int64_t e = 0; e < c.count; e++) {
+        if (c.i[e])
+            continue;
+        if (x.integer)
+            ((int64_t *)x.owned)[e] = y.i[e];
+        else
+            ((float *)x.owned)[e] = y.f[e];
+    }
+    pr_define_constant(imp, node, &x);
+done:
+    pr_constant_release(&c);
+    pr_constant_release(&all);
+    pr_constant_release(&x);
+    pr_constant_release(&y);
+    return status;
+}
+
 static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op op, const pr_constant *a,
                                     const pr_constant *b)
 {

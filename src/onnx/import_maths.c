@@ -113,7 +113,7 @@ parry_status pr_import_where(importer *imp, const onnx_node *node)
     for (int i = 0; i < 3; i++)
         constant &= pr_is_constant(in[i]);
     if (constant)
-        return pr_import_folded(imp, node, false, pr_import_where);
+        return pr_fold_where(imp, node, &in[0]->constant, &in[1]->constant, &in[2]->constant);
     return pr_emit_operands(imp, node, PR_OP_WHERE, NULL, in, 3);
 }
 

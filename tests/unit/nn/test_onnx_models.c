@@ -1,6 +1,7 @@
 /* Networks of other frameworks, read and run by the reference backend: their logits are those that an independent ONNX
  * runtime computed for the same input (the test_data_set_0 folders beside the models). Which files parry can read so
  * far is a table. */
+#include "engine/engine.h"
 #include "onnx_files.h"
 
 /* A file below $PARRY_DATA without its ".onnx"; what the error names where parry cannot read it yet. */
@@ -96,6 +97,55 @@ static void assert_golden(parry_ctx *ctx, const char *name, const pr_onnx_model 
     free(y);
 }
 
+/* The gradient by the input of <cotangent, output>, where the file has PyTorch's: in plans of both backends. */
+static void assert_gradient(parry_ctx *ctx, const char *name, const pr_onnx_model *model, void *arg)
+{
+    int64_t inputs, outputs, count;
+    if (!pr_onnx_meta_get(model, "test.gradient"))
+        return;
+    ++*(int *)arg;
+    float *x = meta_numbers(model, "test.input", &inputs), *seed = meta_numbers(model, "test.cotangent", &outputs);
+    float *expected = meta_numbers(model, "test.gradient", &count);
+    float *dx = calloc((size_t)inputs, sizeof *dx), *y = calloc((size_t)outputs, sizeof *y);
+    const int n = (int)(inputs / input_row(model));
+    for (int b = 0; b < 2; b++) {
+        const pr_plan_options options = {.backend = b ? PR_BACKEND_REFERENCE : PR_BACKEND_AUTO, .micro_batch = n};
+        pr_plan *plan;
+        pr_workspace *workspace;
+        double apart = 0, length = 0;
+        if (pr_plan_create(ctx, model->graph, model->weights, PR_INPUT_GRADIENT, &options, &plan) != PARRY_OK)
+            fail_msg("%s: %s", name, parry_ctx_error(ctx));
+        assert_int_equal(pr_workspace_create(ctx, plan, &workspace), PARRY_OK);
+        assert_int_equal(pr_plan_forward(ctx, plan, workspace, x, n, y), PARRY_OK);
+        assert_int_equal(pr_plan_backward(ctx, plan, workspace, seed, n, dx), PARRY_OK);
+        for (int64_t i = 0; i < count; i++) {
+            apart += (dx[i] - expected[i]) * (dx[i] - expected[i]);
+            length += expected[i] * expected[i];
+        }
+        if (!(apart <= 1e-8 * length))
+            fail_msg("%s: the gradient is %g of its length away from PyTorch's", name, sqrt(apart / length));
+        pr_workspace_free(workspace);
+        pr_plan_free(plan);
+    }
+    free(x);
+    free(seed);
+    free(expected);
+    free(dx);
+    free(y);
+}
+
+/* Blocks of today's architectures (tests/golden/onnx/blocks.py). */
+static void gradients_agree_with_pytorch(void **state)
+{
+    (void)state;
+    parry_ctx *ctx;
+    int files = 0;
+    assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
+    for_each_golden(ctx, assert_gradient, &files);
+    assert_int_equal(files, 7);
+    parry_ctx_free(ctx);
+}
+
 /* Small files that carry an input and onnxruntime's output (tests/golden/onnx/make.py): variants of operators, shape
  * arithmetic, element types. */
 static void operators_agree_with_onnxruntime(void **state)
@@ -111,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operators_agree_with_onnxruntime),
+        cmocka_unit_test(gradients_agree_with_pytorch),
         cmocka_unit_test(networks_of_others_have_the_same_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
