@@ -7,29 +7,12 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "onnx/names.h"
-#include "onnx/onnx.h"
-#include "onnx_wire.pb-c.h"
+#include "onnx/export.h"
 
-enum { IR_VERSION = 7, OPSET = 13 };
+/* The opset of files that need no newer one. */
+enum { OPSET = 13 };
 
-/* Memory that lives until the file is packed. Failure is sticky. */
-typedef struct arena_block {
-    struct arena_block *next;
-    max_align_t data[];
-} arena_block;
-
-typedef struct exporter {
-    parry_ctx *ctx;
-    const char *path;
-    const pr_onnx_model *model;
-    arena_block *blocks;
-    pr_names names; /* tensors of the file */
-    PrOnnx__GraphProto *file;
-    size_t node_capacity, initializer_capacity;
-} exporter;
-
-static parry_status arena_bytes(exporter *ex, size_t size, void **out)
+parry_status pr_export_memory(exporter *ex, size_t size, void **out)
 {
     uint8_t *memory;
     TRY(pr_alloc(ex->ctx, sizeof(arena_block) + size, &memory));
@@ -39,7 +22,6 @@ static parry_status arena_bytes(exporter *ex, size_t size, void **out)
     *out = block->data;
     return PARRY_OK;
 }
-#define MAKE(ex, count, out) arena_bytes((ex), (size_t)(count) * sizeof(**(out)), (void **)(out))
 
 /* Room for one more pointer in an array of the file. */
 static parry_status reserve(exporter *ex, size_t count, size_t *capacity, void *array)
@@ -56,7 +38,7 @@ static parry_status reserve(exporter *ex, size_t count, size_t *capacity, void *
 }
 
 /* A name that no tensor of the file has: base, or base with a number. */
-static parry_status unused_name(exporter *ex, const char *base, const char *suffix, char **out)
+parry_status pr_export_name(exporter *ex, const char *base, const char *suffix, char **out)
 {
     const size_t size = strlen(base) + strlen(suffix) + 16;
     TRY(MAKE(ex, size, out));
@@ -93,12 +75,12 @@ static parry_status add_node(exporter *ex, const char *type, const char *name, c
     return PARRY_OK;
 }
 
-static void add_input(PrOnnx__NodeProto *node, char *name)
+void pr_export_input(PrOnnx__NodeProto *node, char *name)
 {
     node->input[node->n_input++] = name;
 }
 
-static parry_status add_attribute(exporter *ex, PrOnnx__NodeProto *node, const char *name,
+parry_status pr_export_attribute(exporter *ex, PrOnnx__NodeProto *node, const char *name,
                                   PrOnnx__AttributeProto__Type type, PrOnnx__AttributeProto **out)
 {
     TRY(MAKE(ex, 1, out));
@@ -109,26 +91,26 @@ static parry_status add_attribute(exporter *ex, PrOnnx__NodeProto *node, const c
     return PARRY_OK;
 }
 
-static parry_status add_float(exporter *ex, PrOnnx__NodeProto *node, const char *name, float value)
+parry_status pr_export_float(exporter *ex, PrOnnx__NodeProto *node, const char *name, float value)
 {
     PrOnnx__AttributeProto *attribute;
-    TRY(add_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__FLOAT, &attribute));
+    TRY(pr_export_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__FLOAT, &attribute));
     attribute->f = value;
     return PARRY_OK;
 }
 
-static parry_status add_int(exporter *ex, PrOnnx__NodeProto *node, const char *name, int64_t value)
+parry_status pr_export_int(exporter *ex, PrOnnx__NodeProto *node, const char *name, int64_t value)
 {
     PrOnnx__AttributeProto *attribute;
-    TRY(add_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__INT, &attribute));
+    TRY(pr_export_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__INT, &attribute));
     attribute->i = value;
     return PARRY_OK;
 }
 
-static parry_status add_ints(exporter *ex, PrOnnx__NodeProto *node, const char *name, const int *values, int count)
+parry_status pr_export_ints(exporter *ex, PrOnnx__NodeProto *node, const char *name, const int *values, int count)
 {
     PrOnnx__AttributeProto *attribute;
-    TRY(add_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__INTS, &attribute));
+    TRY(pr_export_attribute(ex, node, name, PR_ONNX__ATTRIBUTE_PROTO__TYPE__INTS, &attribute));
     TRY(MAKE(ex, count, &attribute->ints));
     for (int i = 0; i < count; i++)
         attribute->ints[i] = values[i];
@@ -138,7 +120,7 @@ static parry_status add_ints(exporter *ex, PrOnnx__NodeProto *node, const char *
 
 /* ---- tensors ---------------------------------------------------------------------------------------------------- */
 
-static parry_status add_tensor(exporter *ex, char *name, int32_t type, int rank, const int64_t *dim, const void *data,
+parry_status pr_export_tensor(exporter *ex, char *name, int32_t type, int rank, const int64_t *dim, const void *data,
                                size_t size)
 {
     PrOnnx__TensorProto *tensor;
@@ -162,32 +144,32 @@ static parry_status add_constant(exporter *ex, PrOnnx__NodeProto *node, const ch
 {
     char *name;
     void *copy;
-    TRY(unused_name(ex, node->output[0], suffix, &name));
-    TRY(arena_bytes(ex, size, &copy));
+    TRY(pr_export_name(ex, node->output[0], suffix, &name));
+    TRY(pr_export_memory(ex, size, &copy));
     memcpy(copy, data, size);
-    TRY(add_tensor(ex, name, type, rank, &count, copy, size));
-    add_input(node, name);
+    TRY(pr_export_tensor(ex, name, type, rank, &count, copy, size));
+    pr_export_input(node, name);
     return PARRY_OK;
 }
 
-static parry_status add_int_list(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, const int64_t *values,
+parry_status pr_export_int_list(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, const int64_t *values,
                                  int64_t count)
 {
     return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, count, values,
                         (size_t)count * sizeof *values);
 }
 
-static parry_status add_number(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, float value)
+parry_status pr_export_number(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, float value)
 {
     return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0, 0, &value, sizeof value);
 }
 
 /* A node of its own in front of `node`, the last one. */
-static parry_status add_node_before(exporter *ex, PrOnnx__NodeProto *node, const char *type, const char *suffix,
+parry_status pr_export_before(exporter *ex, PrOnnx__NodeProto *node, const char *type, const char *suffix,
                                     PrOnnx__NodeProto **out)
 {
     char *name;
-    TRY(unused_name(ex, node->output[0], suffix, &name));
+    TRY(pr_export_name(ex, node->output[0], suffix, &name));
     TRY(add_node(ex, type, name, name, out));
     PrOnnx__NodeProto **last = &ex->file->node[ex->file->n_node - 1];
     last[0] = node;
@@ -206,26 +188,26 @@ static parry_status plain(exporter *ex, const pr_node *from, PrOnnx__NodeProto *
 static parry_status conv(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
     const int64_t *kernel = ex->model->graph->values[from->in[1]].dims.dim + 2;
-    TRY(add_ints(ex, node, "kernel_shape", (int[]){(int)kernel[0], (int)kernel[1]}, 2));
-    TRY(add_ints(ex, node, "strides", from->attrs.conv.stride, 2));
-    TRY(add_ints(ex, node, "pads", from->attrs.conv.pad, 4));
-    TRY(add_ints(ex, node, "dilations", from->attrs.conv.dilation, 2));
-    return add_int(ex, node, "group", from->attrs.conv.group);
+    TRY(pr_export_ints(ex, node, "kernel_shape", (int[]){(int)kernel[0], (int)kernel[1]}, 2));
+    TRY(pr_export_ints(ex, node, "strides", from->attrs.conv.stride, 2));
+    TRY(pr_export_ints(ex, node, "pads", from->attrs.conv.pad, 4));
+    TRY(pr_export_ints(ex, node, "dilations", from->attrs.conv.dilation, 2));
+    return pr_export_int(ex, node, "group", from->attrs.conv.group);
 }
 
 static parry_status pool(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
     const bool max = from->op == PR_OP_MAX_POOL,
                dilated = from->attrs.pool.dilation[0] > 1 || from->attrs.pool.dilation[1] > 1;
-    TRY(add_ints(ex, node, "kernel_shape", from->attrs.pool.kernel, 2));
-    TRY(add_ints(ex, node, "strides", from->attrs.pool.stride, 2));
-    TRY(add_ints(ex, node, "pads", from->attrs.pool.pad, 4));
-    TRY(add_int(ex, node, "ceil_mode", from->attrs.pool.ceil_mode));
+    TRY(pr_export_ints(ex, node, "kernel_shape", from->attrs.pool.kernel, 2));
+    TRY(pr_export_ints(ex, node, "strides", from->attrs.pool.stride, 2));
+    TRY(pr_export_ints(ex, node, "pads", from->attrs.pool.pad, 4));
+    TRY(pr_export_int(ex, node, "ceil_mode", from->attrs.pool.ceil_mode));
     if (!max && dilated)
         return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: node '%s': opset %d has no dilated average pooling", ex->path,
-                       from->name, OPSET);
-    return max ? add_ints(ex, node, "dilations", from->attrs.pool.dilation, 2)
-               : add_int(ex, node, "count_include_pad", from->attrs.pool.count_pad);
+                       from->name, ex->opset);
+    return max ? pr_export_ints(ex, node, "dilations", from->attrs.pool.dilation, 2)
+               : pr_export_int(ex, node, "count_include_pad", from->attrs.pool.count_pad);
 }
 
 /* ONNX' Gemm takes matrices: an image in front is flattened. */
@@ -233,28 +215,28 @@ static parry_status gemm(exporter *ex, const pr_node *from, PrOnnx__NodeProto *n
 {
     if (ex->model->graph->values[from->in[0]].dims.rank > 2) {
         PrOnnx__NodeProto *flatten;
-        TRY(add_node_before(ex, node, "Flatten", ".flat", &flatten));
-        add_input(flatten, node->input[0]);
-        TRY(add_int(ex, flatten, "axis", 1));
+        TRY(pr_export_before(ex, node, "Flatten", ".flat", &flatten));
+        pr_export_input(flatten, node->input[0]);
+        TRY(pr_export_int(ex, flatten, "axis", 1));
         node->input[0] = flatten->output[0];
     }
-    return add_int(ex, node, "transB", 1);
+    return pr_export_int(ex, node, "transB", 1);
 }
 
 static parry_status batch_norm(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    TRY(add_float(ex, node, "epsilon", from->attrs.bn.eps));
-    return add_float(ex, node, "momentum", from->attrs.bn.momentum);
+    TRY(pr_export_float(ex, node, "epsilon", from->attrs.bn.eps));
+    return pr_export_float(ex, node, "momentum", from->attrs.bn.momentum);
 }
 
 static parry_status leaky_relu(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    return add_float(ex, node, "alpha", from->attrs.alpha.alpha);
+    return pr_export_float(ex, node, "alpha", from->attrs.alpha.alpha);
 }
 
 static parry_status softmax(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    return add_int(ex, node, "axis", from->attrs.axis.axis);
+    return pr_export_int(ex, node, "axis", from->attrs.axis.axis);
 }
 
 static parry_status reshape(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
@@ -262,17 +244,17 @@ static parry_status reshape(exporter *ex, const pr_node *from, PrOnnx__NodeProto
     const pr_dims to = from->attrs.shape.to;
     if (to.rank == 2) {
         node->op_type = "Flatten";
-        return add_int(ex, node, "axis", 1);
+        return pr_export_int(ex, node, "axis", 1);
     }
     int64_t shape[PR_RANK_MAX] = {0}; /* 0: as in the input, which is the batch */
     for (int d = 1; d < to.rank; d++)
         shape[d] = to.dim[d];
-    return add_int_list(ex, node, ".shape", shape, to.rank);
+    return pr_export_int_list(ex, node, ".shape", shape, to.rank);
 }
 
 static parry_status transpose(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    return add_ints(ex, node, "perm", from->attrs.perm.perm, ex->model->graph->values[from->in[0]].dims.rank);
+    return pr_export_ints(ex, node, "perm", from->attrs.perm.perm, ex->model->graph->values[from->in[0]].dims.rank);
 }
 
 static parry_status pad(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
@@ -283,8 +265,8 @@ static parry_status pad(exporter *ex, const pr_node *from, PrOnnx__NodeProto *no
         pads[d] = from->attrs.pad.before[d];
         pads[rank + d] = from->attrs.pad.after[d];
     }
-    TRY(add_int_list(ex, node, ".pads", pads, 2 * rank));
-    return add_number(ex, node, ".value", from->attrs.pad.value);
+    TRY(pr_export_int_list(ex, node, ".pads", pads, 2 * rank));
+    return pr_export_number(ex, node, ".value", from->attrs.pad.value);
 }
 
 /* A constant part is stretched over the batch: expanded to (batch size, 1, ...), the size being that of `batch`. */
@@ -292,19 +274,19 @@ static parry_status expand_part(exporter *ex, PrOnnx__NodeProto *node, int part,
 {
     static const int64_t ones[PR_RANK_MAX] = {1, 1, 1, 1, 1, 1};
     PrOnnx__NodeProto *shape, *size, *full, *expand;
-    TRY(add_node_before(ex, node, "Shape", ".shape", &shape));
-    add_input(shape, batch);
-    TRY(add_node_before(ex, node, "Slice", ".batch", &size));
-    add_input(size, shape->output[0]);
-    TRY(add_int_list(ex, size, ".starts", (int64_t[]){0}, 1));
-    TRY(add_int_list(ex, size, ".ends", (int64_t[]){1}, 1));
-    TRY(add_node_before(ex, node, "Concat", ".full", &full));
-    add_input(full, size->output[0]);
-    TRY(add_int_list(ex, full, ".ones", ones, rank - 1));
-    TRY(add_int(ex, full, "axis", 0));
-    TRY(add_node_before(ex, node, "Expand", ".expanded", &expand));
-    add_input(expand, node->input[part]);
-    add_input(expand, full->output[0]);
+    TRY(pr_export_before(ex, node, "Shape", ".shape", &shape));
+    pr_export_input(shape, batch);
+    TRY(pr_export_before(ex, node, "Slice", ".batch", &size));
+    pr_export_input(size, shape->output[0]);
+    TRY(pr_export_int_list(ex, size, ".starts", (int64_t[]){0}, 1));
+    TRY(pr_export_int_list(ex, size, ".ends", (int64_t[]){1}, 1));
+    TRY(pr_export_before(ex, node, "Concat", ".full", &full));
+    pr_export_input(full, size->output[0]);
+    TRY(pr_export_int_list(ex, full, ".ones", ones, rank - 1));
+    TRY(pr_export_int(ex, full, "axis", 0));
+    TRY(pr_export_before(ex, node, "Expand", ".expanded", &expand));
+    pr_export_input(expand, node->input[part]);
+    pr_export_input(expand, full->output[0]);
     node->input[part] = expand->output[0];
     return PARRY_OK;
 }
@@ -320,17 +302,17 @@ static parry_status concat(exporter *ex, const pr_node *from, PrOnnx__NodeProto 
     for (int i = 0; i < from->inputs; i++)
         if (values[from->in[i]].dims.rank < rank)
             TRY(expand_part(ex, node, i, rank, batch));
-    return add_int(ex, node, "axis", from->attrs.axis.axis);
+    return pr_export_int(ex, node, "axis", from->attrs.axis.axis);
 }
 
 static parry_status gather(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    return add_int(ex, node, "axis", from->attrs.gather.axis);
+    return pr_export_int(ex, node, "axis", from->attrs.gather.axis);
 }
 
 static parry_status dropout(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    return add_number(ex, node, ".ratio", from->attrs.dropout.ratio);
+    return pr_export_number(ex, node, ".ratio", from->attrs.dropout.ratio);
 }
 
 typedef parry_status (*completion)(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node);
@@ -351,6 +333,16 @@ static const completion completions[PR_OP_COUNT] = {
     [PR_OP_SUB] = plain,
     [PR_OP_MUL] = plain,
     [PR_OP_DIV] = plain,
+    [PR_OP_NEG] = plain,
+    [PR_OP_MAP] = pr_export_map,
+    [PR_OP_BINARY] = pr_export_binary,
+    [PR_OP_WHERE] = pr_export_where,
+    [PR_OP_REDUCE] = pr_export_reduce,
+    [PR_OP_ARG_MAX] = pr_export_arg_max,
+    [PR_OP_MATMUL] = pr_export_matmul,
+    [PR_OP_NORMALIZE] = pr_export_normalize,
+    [PR_OP_LRN] = pr_export_lrn,
+    [PR_OP_CONV_GRAD_X] = pr_export_conv_transpose,
     [PR_OP_RESHAPE] = reshape,
     [PR_OP_TRANSPOSE] = transpose,
     [PR_OP_PAD] = pad,
@@ -370,7 +362,7 @@ static parry_status export_node(exporter *ex, const pr_node *from)
     TRY(add_node(ex, pr_op_name(from->op), from->name, value_name(ex, from->out[0]), &node));
     for (int i = 0; i < from->inputs; i++)
         if (from->in[i] >= 0) /* optional inputs stand last */
-            add_input(node, value_name(ex, from->in[i]));
+            pr_export_input(node, value_name(ex, from->in[i]));
     return complete(ex, from, node);
 }
 
@@ -418,7 +410,7 @@ static parry_status add_index(exporter *ex, char *name, const pr_weight *weight)
     TRY(MAKE(ex, weight->count, &whole));
     for (int64_t e = 0; e < weight->count; e++)
         whole[e] = (int64_t)weight->data[e];
-    return add_tensor(ex, name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, weight->rank, weight->dim, whole,
+    return pr_export_tensor(ex, name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, weight->rank, weight->dim, whole,
                       (size_t)weight->count * sizeof *whole);
 }
 
@@ -440,7 +432,7 @@ static parry_status export_weights(exporter *ex)
         if (weight->role == PR_WEIGHT_INDEX)
             TRY(add_index(ex, graph->values[v].name, weight));
         else
-            TRY(add_tensor(ex, graph->values[v].name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, weight->rank,
+            TRY(pr_export_tensor(ex, graph->values[v].name, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, weight->rank,
                            weight->dim, weight->data, size));
     }
     return PARRY_OK;
@@ -454,10 +446,10 @@ static parry_status export_output(exporter *ex)
     if (ex->model->tail != PR_OP_IDENTITY) {
         PrOnnx__NodeProto *tail;
         char *logits = name;
-        TRY(unused_name(ex, ex->model->tail == PR_OP_SOFTMAX ? "probabilities" : "log_probabilities", "", &name));
+        TRY(pr_export_name(ex, ex->model->tail == PR_OP_SOFTMAX ? "probabilities" : "log_probabilities", "", &name));
         TRY(add_node(ex, pr_op_name(ex->model->tail), name, name, &tail));
-        add_input(tail, logits);
-        TRY(add_int(ex, tail, "axis", 1));
+        pr_export_input(tail, logits);
+        TRY(pr_export_int(ex, tail, "axis", 1));
     }
     return describe(ex, name, graph->values[graph->logits].dims, &ex->file->output, &ex->file->n_output);
 }
@@ -481,14 +473,17 @@ static parry_status export_graph(exporter *ex, PrOnnx__GraphProto **out)
 static parry_status export_model(exporter *ex, PrOnnx__ModelProto *file)
 {
     const pr_onnx_model *model = ex->model;
-    file->ir_version = IR_VERSION;
+    ex->opset = OPSET;
+    for (size_t n = 0; n < model->graph->node_count; n++)
+        ex->opset = PR_MAX(ex->opset, pr_export_opset(&model->graph->nodes[n]));
+    file->ir_version = ex->opset == OPSET ? 7 : ex->opset < 19 ? 8 : 9;
     file->producer_name = "parry";
     file->producer_version = PARRY_VERSION;
     TRY(export_graph(ex, &file->graph));
     TRY(MAKE(ex, 1, &file->opset_import));
     TRY(MAKE(ex, 1, &file->opset_import[0]));
     pr_onnx__operator_set_id_proto__init(file->opset_import[0]);
-    file->opset_import[0]->version = OPSET;
+    file->opset_import[0]->version = ex->opset;
     file->n_opset_import = 1;
     TRY(MAKE(ex, model->meta_count, &file->metadata_props));
     for (size_t i = 0; i < model->meta_count; i++) {

@@ -95,6 +95,15 @@ static parry_status layer_statistics(importer *imp, const onnx_node *node, pr_va
     return pr_add_map(imp, node, PR_MAP_RECIPROCAL, 0, 0, 0, &out[1]);
 }
 
+/* What exporters write where a network has no scale. */
+static bool all_ones(const slot *scale)
+{
+    for (int64_t i = 0; pr_is_float_constant(scale) && i < scale->constant.count; i++)
+        if (scale->constant.f[i] != 1)
+            return false;
+    return pr_is_float_constant(scale);
+}
+
 parry_status pr_import_layer_norm(importer *imp, const onnx_node *node)
 {
     slot *x = pr_node_input(imp, node, 0);
@@ -111,7 +120,7 @@ parry_status pr_import_layer_norm(importer *imp, const onnx_node *node)
     for (size_t i = 1; i < 3; i++) {
         slot *parameter = pr_node_input(imp, node, i);
         pr_value in[2] = {value};
-        if (!parameter)
+        if (!parameter || (i == 1 && all_ones(parameter)))
             continue;
         TRY(pr_operand_as(imp, node, x, parameter, PR_WEIGHT_VECTOR, &in[1]));
         if (in[1] < 0)
