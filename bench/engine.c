@@ -3,7 +3,8 @@
  *
  *     bench_engine [threads] [seconds per case] [NETWORK:BATCH ...]
  *
- * NETWORK is an architecture of the table below or an ONNX file. Prints one JSON line per case: the median over the
+ * NETWORK is an architecture of the table below or an ONNX file. Inference and gradients also in bf16 where the processor
+ * has it. Prints one JSON line per case: the median over the
  * runs of a batch, and the process's peak memory so far. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,6 @@ static const struct network {
 static parry_ctx *ctx;
 static double seconds = 1;
 static int threads = 2;
-static parry_precision precision;
 
 static void check(parry_status status)
 {
@@ -159,10 +159,15 @@ static void bench_batch(const char *name, parry_model *model, int batch, bool wi
         j.images[i] = pr_rng_unit(&rng);
     for (int i = 0; i < batch; i++)
         j.labels[i] = i % j.classes;
-    for (int gradient = 0; gradient < 2; gradient++) {
+    for (int workload = 0; workload < 4; workload++) {
+        static const char *const names[] = {"inference", "input-gradient", "inference-bf16", "input-gradient-bf16"};
+        const bool gradient = workload % 2;
+        const parry_precision precision = workload < 2 ? PARRY_F32 : PARRY_BF16;
+        if (parry_precision_check(ctx, precision) != PARRY_OK)
+            break;
         check(pr_workers_init(ctx, model, gradient, precision, batch, &j.workers));
         j.chunk = pr_workers_chunk(&j.workers, batch);
-        measure(name, gradient ? "input-gradient" : "inference", batch, gradient ? gradients : logits, &j);
+        measure(name, names[workload], batch, gradient ? gradients : logits, &j);
         pr_workers_release(&j.workers);
     }
     if (with_training) {

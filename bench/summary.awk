@@ -34,6 +34,7 @@ bench == "peers" {
     key = text("network") " " text("workload") " " number("batch") " " text("peer")
     if (number("images_per_s") > best[key]) best[key] = number("images_per_s")
 }
+bench == "precision" { lines[++found] = sprintf("%-34s %5d images: clean %.4f in f32, %.4f in bf16; %s eps %.4g: robust %.4f searched in f32, %.4f in bf16, in %.2f s and %.2f s", text("model"), number("count"), number("clean_f32"), number("clean_bf16"), text("attack"), number("eps"), number("robust_f32"), number("robust_bf16"), number("seconds_f32"), number("seconds_bf16")) }
 bench == "command" { step[++steps] = text("step"); seconds[text("step")] = number("seconds"); memory[text("step")] = number("peak_mb") }
 bench == "tutorial" { keras[text("step")] = number("seconds") }
 
@@ -43,14 +44,19 @@ END {
         key = order[i]
         split(key, part, " ")
         rate = median(ours[key])
-        flop = mflop[part[1] " " part[2]]
+        kind = part[2]
+        half = sub(/-bf16$/, "", kind)
+        flop = mflop[part[1] " " kind]
         printf "%-30s %10.1f %6.0f%% %8.0f", key, rate, peak ? 100 * rate * flop / (peak * 1000) : 0, mb[key]
         torch = best[key " pytorch"]; ort = best[key " onnxruntime"]
         if (torch) printf " %10.1f %6.2f", torch, rate / torch
         if (ort) printf " %12.1f %6.2f", ort, rate / ort
+        if (half) printf " %.2f of f32", rate / median(ours[part[1] " " kind " " part[3]])
         print ""
     }
     print ""
+    for (i = 1; i <= found; i++) print lines[i]
+    if (found) print ""
     keras["fgsm"] = keras["fgsm-single"]
     for (i = 1; i <= steps; i++) {
         s = step[i]
