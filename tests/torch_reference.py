@@ -8,7 +8,7 @@
 An ONNX file is run by the small interpreter below, node by node, in PyTorch. The images are those of the file's test_data_set
 (of none: random) and copies of them with noise; each image's label is not the network's own. The gradients are computed in
 double precision. An image is left out ("kink") when the gradient in single precision, or in double precision with the image and all
-weights moved by up to two parts in 100,000 (four draws), disagrees with that by more than 2e-4 in relative L2: then it lies so close
+weights moved by up to three parts in a million (four draws), disagrees with that by more than 2e-4 in relative L2: then it lies so close
 to a ReLU's kink or a pooling tie that rounding decides which side the gradient belongs to. (One flipped unit of a layer of n changes
 a gradient by about 1/sqrt(n). Random weights at full image size flip some of millions in any implementation, so such architectures
 are compared at small sizes.)
@@ -29,7 +29,7 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
-IMAGES, DIRECTIONS, KINK, MOVE = 6, 16, 2e-4, 2e-5
+IMAGES, DIRECTIONS, KINK, MOVE = 6, 16, 2e-4, 3e-6
 torch.manual_seed(1)
 torch.set_num_threads(1)
 torch.backends.mha.set_fastpath_enabled(False)  # has no ONNX form
@@ -351,23 +351,25 @@ def live(folder, files):
         write(folder, name, x, *reference(network, x))
 
 
-SIZES = {"inception_v3": 107, "vit_b_16": 224}  # no smaller ones fit
+SIZES = {"inception_v3": 75, "vit_b_16": 224}  # no smaller ones fit
 
 
 def export(folder, names):
     import torchvision
 
     for name in names:
-        size = SIZES.get(name, 64)
+        size = SIZES.get(name, 32)
         more = {"aux_logits": True, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
         network = getattr(torchvision.models, name)(weights=None, **more).eval()
-        for module in network.modules():  # batch norms as after some training
+        for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                torch.nn.init.normal_(module.running_mean, 0, 0.1)
-                torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+                module.momentum = None
+        shape = (1, 3, size, size)
+        with torch.no_grad():  # batch norms as after some training
+            network.train()(torch.randn(16, *shape[1:]))
+        network.eval()
         for parameter in network.parameters():
             parameter.requires_grad_(False)
-        shape = (1, 3, size, size)
         torch.onnx.export(
             network, torch.zeros(2, *shape[1:]), str(folder / f"{name}.onnx"), dynamo=False, opset_version=17,
             input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "N"}, "y": {0: "N"}},

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "engine/engine.h"
 #include "nn/nn.h"
 #include "onnx/onnx.h"
 
@@ -28,25 +29,52 @@ static inline int64_t class_count(const pr_onnx_model *model)
     return pr_dims_row(model->graph->values[model->graph->logits].dims);
 }
 
-/* The network's output for n images, through the tail where it has one; *largest is at least 1 and the largest logit.
- * The caller frees it. */
-static inline float *run_oracle(parry_ctx *ctx, const pr_onnx_model *model, const float *x, int64_t n, float *largest)
+/* Applies the network's tail to n rows of logits; *largest is at least 1 and the largest logit. */
+static inline void apply_tail(const pr_onnx_model *model, int64_t n, float *y, float *largest)
 {
     const int64_t k = class_count(model);
-    float *y = calloc((size_t)(n * k), sizeof *y);
-    const pr_ref_feed feed = {model->graph->input, x};
-    assert_int_equal(pr_ref_run(ctx, model->graph, model->weights, n, &feed, 1, &model->graph->logits, 1, &y, 0, 0),
-                     PARRY_OK);
     *largest = 1;
     for (int64_t i = 0; i < n * k; i++)
         *largest = fmaxf(*largest, fabsf(y[i]));
     for (int64_t r = 0; r < n && model->tail != PR_OP_IDENTITY; r++) {
-        double sum = 0;
+        double sum = 0, top = y[r * k];
         for (int64_t i = 0; i < k; i++)
-            sum += exp(y[r * k + i]);
+            top = fmax(top, y[r * k + i]);
         for (int64_t i = 0; i < k; i++)
-            y[r * k + i] = (float)(model->tail == PR_OP_SOFTMAX ? exp(y[r * k + i]) / sum : y[r * k + i] - log(sum));
+            sum += exp(y[r * k + i] - top);
+        for (int64_t i = 0; i < k; i++) {
+            const double log_p = y[r * k + i] - top - log(sum);
+            y[r * k + i] = (float)(model->tail == PR_OP_SOFTMAX ? exp(log_p) : log_p);
+        }
     }
+}
+
+/* The network's output for n images, through the tail where it has one. The caller frees it. */
+static inline float *run_oracle(parry_ctx *ctx, const pr_onnx_model *model, const float *x, int64_t n, float *largest)
+{
+    float *y = calloc((size_t)(n * class_count(model)), sizeof *y);
+    const pr_ref_feed feed = {model->graph->input, x};
+    assert_int_equal(pr_ref_run(ctx, model->graph, model->weights, n, &feed, 1, &model->graph->logits, 1, &y, 0, 0),
+                     PARRY_OK);
+    apply_tail(model, n, y, largest);
+    return y;
+}
+
+/* The same through a plan: for large networks. */
+static inline float *run_plan(parry_ctx *ctx, const pr_onnx_model *model, const float *x, int64_t n, float *largest)
+{
+    float *y = calloc((size_t)(n * class_count(model)), sizeof *y);
+    const pr_plan_options options = {.micro_batch = 1};
+    pr_plan *plan;
+    pr_workspace *workspace;
+    assert_int_equal(pr_plan_create(ctx, model->graph, model->weights, PR_INFERENCE, &options, &plan), PARRY_OK);
+    assert_int_equal(pr_workspace_create(ctx, plan, &workspace), PARRY_OK);
+    for (int64_t i = 0; i < n; i++)
+        assert_int_equal(pr_plan_forward(ctx, plan, workspace, x + i * input_row(model), 1, y + i * class_count(model)),
+                         PARRY_OK);
+    pr_workspace_free(workspace);
+    pr_plan_free(plan);
+    apply_tail(model, n, y, largest);
     return y;
 }
 
@@ -143,6 +171,34 @@ static inline void *test_path(char *out, size_t size, const char *model, const c
 {
     snprintf(out, size, "%s/%s%s", getenv("PARRY_DATA"), model, rest);
     return out;
+}
+
+/* Calls test for each network of tests/golden/third_party.txt, where $PARRY_DATA has them; false: it is not set. */
+static inline bool for_each_third_party(parry_ctx *ctx,
+                                        void (*test)(parry_ctx *ctx, const char *name, const pr_onnx_model *model,
+                                                     void *arg),
+                                        void *arg)
+{
+    char path[PATH_SIZE], line[1024], name[128];
+    int images;
+    if (!getenv("PARRY_DATA"))
+        return false;
+    snprintf(path, sizeof path, "%s/third_party.txt", getenv("PARRY_TEST_DATA"));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        pr_onnx_model model;
+        if ((line[0] != 'm' && line[0] != 'v') || sscanf(line, "%127s %d", name, &images) != 2)
+            continue;
+        if (pr_onnx_read(ctx, test_path(path, sizeof path, name, ".onnx"), &model) != PARRY_OK) {
+            print_message("left out: %s\n", parry_ctx_error(ctx));
+            continue;
+        }
+        test(ctx, strrchr(name, '/') + 1, &model, arg);
+        pr_onnx_clear(&model);
+    }
+    fclose(file);
+    return true;
 }
 
 #endif
