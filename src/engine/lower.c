@@ -305,6 +305,7 @@ static const pr_rule rules[PR_OP_COUNT] = {
     [PR_OP_GLOBAL_AVERAGE_POOL_GRAD] = pr_rule_pool,
     [PR_OP_DROPOUT_TRAIN_GRAD] = pr_rule_dropout,
     [PR_OP_CHANNEL_AFFINE_GRAD_X] = pr_rule_affine,
+    [PR_OP_REDUCE_TO] = pr_rule_reduce_to,
 };
 
 parry_status pr_lower_nodes(pr_lower *l, size_t first, size_t end)

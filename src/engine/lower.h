@@ -99,6 +99,7 @@ parry_status pr_rule_broadcast(pr_lower *l, const pr_node *node);
 parry_status pr_rule_rows(pr_lower *l, const pr_node *node);
 parry_status pr_rule_reduce(pr_lower *l, const pr_node *node);
 parry_status pr_rule_matmul(pr_lower *l, const pr_node *node);
+parry_status pr_rule_reduce_to(pr_lower *l, const pr_node *node);
 parry_status pr_rule_pool(pr_lower *l, const pr_node *node);
 parry_status pr_rule_pad(pr_lower *l, const pr_node *node);
 parry_status pr_rule_concat(pr_lower *l, const pr_node *node);

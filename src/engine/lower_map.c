@@ -281,6 +281,37 @@ parry_status pr_rule_pool(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
+/* ---- sums of planes ------------------------------------------------------------------------------------- */
+
+static parry_status run_plane_sums(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const int64_t image = step->area * step->channels;
+    (void)ctx;
+    for (int64_t n = 0; n < frame->rows; n++)
+        pr_engine_kernels_get()->column_sums(pr_at(step, frame, 0) + n * image, step->area, step->channels,
+                                             pr_at(step, frame, 1) + n * step->channels);
+    return PARRY_OK;
+}
+
+/* Of an image's planes to a number each, the gradient of a gate; other sums are the oracle's. */
+parry_status pr_rule_reduce_to(pr_lower *l, const pr_node *node)
+{
+    int in, out;
+    pr_step *step;
+    pr_dims x = pr_dims_of(l, node->in[0]), y = pr_dims_of(l, node->out[0]);
+    if (x.rank != 4 || y.rank != 4 || !pr_has_batch(y) || y.dim[1] != x.dim[1] || y.dim[2] * y.dim[3] != 1)
+        return pr_lower_plain_c(l, node);
+    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &in));
+    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &out));
+    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
+    step->run = run_plane_sums;
+    step->area = x.dim[2] * x.dim[3];
+    step->channels = x.dim[1];
+    pr_step_operand(step, in, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
 /* ---- scale and shift by channel -------------------------------------------------------------------------------- */
 
 /* y = x a + b by channel; operand 0 to the last, in the step's type. */

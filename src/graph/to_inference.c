@@ -1,8 +1,11 @@
-/* The form that runs: no dropout, no identities, batch norm folded into its neighbours where that is exact.
+/* The form that runs: no dropout, no identities, lines folded into their neighbours where that is exact.
  *
- * Batch norm of the inference form is y = a x + s per channel with a = scale / sqrt(var + eps) and s = shift - a mean.
+ * A line is y = a x + s per channel: batch norm of the inference form with a = scale / sqrt(var + eps) and
+ * s = shift - a mean, and arithmetic with a constant that is one number or one for each channel (normalisation of
+ * pixels, biases, scales).
  *   after a convolution or GEMM    W' = a W, b' = a b + s
  *   before a GEMM (any Flatten between them is dropped first)    W' = W a, b' = b + W s
+ *   after a ChannelAffine          that one takes it over
  *   elsewhere                      ChannelAffine
  * Before a convolution it is not folded: where the convolution pads, its zeros would have to become s, so the shift is
  * wrong at the border. */
@@ -136,12 +139,58 @@ static parry_status own_bias(struct fold *f, pr_node *node, int64_t count, float
     return PARRY_OK;
 }
 
-/* ---- batch norm ------------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------------------------ */
 
-static void line_of(const struct fold *f, const pr_node *bn, int64_t c, double *a, double *s)
+/* How a node that maps each channel to a x + s reads its input x and the constants. */
+static bool is_arithmetic(pr_op op)
 {
-    *a = constant(f, bn->in[1])[c] / sqrt((double)constant(f, bn->in[4])[c] + bn->attrs.bn.eps);
-    *s = constant(f, bn->in[2])[c] - constant(f, bn->in[3])[c] * *a;
+    return op == PR_OP_ADD || op == PR_OP_SUB || op == PR_OP_MUL || op == PR_OP_DIV;
+}
+
+/* Whether a constant is one number, or one for each channel of x. */
+static bool is_by_channel(pr_dims constant, pr_dims x)
+{
+    int at = constant.rank - (x.rank - 1); /* of the channels, from the left */
+    int64_t count = pr_dims_row(constant);
+    return count == 1 || (at >= 0 && constant.dim[at] == x.dim[1] && count == x.dim[1]);
+}
+
+/* The input that the node maps channel by channel, or -1: it is no line, or its constants are computed. */
+static int line_input(const pr_graph *graph, const pr_node *node)
+{
+    int first = is_arithmetic(node->op) && is_weight(graph, node->in[0]) ? 1 : 0;
+    if (node->op != PR_OP_BATCH_NORM && node->op != PR_OP_CHANNEL_AFFINE && !is_arithmetic(node->op))
+        return -1;
+    for (int i = 0; i < node->inputs; i++) {
+        if (i != first && !is_weight(graph, node->in[i]))
+            return -1;
+    }
+    pr_dims x = graph->values[node->in[first]].dims;
+    if (is_weight(graph, node->in[first]) || x.rank < 2 || x.dim[0] != PR_BATCH)
+        return -1;
+    if (!is_arithmetic(node->op))
+        return 0;
+    bool over = node->op == PR_OP_DIV && first == 1; /* a constant over x is no line */
+    return !over && is_by_channel(graph->values[node->in[1 - first]].dims, x) ? first : -1;
+}
+
+static void line_of(const struct fold *f, const pr_node *node, int64_t c, double *a, double *s)
+{
+    if (node->op == PR_OP_BATCH_NORM) {
+        *a = constant(f, node->in[1])[c] / sqrt((double)constant(f, node->in[4])[c] + node->attrs.bn.eps);
+        *s = constant(f, node->in[2])[c] - constant(f, node->in[3])[c] * *a;
+        return;
+    }
+    if (node->op == PR_OP_CHANNEL_AFFINE) {
+        *a = constant(f, node->in[1])[c];
+        *s = constant(f, node->in[2])[c];
+        return;
+    }
+    int other = 1 - line_input(f->graph, node);
+    bool one = pr_dims_row(f->graph->values[node->in[other]].dims) == 1;
+    double k = constant(f, node->in[other])[one ? 0 : c];
+    *a = node->op == PR_OP_MUL ? k : node->op == PR_OP_DIV ? 1 / k : node->op == PR_OP_SUB && other == 0 ? -1 : 1;
+    *s = node->op == PR_OP_ADD || (node->op == PR_OP_SUB && other == 0) ? k : node->op == PR_OP_SUB ? -k : 0;
 }
 
 /* Whether the node is a convolution or GEMM whose parameters are stored. */
@@ -151,27 +200,27 @@ static bool can_absorb(const pr_graph *graph, const pr_node *node)
     return linear && is_weight(graph, node->in[1]) && (!bias || is_weight(graph, node->in[2]));
 }
 
-/* The node before `bn` that can take it, or NULL. */
-static pr_node *absorber_before(const struct fold *f, const pr_node *bn)
+/* The node before a line's input `x`, lines that were folded passed over, if the line alone reads it, or NULL. */
+static pr_node *node_before(const struct fold *f, pr_value x)
 {
-    const pr_value_info *x = &f->graph->values[bn->in[0]];
-    if (x->kind != PR_VALUE_NODE || !used_once(f, bn->in[0]))
+    const pr_value_info *value = &f->graph->values[x];
+    if (value->kind != PR_VALUE_NODE || !used_once(f, x))
         return NULL;
-    pr_node *node = &f->graph->nodes[x->producer];
-    return can_absorb(f->graph, node) ? node : NULL;
+    pr_node *node = &f->graph->nodes[value->producer];
+    return node->op == PR_OP_IDENTITY ? node_before(f, node->in[0]) : node;
 }
 
-/* The GEMM behind `bn` that can take it, or NULL. */
-static pr_node *absorber_after(const struct fold *f, const pr_node *bn)
+/* The GEMM behind the line that can take it, or NULL. */
+static pr_node *absorber_after(const struct fold *f, const pr_node *line)
 {
-    pr_value y = bn->out[0];
+    pr_value y = line->out[0];
     if (!used_once(f, y) || f->graph->logits == y)
         return NULL;
     pr_node *node = &f->graph->nodes[f->reader[y]];
     return node->op == PR_OP_GEMM && node->in[0] == y && can_absorb(f->graph, node) ? node : NULL;
 }
 
-static parry_status fold_back(struct fold *f, const pr_node *bn, pr_node *into)
+static parry_status fold_back(struct fold *f, const pr_node *line, pr_node *into)
 {
     float *w, *b;
     pr_dims dims = f->graph->values[into->in[1]].dims;
@@ -180,7 +229,7 @@ static parry_status fold_back(struct fold *f, const pr_node *bn, pr_node *into)
     TRY(own_bias(f, into, channels, &b));
     for (int64_t o = 0; o < channels; o++) {
         double a, s;
-        line_of(f, bn, o, &a, &s);
+        line_of(f, line, o, &a, &s);
         for (int64_t i = 0; i < row; i++)
             w[o * row + i] = (float)(w[o * row + i] * a);
         b[o] = (float)(b[o] * a + s);
@@ -188,17 +237,16 @@ static parry_status fold_back(struct fold *f, const pr_node *bn, pr_node *into)
     return PARRY_OK;
 }
 
-static parry_status fold_forward(struct fold *f, const pr_node *bn, pr_node *gemm)
+static parry_status fold_forward(struct fold *f, const pr_node *line, pr_dims x, pr_node *gemm)
 {
     float *w, *b;
-    pr_dims x = f->graph->values[bn->in[0]].dims;
     int64_t outputs = f->graph->values[gemm->in[1]].dims.dim[0], row = pr_dims_row(x), area = row / x.dim[1];
     TRY(own_tensor(f, gemm, 1, &w));
     TRY(own_bias(f, gemm, outputs, &b));
     for (int64_t o = 0; o < outputs; o++) {
         double shift = b[o], a, s;
         for (int64_t i = 0; i < row; i++) {
-            line_of(f, bn, i / area, &a, &s);
+            line_of(f, line, i / area, &a, &s);
             shift += w[o * row + i] * s;
             w[o * row + i] = (float)(w[o * row + i] * a);
         }
@@ -207,41 +255,49 @@ static parry_status fold_forward(struct fold *f, const pr_node *bn, pr_node *gem
     return PARRY_OK;
 }
 
-static parry_status to_affine(struct fold *f, pr_node *bn)
+/* The line, after the one of the ChannelAffine `before` (NULL: none), as a ChannelAffine. */
+static parry_status to_affine(struct fold *f, pr_node *line, pr_value x, const pr_node *before)
 {
     float *scale, *shift;
     pr_value scale_value, shift_value;
-    int64_t channels = f->graph->values[bn->in[0]].dims.dim[1];
-    TRY(add_tensor(f, bn, "folded_scale", PR_WEIGHT_CONSTANT, 1, &channels, &scale_value, &scale));
-    TRY(add_tensor(f, bn, "folded_shift", PR_WEIGHT_CONSTANT, 1, &channels, &shift_value, &shift));
+    int64_t channels = f->graph->values[x].dims.dim[1];
+    TRY(add_tensor(f, line, "folded_scale", PR_WEIGHT_CONSTANT, 1, &channels, &scale_value, &scale));
+    TRY(add_tensor(f, line, "folded_shift", PR_WEIGHT_CONSTANT, 1, &channels, &shift_value, &shift));
     for (int64_t c = 0; c < channels; c++) {
-        double a, s;
-        line_of(f, bn, c, &a, &s);
-        scale[c] = (float)a;
-        shift[c] = (float)s;
+        double a, s, a_before = 1, s_before = 0;
+        line_of(f, line, c, &a, &s);
+        if (before)
+            line_of(f, before, c, &a_before, &s_before);
+        scale[c] = (float)(a * a_before);
+        shift[c] = (float)(a * s_before + s);
     }
-    bn->op = PR_OP_CHANNEL_AFFINE;
-    bn->inputs = 3;
-    bn->in[1] = scale_value;
-    bn->in[2] = shift_value;
-    bn->in[3] = bn->in[4] = -1;
+    line->op = PR_OP_CHANNEL_AFFINE;
+    line->inputs = 3;
+    line->in[0] = before ? before->in[0] : x;
+    line->in[1] = scale_value;
+    line->in[2] = shift_value;
+    line->in[3] = line->in[4] = -1;
     return PARRY_OK;
 }
 
-static parry_status fold_batch_norm(struct fold *f, pr_node *bn)
+static parry_status fold_line(struct fold *f, pr_node *line)
 {
-    for (int i = 1; i < 5; i++) {
-        if (!is_weight(f->graph, bn->in[i]))
-            return PARRY_OK;                                         /* computed statistics: it stays as it is */
-    }
-    pr_node *before = absorber_before(f, bn), *after = absorber_after(f, bn);
-    if (!before && !after)
-        return to_affine(f, bn);
-    TRY(before ? fold_back(f, bn, before) : fold_forward(f, bn, after));
-    bn->op = PR_OP_IDENTITY;
-    bn->inputs = 1;
+    int input = line_input(f->graph, line);
+    if (input < 0)
+        return PARRY_OK;
+    pr_value x = line->in[input];
+    pr_node *before = node_before(f, x), *after = absorber_after(f, line);
+    bool back = before && can_absorb(f->graph, before);
+    if (!back && before && before->op == PR_OP_CHANNEL_AFFINE && line_input(f->graph, before) == 0)
+        return to_affine(f, line, x, before);
+    if (!back && !after)
+        return line->op == PR_OP_CHANNEL_AFFINE ? PARRY_OK : to_affine(f, line, x, NULL);
+    TRY(back ? fold_back(f, line, before) : fold_forward(f, line, f->graph->values[x].dims, after));
+    line->op = PR_OP_IDENTITY;
+    line->inputs = 1;
+    line->in[0] = x;
     for (int i = 1; i < 5; i++)
-        bn->in[i] = -1;
+        line->in[i] = -1;
     return PARRY_OK;
 }
 
@@ -259,8 +315,7 @@ parry_status pr_graph_to_inference(parry_ctx *ctx, const pr_graph *graph, const 
         TRY_TO(done, pr_weights_clone(ctx, weights, &f.weights));
         TRY_TO(done, count_uses(&f));
         for (size_t n = 0; n < f.graph->node_count; n++) {
-            if (f.graph->nodes[n].op == PR_OP_BATCH_NORM)
-                TRY_TO(done, fold_batch_norm(&f, &f.graph->nodes[n]));
+            TRY_TO(done, fold_line(&f, &f.graph->nodes[n]));
         }
         TRY_TO(done, drop_identities(ctx, f.graph));
     }

@@ -59,9 +59,11 @@ static void setup_close(setup *s)
     pr_weights_free(s->weights);
 }
 
-/* Lowers the graph; places[] are the buffers of inputs (-1: weights) and outputs. */
-static void lower(const setup *s, pr_store *store, pr_program *program, int *in, int *out)
+/* Lowers the graph; in and out are the buffers of inputs (-1: weights) and outputs. With `nhwc` the inputs that are
+ * images are there in that layout too, as behind a convolution. */
+static void lower(const setup *s, pr_store *store, pr_program *program, bool nhwc, int *in, int *out)
 {
+    int unused;
     pr_lower l;
     OK(pr_lower_init(ctx, &l, s->graph, s->weights, store, program));
     for (int o = 0; o < outputs_of(s); o++)
@@ -72,6 +74,8 @@ static void lower(const setup *s, pr_store *store, pr_program *program, int *in,
             continue;
         OK(pr_lower_write(&l, s->in[i], PR_ROWS, &in[i]));
         program->buffers[in[i]].spread = PR_BOUND;
+        if (nhwc && s->graph->values[s->in[i]].dims.rank == 4)
+            OK(pr_lower_read(&l, s->in[i], PR_NHWC, &unused));
     }
     OK(pr_lower_nodes(&l, 0, s->graph->node_count));
     for (int o = 0; o < outputs_of(s); o++) {
@@ -106,7 +110,7 @@ static void compare(const setup *s, int output, const float *found, bool trainin
                      (double)found[e], (double)expected[e]);
 }
 
-static void check_case(const op_case *c, bool training)
+static void check_case(const op_case *c, bool training, bool nhwc)
 {
     static setup s;
     int in[PR_NODE_IN], out[PR_NODE_OUT], threads = pr_omp_single();
@@ -121,7 +125,7 @@ static void check_case(const op_case *c, bool training)
                           .shard_rows = training ? 2 : OP_CASE_BATCH,
                           .shards = training ? 2 : 1,
                           .variants = training ? 2 : 1};
-    lower(&s, &store, &program, in, out);
+    lower(&s, &store, &program, nhwc, in, out);
     OK(pr_store_fill_all(ctx, &store, s.weights));
     OK(pr_instance_create(ctx, dnnl, &program, &store, &instance));
     run(&s, &program, instance, in);
@@ -139,18 +143,26 @@ static void test_plan(void **state)
 {
     (void)state;
     for (size_t c = 0; c < PR_COUNT(op_cases); c++)
-        check_case(&op_cases[c], false);
+        check_case(&op_cases[c], false, false);
 }
 
 static void test_shards(void **state)
 {
     (void)state;
     for (size_t c = 0; c < PR_COUNT(op_cases); c++)
-        check_case(&op_cases[c], true);
+        check_case(&op_cases[c], true, false);
+}
+
+static void test_nhwc(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < PR_COUNT(op_cases); c++)
+        check_case(&op_cases[c], false, true);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_plan), cmocka_unit_test(test_shards)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_plan), cmocka_unit_test(test_shards),
+                                       cmocka_unit_test(test_nhwc)};
     return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

@@ -311,6 +311,39 @@ static void inference_form(void **state)
     free_net(&n);
 }
 
+/* ((x - k) / [c]) before a padding convolution, and 1 - [c] * (...) behind it with a batch norm in between. */
+static void arithmetic_by_channel_folds(void **state)
+{
+    (void)state;
+    struct net n = empty_net();
+    pr_graph *g = n.graph, *folded;
+    pr_weights *weights;
+    OK(pr_graph_input(ctx, g, "image", (pr_dims)IMAGE(2, 4, 4), &g->input));
+    pr_value one = weight(&n, "one", PR_WEIGHT_CONSTANT, (pr_dims)VECTOR(1)),
+             two = weight(&n, "two", PR_WEIGHT_CONSTANT, (pr_dims){3, {2, 1, 1}}),
+             row = weight(&n, "row", PR_WEIGHT_CONSTANT, (pr_dims){3, {2, 1, 4}});
+    pr_value v = node(&n, PR_OP_SUB, "sub", NULL, (pr_value[]){g->input, one}, 2);
+    v = node(&n, PR_OP_DIV, "div", NULL, (pr_value[]){v, two}, 2);
+    v = node(&n, PR_OP_CONV, "conv", &conv_attrs,
+             (pr_value[]){v, weight(&n, "w", PR_WEIGHT_KERNEL, (pr_dims)KERNEL(2, 2, 3, 3))}, 2);
+    v = batch_norm(&n, "bn", 2, v);
+    v = node(&n, PR_OP_MUL, "mul", NULL, (pr_value[]){two, v}, 2);
+    v = node(&n, PR_OP_SUB, "from", NULL, (pr_value[]){one, v}, 2);
+    pr_value size = g->values[v].dims.dim[3] == 4 ? row : two;
+    v = node(&n, PR_OP_DIV, "over", NULL, (pr_value[]){size, v}, 2); /* no line: a constant over x */
+    int64_t count = pr_dims_row(g->values[v].dims);
+    g->logits = node(&n, PR_OP_RESHAPE, "flatten", &(pr_attrs){.shape = {ROWS(count)}}, &v, 1);
+    OK(pr_graph_to_inference(ctx, g, n.weights, true, &folded, &weights));
+    OK(pr_graph_check(ctx, folded, weights));
+    assert_int_equal(count_op(folded, PR_OP_CHANNEL_AFFINE), 1);
+    assert_int_equal(count_op(folded, PR_OP_CONV), 1);
+    assert_int_equal(count_op(folded, PR_OP_DIV), 1);
+    assert_int_equal(folded->node_count, 4);
+    pr_graph_free(folded);
+    pr_weights_free(weights);
+    free_net(&n);
+}
+
 static void dot_lists_everything(void **state)
 {
     (void)state;
@@ -418,6 +451,7 @@ int main(void)
         cmocka_unit_test(training_gradient_spares_the_image),
         cmocka_unit_test(independent_values_have_no_gradient),
         cmocka_unit_test(inference_form),
+        cmocka_unit_test(arithmetic_by_channel_folds),
         cmocka_unit_test(dot_lists_everything),
         cmocka_unit_test(every_allocation_fails),
         cmocka_unit_test(weights_store),
