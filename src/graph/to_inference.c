@@ -288,8 +288,10 @@ static parry_status fold_line(struct fold *f, pr_node *line)
     pr_value x = line->in[input];
     pr_node *before = node_before(f, x), *after = absorber_after(f, line);
     bool back = before && can_absorb(f->graph, before);
-    if (!back && before && before->op == PR_OP_CHANNEL_AFFINE && line_input(f->graph, before) == 0)
-        return to_affine(f, line, x, before);
+    if (!back && before && before->op == PR_OP_CHANNEL_AFFINE && line_input(f->graph, before) == 0) {
+        TRY(to_affine(f, line, x, before));
+        x = line->in[0];
+    }
     if (!back && !after)
         return line->op == PR_OP_CHANNEL_AFFINE ? PARRY_OK : to_affine(f, line, x, NULL);
     TRY(back ? fold_back(f, line, before) : fold_forward(f, line, f->graph->values[x].dims, after));

@@ -190,10 +190,8 @@ static inline bool for_each_third_party(parry_ctx *ctx,
         pr_onnx_model model;
         if ((line[0] != 'm' && line[0] != 'v') || sscanf(line, "%127s %d", name, &images) != 2)
             continue;
-        if (pr_onnx_read(ctx, test_path(path, sizeof path, name, ".onnx"), &model) != PARRY_OK) {
-            print_message("left out: %s\n", parry_ctx_error(ctx));
-            continue;
-        }
+        if (pr_onnx_read(ctx, test_path(path, sizeof path, name, ".onnx"), &model) != PARRY_OK)
+            fail_msg("%s", parry_ctx_error(ctx));
         test(ctx, strrchr(name, '/') + 1, &model, arg);
         pr_onnx_clear(&model);
     }
