@@ -64,6 +64,8 @@ PARRY_CHECKED parry_status pr_npy_labels(parry_ctx *ctx, const char *where, cons
                                          int classes, pr_images *out);
 PARRY_CHECKED parry_status pr_npy_read(parry_ctx *ctx, const char *images_path, const char *labels_path, int classes,
                                        pr_images *out);
+/* NumPy's .npz of images (x_train or x_test by split, else images, x or arr_0) and labels (y_..., labels, y, arr_1). */
+PARRY_CHECKED parry_status pr_npz_read(parry_ctx *ctx, const char *path, parry_split split, pr_images *out);
 /* Writes the header of a C-order array; the elements follow. `descr` is NumPy's: "<f4". */
 void pr_npy_header(FILE *stream, const char *descr, const int64_t *shape, int rank);
 

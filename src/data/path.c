@@ -230,6 +230,13 @@ static parry_status open_cifar(parry_ctx *ctx, const char *path, parry_dataset *
     return take(ctx, path, "all", pr_source_find("cifar10"), &images, out);
 }
 
+static parry_status open_npz(parry_ctx *ctx, const char *path, parry_split split, parry_dataset **out)
+{
+    pr_images images;
+    TRY(pr_npz_read(ctx, path, split, &images));
+    return take(ctx, path, split == PARRY_TRAIN ? "train" : "test", NULL, &images, out);
+}
+
 parry_status pr_dataset_open_path(parry_ctx *ctx, const char *path, parry_split split, parry_dataset **out)
 {
     const char *base = pr_path_base(path);
@@ -238,13 +245,15 @@ parry_status pr_dataset_open_path(parry_ctx *ctx, const char *path, parry_split 
         return open_folder(ctx, path, split, out);
     if (ends_with(base, ".npy"))
         return open_pair(ctx, path, out, pr_npy_read, 0);
+    if (ends_with(base, ".npz"))
+        return open_npz(ctx, path, split, out);
     if (ends_with(base, ".bin") || ends_with(base, ".bin.gz"))
         return open_cifar(ctx, path, out);
     if (strstr(base, "idx") || strstr(base, "ubyte"))
         return open_pair(ctx, path, out, pr_idx_read, 0);
-    return pr_fail(
-        ctx, PARRY_FORMAT,
-        "%s: not a known kind of data; expected an IDX file (...-idx3-ubyte), a CIFAR-10 binary file (.bin), a .npy of "
-        "images, or a folder",
-        path);
+    return pr_fail(ctx, PARRY_FORMAT,
+                   "%s: not a known kind of data; expected an IDX file (...-idx3-ubyte), a CIFAR-10 binary file "
+                   "(.bin), a .npy or .npz of "
+                   "images, or a folder",
+                   path);
 }

@@ -272,6 +272,48 @@ static void test_exif_orientation(void **state)
     assert_int_equal(pr_exif_orientation(far_away, sizeof far_away), 1);
 }
 
+static void check_npz(const char *name, parry_split split, int first, int count)
+{
+    char path[PATH];
+    pr_images read;
+    golden_path(name, path);
+    OK_IN(ctx, pr_npz_read(ctx, path, split, &read));
+    assert_int_equal(read.count, count);
+    assert_int_equal(read.height * 10 + read.width, 45);
+    for (int i = 0; i < count * 20; i++)
+        assert_int_equal(read.bytes[i], (first * 20 + i) * 7 % 256);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(read.labels[i], (first + i) % 3);
+    pr_images_release(&read);
+}
+
+/* Every beginning of the archive, and every byte changed, is read or refused. */
+static void test_npz(void **state)
+{
+    (void)state;
+    check_npz("digits.npz", PARRY_TRAIN, 0, 4);
+    check_npz("digits.npz", PARRY_TEST, 4, 2);
+    check_npz("digits_stored.npz", PARRY_TEST, 0, 6);
+    char path[PATH], broken[] = "/tmp/parry-npz-XXXXXX";
+    uint8_t *data;
+    size_t size;
+    pr_images read;
+    golden_path("digits.npz", path);
+    OK_IN(ctx, pr_file_read(ctx, path, 1 << 20, &data, &size));
+    close(mkstemp(broken));
+    for (size_t at = 0; at < size; at += 11) {
+        OK_IN(ctx, parry_file_write(ctx, broken, data, at));
+        assert_int_equal(pr_npz_read(ctx, broken, PARRY_TEST, &read), PARRY_FORMAT);
+        data[at] ^= 0xff;
+        OK_IN(ctx, parry_file_write(ctx, broken, data, size));
+        if (pr_npz_read(ctx, broken, PARRY_TEST, &read) == PARRY_OK)
+            pr_images_release(&read);
+        data[at] ^= 0xff;
+    }
+    unlink(broken);
+    pr_free(data);
+}
+
 static void test_write_and_read_again(void **state)
 {
     float pixels[3 * 2 * 2] = {0, 0.1f, 0.25f, 1, 0.5f, 0.75f, 1, 0, 0.2f, 0.4f, 0.6f, 0.8f};
@@ -310,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_picture_is_named),
         cmocka_unit_test(test_huge_extents_are_refused),
         cmocka_unit_test(test_exif_orientation),
+        cmocka_unit_test(test_npz),
         cmocka_unit_test(test_write_and_read_again),
     };
     return cmocka_run_group_tests_name("photos", tests, set_up_context, tear_down_context);
