@@ -1,4 +1,5 @@
 /* parry figure: a photograph, what was done to it, and its adversary, side by side. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
@@ -25,21 +26,22 @@ PR_OPTIONS(figure_command_table, figure_options,
 /* "mountain tent 82.1 %" on the first line, the next two classes below. */
 static parry_status caption(parry_ctx *ctx, const parry_model *model, const parry_image *image, char text[256])
 {
-    const parry_model_info *info = parry_model_describe(model);
-    float logits[4096];
-    int top[3], count = info->classes < 3 ? info->classes : 3;
+    const int classes = parry_model_describe(model)->classes, count = classes < 3 ? classes : 3;
+    int top[3];
     char name[PARRY_CLASS_NAME_ROOM];
-    if (info->classes > (int)(sizeof logits / sizeof logits[0]))
-        return usage(ctx, "%s tells %d classes apart; at most 4096 are taken here", info->name, info->classes);
-    parry_status status = parry_model_logits(ctx, model, image->pixels, 1, logits);
-    if (status != PARRY_OK)
+    float *logits = malloc((size_t)classes * sizeof *logits);
+    parry_status status = logits ? parry_model_logits(ctx, model, image->pixels, 1, logits) : PARRY_NO_MEMORY;
+    if (status != PARRY_OK) {
+        free(logits);
         return status;
-    parry_probabilities(logits, 1, info->classes, logits);
-    parry_top_classes(logits, info->classes, count, top);
+    }
+    parry_probabilities(logits, 1, classes, logits);
+    parry_top_classes(logits, classes, count, top);
     text[0] = '\0';
     for (int k = 0; k < count; k++)
         snprintf(text + strlen(text), 256 - strlen(text), "%s%.60s %.1f %%", k ? "\n" : "",
                  parry_class_name(model, top[k], name), 100 * (double)logits[top[k]]);
+    free(logits);
     return PARRY_OK;
 }
 

@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 
 typedef struct noise_options {
-    const char *attack, *csv, *figure, *title, *class;
+    const char *attack, *csv, *figure, *title, *class, *data;
 } noise_options;
 
 PR_OPTIONS(noise_command_table, noise_options,
@@ -12,6 +12,8 @@ PR_OPTIONS(noise_command_table, noise_options,
                       "also attack the noise; options may follow as NAME:OPTION=VALUE"),
            OPT_STRING(noise_options, class, "class", NULL, "CLASS",
                       "list the images that are called this class (name, WordNet identifier or number)"),
+           OPT_STRING(noise_options, data, "data", NULL, "NAME|PATH",
+                      "dataset whose images the networks take, where their files do not say so"),
            OPT_STRING(noise_options, csv, "csv", NULL, "FILE", "write id, class, prediction, sigma and mu as CSV"),
            OPT_STRING(noise_options, figure, "figure", NULL, "FILE", "draw the images with their predicted classes (PNG)"),
            OPT_STRING(noise_options, title, "title", NULL, "TEXT", "title of the figure"));
@@ -23,17 +25,18 @@ typedef struct noise_files {
     parry_noise_study *study;
 } noise_files;
 
+/* The command's own bound on its words keeps their number below CLI_MODELS_MAX. */
 static parry_status load_models(parry_ctx *ctx, const cli_args *args, noise_files *files)
 {
-    if (args->word_count > CLI_MODELS_MAX)
-        return usage(ctx, "%d models; at most %d are taken at a time", args->word_count, CLI_MODELS_MAX);
-    for (int i = 0; i < args->word_count; i++) {
-        parry_status status = load_model(ctx, args, args->words[i], NULL, &files->models[i]);
-        if (status != PARRY_OK)
-            return status;
-        files->count++;
+    const noise_options *options = args_values(args, &noise_command_table);
+    parry_dataset *fit = NULL;
+    parry_status status = options->data ? open_data(ctx, options->data, PARRY_TEST, 1, &fit) : PARRY_OK;
+    for (int i = 0; i < args->word_count && status == PARRY_OK; i++) {
+        status = load_model(ctx, args, args->words[i], fit, &files->models[i]);
+        files->count += status == PARRY_OK;
     }
-    return PARRY_OK;
+    parry_dataset_free(fit);
+    return status;
 }
 
 /* ---- --class ----------------------------------------------------------------------------------------------------- */

@@ -66,6 +66,7 @@ between "rows of both, before and after" "$(rows both.csv)" 241 241
 name=$(awk -F, 'NR == 2 { print $2 }' grid.csv)
 succeeds "which noise is called that" "$PARRY" noise net.onnx --pairs zip --class "$name"
 prints "says where it is most probable" "most probable in image"
+succeeds "a dataset to fit to" "$PARRY" noise net.onnx --pairs zip --data digits --quiet
 fails "no such class" 2 "volcano" "$PARRY" noise net.onnx --pairs zip --class volcano
 fails "a range without a step" 2 "step" "$PARRY" noise net.onnx --mu 1:5:0
 fails "an empty range" 2 "no numbers" "$PARRY" noise net.onnx --sigma 5:1
