@@ -44,13 +44,18 @@ static const op_row rows[] = {
 #undef MULTI
 };
 
+/* Operators of ai.onnx.ml have the domain before their name. */
 static const op_row *row_of(const onnx_node *node)
 {
-    if (*node->domain && strcmp(node->domain, "ai.onnx") != 0)
+    static const char ml[] = "ai.onnx.ml";
+    const bool classic = strcmp(node->domain, ml) == 0;
+    if (*node->domain && strcmp(node->domain, "ai.onnx") != 0 && !classic)
         return NULL;
-    for (size_t i = 0; i < PR_COUNT(rows); i++)
-        if (strcmp(rows[i].type, node->op_type) == 0)
+    for (size_t i = 0; i < PR_COUNT(rows); i++) {
+        const bool row_classic = strncmp(rows[i].type, ml, sizeof ml - 1) == 0;
+        if (row_classic == classic && strcmp(rows[i].type + (classic ? sizeof ml : 0), node->op_type) == 0)
             return &rows[i];
+    }
     return NULL;
 }
 
@@ -131,14 +136,44 @@ static bool any_output_needed(const importer *imp, const onnx_node *node)
     return false;
 }
 
+/* The output with the classes' scores: the only one, or the only one that is not the label (whole numbers or text) beside
+ * it; n_output: that is none. */
+static size_t scores_of(const PrOnnx__GraphProto *file)
+{
+    size_t found = file->n_output;
+    for (size_t o = 0; o < file->n_output; o++) {
+        const PrOnnx__TypeProto *type = file->output[o]->type;
+        const bool tensor = type && type->value_case == PR_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+        const int32_t element = tensor ? type->tensor_type->elem_type : 0;
+        enum { STRING = 8 };
+        if (file->n_output > 1 && (element == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64 || element == STRING))
+            continue;
+        if (found < file->n_output)
+            return file->n_output;
+        found = o;
+    }
+    return found;
+}
+
+/* Whether the probabilities are the same before the node, but for their sum: Identity, the mapping of classes to
+ * probabilities, and their division by their sum. */
+static bool hands_on(importer *imp, const onnx_node *node)
+{
+    const bool classic = strcmp(node->domain, "ai.onnx.ml") == 0;
+    const bool share = classic && strcmp(node->op_type, "Normalizer") == 0 && pr_attribute_is(node, "norm", "MAX", "L1");
+    imp->sums_to_one |= share;
+    return share || (classic && strcmp(node->op_type, "ZipMap") == 0) || strcmp(node->op_type, "Identity") == 0;
+}
+
 /* Marks slots and counts their uses, from the last node to the first: nodes stand in order. */
 static parry_status mark_needed(importer *imp)
 {
     const PrOnnx__GraphProto *file = imp->file;
-    if (imp->bench ? imp->bench->output >= file->n_output : file->n_output != 1)
+    const size_t scores = imp->bench ? imp->bench->output : scores_of(file);
+    if (scores >= file->n_output)
         return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the network has %zu outputs, a classifier has one", imp->where,
                        file->n_output);
-    imp->output_name = file->output[imp->bench ? imp->bench->output : 0]->name;
+    imp->output_name = file->output[scores]->name;
     imp->output = pr_find_slot(imp, imp->output_name);
     if (!imp->output)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: nothing computes the output '%.80s'", imp->where,
@@ -158,9 +193,9 @@ static parry_status mark_needed(importer *imp)
                 input->uses++;
             }
         }
-        /* A Softmax with nothing but Identity after it is still the network's tail. */
-        if (strcmp(node->op_type, "Identity") == 0 && node->n_input == 1 && *node->input[0] &&
-            pr_find_slot(imp, node->output[0]) == imp->output && pr_find_slot(imp, node->input[0])->uses == 1)
+        /* A Softmax with nothing but such nodes after it is still the network's tail. */
+        if (node->n_input == 1 && *node->input[0] && pr_find_slot(imp, node->output[0]) == imp->output &&
+            pr_find_slot(imp, node->input[0])->uses == 1 && hands_on(imp, node))
             imp->output = pr_find_slot(imp, node->input[0]);
     }
     if (imp->bench)

@@ -53,6 +53,9 @@ typedef struct importer {
     size_t slot_count, slot_capacity;
     const char *output_name;
     slot *output;         /* the network's output, Identity nodes followed back; NULL: no node is its tail */
+    bool sums_to_one;     /* what leads from there to the end divides by the sum */
+    bool peeled;          /* probabilities of a linear classifier are logits now, this value */
+    pr_value peeled_value;
     pr_onnx_bench *bench; /* NULL: a classifier is read */
     int32_t dropouts;
     pr_budget budget;

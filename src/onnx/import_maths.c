@@ -263,6 +263,8 @@ parry_status pr_import_softmax(importer *imp, const onnx_node *node)
     const bool classes = axis == 1 && (dims->rank == 2 || together || dims->dim[1] == pr_dims_row(*dims));
     if (classes && pr_node_output(imp, node) == imp->output) {
         imp->model->tail = op;
+        imp->peeled = true;
+        imp->peeled_value = x->value;
         pr_define_same(imp, node, x);
         return PARRY_OK;
     }
