@@ -369,7 +369,7 @@ static parry_status decode(parry_ctx *ctx, const char *where, const char *path, 
         TRY_TO(done, pr_asprintf(ctx, &folder, "%.*s.", (int)(pr_path_base(path) - path), path));
     imp->budget.folder = folder;
     TRY_TO(done, pr_decode_model(&decoder, where, data, size, &file));
-    imp->file = file->graph;
+    TRY_TO(done, pr_functions_expand(imp, file));
     TRY_TO(done, read_opset(imp, file));
     TRY_TO(done, read_identity(imp, file));
     TRY_TO(done, pr_graph_create(ctx, &out->graph));
@@ -382,6 +382,7 @@ done:
     pr_free(imp->budget.files);
     pr_free(imp->slots);
     pr_names_release(&imp->names);
+    pr_functions_release(imp);
     pr_free(imp);
     if (file)
         pr_onnx__model_proto__free_unpacked(file, &decoder.allocator);

@@ -46,6 +46,11 @@ typedef struct importer {
     const char *where; /* the file's name */
     const PrOnnx__GraphProto *file;
     pr_onnx_model *model;
+    PrOnnx__GraphProto expanded; /* the file's graph where its functions have been put in place */
+    size_t expanded_capacity;
+    void **owned; /* what that has allocated */
+    size_t owned_count, owned_capacity;
+    unsigned calls;
     int opset;
     int64_t fixed_batch; /* the batch size that the file was exported with, 0 when it is open */
     pr_names names;      /* tensor name -> index into slots */
@@ -63,6 +68,9 @@ typedef struct importer {
     size_t missing_count, missing_more;
 } importer;
 
+/* Sets imp->file to the graph with every call of a model-local function replaced by the function's nodes. */
+PARRY_CHECKED parry_status pr_functions_expand(importer *imp, const PrOnnx__ModelProto *file);
+void pr_functions_release(importer *imp);
 slot *pr_find_slot(const importer *imp, const char *name);
 /* Defines the inputs without initialisers: the image batch, or what the bench gives. */
 PARRY_CHECKED parry_status pr_import_inputs(importer *imp);

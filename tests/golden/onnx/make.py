@@ -28,15 +28,16 @@ def const(name, value):
     return numpy_helper.from_array(np.asarray(value), name)
 
 
-def build(nodes, inits, in_shape, out_shape, opset=13, in_type=TensorProto.FLOAT, extra_inputs=(), outputs=None):
+def build(nodes, inits, in_shape, out_shape, opset=13, in_type=TensorProto.FLOAT, extra_inputs=(), outputs=None, functions=()):
     outputs = outputs or [helper.make_tensor_value_info("y", TensorProto.FLOAT, out_shape)]
     graph = helper.make_graph(
         nodes, "test", [helper.make_tensor_value_info("x", in_type, in_shape), *extra_inputs], outputs, inits
     )
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="make.py", producer_version="1"
+        graph, opset_imports=[helper.make_opsetid("", opset)] + [helper.make_opsetid("local", 1)] * bool(functions),
+        producer_name="make.py", producer_version="1", functions=functions,
     )
-    model.ir_version = 7
+    model.ir_version = 8 if functions else 7
     return model
 
 
@@ -670,3 +671,25 @@ layout("resize_cubic", "Resize", "x r s", [floats("r"), floats("s", 1, 1, 2, 1.5
 layout("resize_old", "Resize", "x s", [floats("s", 1, 1, 0.6, 2)], [2, 5, 3], opset=10)
 layout("upsample", "Upsample", "x s", [floats("s", 1, 1, 2, 3)], [2, 2, 3], opset=9)
 layout("upsample_linear", "Upsample", "x", [], [2, 2, 3], opset=7, mode="linear", scales=[1.0, 1.0, 2.0, 2.0])
+
+
+# Functions of the file's own: one calls the other, which takes its slope from the caller or has its default.
+def local(name, inputs, outputs, nodes, **more):
+    imports = [helper.make_opsetid("", 13), helper.make_opsetid("local", 1)]
+    return helper.make_function("local", name, inputs, outputs, nodes, imports, **more)
+
+
+leaky = node("LeakyRelu", "t", "y")
+leaky.attribute.append(onnx.AttributeProto(name="alpha", type=onnx.AttributeProto.FLOAT, ref_attr_name="slope"))
+scaled_leaky = local(
+    "ScaledLeaky", ["x", "k"], ["y"], [node("Mul", "x k", "t"), leaky], attribute_protos=[helper.make_attribute("slope", 0.25)]
+)
+twice = local(
+    "Twice", ["x", "k"], ["z"],
+    [node("ScaledLeaky", "x k", "t", domain="local", slope=0.5), node("ScaledLeaky", "t k", "z", domain="local")],
+)
+good(
+    "functions",
+    [node("Twice", "x k", "t", domain="local"), node("Twice", "t k", "y", domain="local")],
+    [const("k", rand(4))], ["N", 4], ["N", 4], functions=[scaled_leaky, twice],
+)
