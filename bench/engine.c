@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <parry/parry.h>
 
@@ -181,6 +182,36 @@ static void bench_batch(const char *name, parry_model *model, int batch, bool wi
     pr_free(j.labels);
 }
 
+/* From an ONNX file, still in the system's cache, to the first prediction. */
+static void bench_load(const char *network, const parry_model *given)
+{
+    enum { RUNS = 3 };
+    char path[] = "bench-XXXXXX.onnx";
+    const int fd = mkstemps(path, 5);
+    const parry_model_info *info = parry_model_describe(given);
+    double times[RUNS];
+    float *image, *scores;
+    if (fd < 0)
+        return;
+    close(fd);
+    check(parry_model_save(ctx, given, path));
+    check(pr_alloc(ctx, pr_model_row(given), &image));
+    check(pr_alloc(ctx, info->classes, &scores));
+    for (int run = 0; run < RUNS; run++) {
+        parry_model *model;
+        const double begin = now();
+        check(parry_model_load(ctx, path, NULL, &model));
+        check(parry_model_logits(ctx, model, image, 1, scores));
+        times[run] = now() - begin;
+        parry_model_free(model);
+    }
+    unlink(path);
+    qsort(times, RUNS, sizeof times[0], by_value);
+    printf("{\"bench\": \"load\", \"network\": \"%s\", \"seconds\": %.3f}\n", network, times[RUNS / 2]);
+    pr_free(image);
+    pr_free(scores);
+}
+
 static void bench_case(const char *text)
 {
     char name[NAME_MOST];
@@ -203,6 +234,7 @@ static void bench_case(const char *text)
     if (!model)
         check(parry_model_load(ctx, name, NULL, &model));
     bench_batch(parry_model_describe(model)->name, model, batch, with_training);
+    bench_load(parry_model_describe(model)->name, model);
     parry_model_free(model);
 }
 

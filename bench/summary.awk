@@ -35,6 +35,7 @@ bench == "peers" {
     if (number("images_per_s") > best[key]) best[key] = number("images_per_s")
 }
 bench == "precision" { lines[++found] = sprintf("%-34s %5d images: clean %.4f in f32, %.4f in bf16; %s eps %.4g: robust %.4f searched in f32, %.4f in bf16, in %.2f s and %.2f s", text("model"), number("count"), number("clean_f32"), number("clean_bf16"), text("attack"), number("eps"), number("robust_f32"), number("robust_bf16"), number("seconds_f32"), number("seconds_bf16")) }
+bench == "load" { if (!(text("network") in load)) loads[++networks] = text("network"); load[text("network")] = load[text("network")] " " number("seconds") }
 bench == "command" { step[++steps] = text("step"); seconds[text("step")] = number("seconds"); memory[text("step")] = number("peak_mb") }
 bench == "tutorial" { keras[text("step")] = number("seconds") }
 
@@ -57,6 +58,9 @@ END {
     print ""
     for (i = 1; i <= found; i++) print lines[i]
     if (found) print ""
+    for (i = 1; i <= networks; i++)
+        printf "%-30s %10.3f s\n", "load and predict " loads[i], median(load[loads[i]])
+    print ""
     keras["fgsm"] = keras["fgsm-single"]
     for (i = 1; i <= steps; i++) {
         s = step[i]

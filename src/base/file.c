@@ -121,6 +121,14 @@ parry_status pr_file_read_gz(parry_ctx *ctx, const char *path, size_t limit, uin
     return status;
 }
 
+/* Room for a regular file, for the byte behind it and for seeing its end; 0 where the size is not known. */
+static size_t known_size(FILE *file, size_t limit)
+{
+    struct stat info;
+    bool known = fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0;
+    return known && (uintmax_t)info.st_size <= limit ? (size_t)info.st_size + 2 : 0;
+}
+
 parry_status pr_file_read(parry_ctx *ctx, const char *path, size_t limit, uint8_t **data, size_t *size)
 {
     *data = NULL;
@@ -132,9 +140,12 @@ parry_status pr_file_read(parry_ctx *ctx, const char *path, size_t limit, uint8_
         return pr_fail(ctx, errno == ENOENT ? PARRY_NOT_FOUND : PARRY_IO, "%s: cannot be opened: %s", path,
                        strerror(errno));
     parry_status status = PARRY_OK;
-    size_t capacity = 0, got;
+    size_t capacity = known_size(file, limit), got;
+    if (capacity > 0)
+        TRY_TO(out, pr_alloc_raw(ctx, capacity, data));
     do {
-        TRY_TO(out, pr_grow(ctx, *size + 65536 + 1, &capacity, data));
+        if (*size + 2 > capacity)
+            TRY_TO(out, pr_grow(ctx, *size + 65536 + 1, &capacity, data));
         got = fread(*data + *size, 1, capacity - *size - 1, file);
         *size += got;
         if (*size > limit)
