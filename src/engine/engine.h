@@ -22,7 +22,8 @@ typedef struct pr_workspace pr_workspace;
 
 typedef struct pr_plan_options {
     pr_backend backend;
-    int micro_batch; /* 0: the engine's choice for this network */
+    int micro_batch; /* 0: the engine's choice for this network and this many images: */
+    int64_t images;  /* that a call will bring, roughly; 0: many */
     bool moving;     /* weights change often: do not fold batch norm, refresh packed copies cheaply */
     parry_precision precision; /* PARRY_BF16: activations and weights in bf16, sums in f32, wherever there are kernels for
                                   it; layers that read the image, and logits, stay in f32 */
@@ -35,6 +36,9 @@ PARRY_CHECKED parry_status pr_plan_create(parry_ctx *ctx, const pr_graph *graph,
                                           pr_purpose purpose, const pr_plan_options *options, pr_plan **out);
 void pr_plan_free(pr_plan *plan);
 int pr_plan_micro_batch(const pr_plan *plan);
+/* The engine's choices for many images and for one. */
+int pr_plan_most(const pr_plan *plan);
+int pr_plan_least(const pr_plan *plan);
 /* A line per step: kernel, implementation, layouts, GFLOP; "REFERENCE" marks oneDNN's reference kernels. */
 PARRY_CHECKED parry_status pr_plan_text(parry_ctx *ctx, const pr_plan *plan, char **out);
 /* Number of steps that run in one of oneDNN's reference kernels (a test wants none). */

@@ -18,7 +18,7 @@ static void set_base(pr_instance *instance, const pr_store *store)
 /* Where the frame's part of a buffer begins, in floats from the buffer's beginning. */
 static int64_t part_of(const pr_frame *frame, const pr_buffer *buffer)
 {
-    if (frame->domain != PR_EACH_SHARD)
+    if (frame->domain != PR_EACH_SHARD || buffer->local)
         return 0;
     if (buffer->spread == PR_BY_ROW || buffer->spread == PR_BOUND)
         return frame->first_row * buffer->count;
@@ -64,8 +64,8 @@ static parry_status frame_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_ins
 static parry_status fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_store *store, pr_instance *instance)
 {
     const pr_program *program = instance->program;
-    int count = program->shards + program->blocks + 1;
-    TRY(pr_alloc(ctx, program->arena + program->scratch * count, &instance->arena));
+    int count = program->shards + program->blocks + 1, scratches = program->training ? count : 1;
+    TRY(pr_alloc(ctx, program->arena + program->scratch * scratches, &instance->arena));
     instance->scratch = instance->arena + program->arena;
     TRY(pr_alloc(ctx, program->buffer_count, &instance->base));
     TRY(pr_alloc(ctx, count, &instance->frames));
@@ -81,7 +81,7 @@ static parry_status fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_store *st
             frame->rows = pr_program_shard_rows(program, f);
             frame->variant = frame->rows < program->shard_rows;
         }
-        TRY(frame_fill(ctx, dnnl, instance, f, frame));
+        TRY(frame_fill(ctx, dnnl, instance, program->training ? f : 0, frame));
     }
     return PARRY_OK;
 }

@@ -13,6 +13,8 @@ static bool one_order(pr_dims dims)
 
 int64_t pr_lower_rows(const pr_lower *l, int v)
 {
+    if (l->program->whole)
+        return l->program->rows;
     return v == 0 ? l->program->shard_rows : pr_program_shard_rows(l->program, l->program->shards - 1);
 }
 
@@ -308,10 +310,26 @@ static const pr_rule rules[PR_OP_COUNT] = {
     [PR_OP_REDUCE_TO] = pr_rule_reduce_to,
 };
 
+/* Whether a node of a plan in several shards runs once for all rows: where it reads more weights than activations, each
+ * weight that comes from memory should serve all images. A node without weights goes with the one before it. */
+static bool runs_whole(const pr_lower *l, const pr_node *node)
+{
+    int64_t weights = 0, activations = 0;
+    for (int i = 0; i < node->inputs; i++) {
+        if (node->in[i] >= 0)
+            *(pr_is_weight(l, node->in[i]) ? &weights : &activations) += pr_dims_row(pr_dims_of(l, node->in[i]));
+    }
+    for (int o = 0; o < node->outputs; o++)
+        activations += pr_dims_row(pr_dims_of(l, node->out[o]));
+    return weights > 0 ? weights >= activations : l->program->whole;
+}
+
 parry_status pr_lower_nodes(pr_lower *l, size_t first, size_t end)
 {
     for (size_t n = first; n < end; n++) {
         const pr_node *node = &l->graph->nodes[n];
+        if (!l->program->training && l->program->shards > 1 && !l->done[n])
+            l->program->whole = runs_whole(l, node);
         pr_rule rule = l->reference && rules[node->op] != alias_rule ? NULL : rules[node->op];
         if (!l->done[n])
             TRY(rule ? rule(l, node) : pr_lower_plain_c(l, node));

@@ -7,7 +7,11 @@
 #include "engine/rewrite.h"
 #include "tensor/tensor.h"
 
-enum { MICRO_BATCH_MOST = 32, CACHE = 1600 << 10 }; /* bytes of a second-level cache that activations may fill */
+enum {
+    MICRO_BATCH_MOST = 32,
+    SHARED_WEIGHTS = 4,    /* images that weights should serve when they come from memory */
+    CACHE = 1600 << 10,    /* bytes of a second-level cache that activations may fill */
+};
 
 /* What moves with the weights. */
 struct packed {
@@ -23,7 +27,8 @@ struct pr_plan {
     pr_graph *given, *graph; /* as handed in, for folding again; as it runs */
     struct packed *packed;
     pr_program program;
-    int micro_batch;
+    int micro_batch, shard; /* images at once; of those, in steps that run shard by shard */
+    int most, least;        /* the engine's micro-batches for many images and for one */
     pr_value seed, dx; /* -1 without gradients */
     int in, out, seed_buffer, dx_buffer;
     bool keeps_input,
@@ -44,9 +49,9 @@ static int64_t row_of(const pr_plan *plan, pr_value value)
 
 /* ---- the micro-batch ------------------------------------------------------------------------------------------- */
 
-/* A step's inputs and outputs for all images of a micro-batch should stay in the cache: the largest power of two for
- * which they do. Bits do not depend on it, so the cache is that of a common processor, not this one's. */
-static int choose_micro_batch(const pr_graph *graph)
+/* A step's inputs and outputs for all images of a shard should stay in the cache: the largest power of two for which
+ * they do. Bits do not depend on it, so the cache is that of a common processor, not this one's. */
+static int choose_shard(const pr_graph *graph)
 {
     int64_t largest = 1;
     int images = 1;
@@ -64,6 +69,20 @@ static int choose_micro_batch(const pr_graph *graph)
     while (images < MICRO_BATCH_MOST && 2 * images * largest * (int64_t)sizeof(float) <= CACHE)
         images *= 2;
     return images;
+}
+
+/* For few images half, a quarter ... of the micro-batch for many; down to one image where a shard is small too, since an
+ * image then takes so long that none should be computed for padding. */
+static void choose_sizes(pr_plan *plan, const pr_plan_options *options)
+{
+    const int shard = choose_shard(plan->graph);
+    const int64_t images = options && options->images > 0 ? options->images : INT32_MAX;
+    plan->most = PR_MAX(shard, SHARED_WEIGHTS);
+    plan->least = shard < SHARED_WEIGHTS ? 1 : SHARED_WEIGHTS;
+    plan->micro_batch = options && options->micro_batch > 0 ? options->micro_batch : plan->most;
+    while ((!options || options->micro_batch <= 0) && plan->micro_batch / 2 >= PR_MAX(images, plan->least))
+        plan->micro_batch /= 2;
+    plan->shard = shard < SHARED_WEIGHTS && plan->micro_batch % shard == 0 ? shard : plan->micro_batch;
 }
 
 /* ---- weights --------------------------------------------------------------------------------------------------- */
@@ -183,7 +202,8 @@ static parry_status compile(parry_ctx *ctx, pr_plan *plan, pr_purpose purpose, b
         TRY(pr_graph_differentiate(ctx, plan->graph, plan->graph->logits, &plan->graph->input, 1, &plan->seed,
                                    &plan->dx));
     plan->program = (pr_program){
-        .graph = plan->graph, .rows = plan->micro_batch, .shard_rows = plan->micro_batch, .shards = 1, .variants = 1};
+        .graph = plan->graph, .rows = plan->micro_batch, .shard_rows = plan->shard, .variants = 1};
+    plan->program.shards = plan->micro_batch / plan->shard;
     parry_status status =
         pr_lower_init(ctx, &l, plan->graph, plan->packed->store.weights, &plan->packed->store, &plan->program);
     l.reference = reference;
@@ -213,7 +233,7 @@ static parry_status build(parry_ctx *ctx, const pr_graph *graph, pr_purpose purp
     TRY(fold(ctx, plan, !moving && !reference, &plan->graph, &plan->packed->folded));
     plan->packed->store =
         (pr_store){.dnnl = plan->dnnl, .weights = plan->packed->folded ? plan->packed->folded : plan->weights};
-    plan->micro_batch = options && options->micro_batch > 0 ? options->micro_batch : choose_micro_batch(plan->graph);
+    choose_sizes(plan, options);
     TRY(compile(ctx, plan, purpose, reference, precision));
     TRY(pr_store_fill_all(ctx, &plan->packed->store, plan->packed->store.weights));
     atomic_store(&plan->packed->version, plan->weights->version);
@@ -268,6 +288,16 @@ void pr_plan_free(pr_plan *plan)
 int pr_plan_micro_batch(const pr_plan *plan)
 {
     return plan->micro_batch;
+}
+
+int pr_plan_most(const pr_plan *plan)
+{
+    return plan->most;
+}
+
+int pr_plan_least(const pr_plan *plan)
+{
+    return plan->least;
 }
 
 parry_status pr_plan_text(parry_ctx *ctx, const pr_plan *plan, char **out)
@@ -353,12 +383,29 @@ static parry_status feed(parry_ctx *ctx, pr_workspace *workspace, int buffer, co
     return pr_instance_bind(ctx, workspace->instance, buffer, data);
 }
 
+/* Steps first .. end - 1, for those shards that hold any of n images. */
+static parry_status run_steps(parry_ctx *ctx, const pr_workspace *workspace, size_t first, size_t end, int n)
+{
+    const pr_program *program = &workspace->plan->program;
+    const pr_frame *frames = workspace->instance->frames, *whole = &frames[workspace->instance->frame_count - 1];
+    for (size_t s = first, next; s < end; s = next) {
+        next = PR_MIN(end, pr_program_run_end(program, s));
+        if (program->steps[s].domain == PR_ONCE)
+            TRY(pr_frame_run(ctx, whole, s, next));
+        for (int f = 0; program->steps[s].domain == PR_EACH_SHARD && f < program->shards; f++) {
+            if (frames[f].first_row < n)
+                TRY(pr_frame_run(ctx, &frames[f], s, next));
+        }
+    }
+    return PARRY_OK;
+}
+
 /* Runs steps first .. end - 1 under the engine's policies. */
-static parry_status run(parry_ctx *ctx, const pr_workspace *workspace, size_t first, size_t end)
+static parry_status run(parry_ctx *ctx, const pr_workspace *workspace, size_t first, size_t end, int n)
 {
     int threads = pr_omp_single();
     unsigned denormals = pr_denormals_flush();
-    parry_status status = pr_frame_run(ctx, &workspace->instance->frames[0], first, end);
+    parry_status status = run_steps(ctx, workspace, first, end, n);
     pr_denormals_restore(denormals);
     pr_omp_restore(threads);
     return status;
@@ -369,7 +416,7 @@ parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *
 {
     TRY(refresh(ctx, plan));
     TRY(feed(ctx, workspace, plan->in, x, n, row_of(plan, plan->graph->input), plan->keeps_input, workspace->x));
-    TRY(run(ctx, workspace, 0, plan->program.backward));
+    TRY(run(ctx, workspace, 0, plan->program.backward, n));
     memcpy(logits, workspace->instance->frames[0].data[plan->out],
            (size_t)(n * row_of(plan, plan->graph->logits)) * sizeof(*logits));
     return PARRY_OK;
@@ -388,7 +435,7 @@ parry_status pr_plan_backward(parry_ctx *ctx, const pr_plan *plan, pr_workspace 
              workspace->dlogits));
     if (plan->binds_dx)
         TRY(pr_instance_bind(ctx, workspace->instance, plan->dx_buffer, to));
-    TRY(run(ctx, workspace, plan->program.backward, plan->program.step_count));
+    TRY(run(ctx, workspace, plan->program.backward, plan->program.step_count, n));
     const float *from = workspace->instance->frames[0].data[plan->dx_buffer];
     if (from != dx)
         memcpy(dx, from, bytes);

@@ -40,6 +40,8 @@ parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *wh
 {
     TRY(pr_grow(ctx, program->step_count + 1, &program->step_capacity, &program->steps));
     *out = &program->steps[program->step_count++];
+    if (program->whole && domain == PR_EACH_SHARD)
+        domain = PR_ONCE;
     **out = (pr_step){.what = what, .node = node, .domain = domain, .in_place = -1, .parameter = -1, .group = -1};
     return PARRY_OK;
 }
@@ -132,7 +134,7 @@ static void share_in_place(pr_program *program)
 {
     for (size_t s = 0; s < program->step_count; s++) {
         pr_step *step = &program->steps[s];
-        if (step->in_place < 0 || step->domain != PR_EACH_SHARD)
+        if (step->in_place < 0 || (program->training && step->domain != PR_EACH_SHARD))
             continue;
         int from = step->operand[step->in_place].buffer, to = step->operand[step->operands - 1].buffer;
         const pr_buffer *a = &program->buffers[from], *b = &program->buffers[to];
@@ -152,7 +154,11 @@ static void share_in_place(pr_program *program)
 
 static int64_t floats_of(const pr_program *program, const pr_buffer *buffer)
 {
-    int64_t times = buffer->spread == PR_BY_ROW ? program->rows : buffer->spread == PR_BY_SHARD ? program->shards : 1;
+    int64_t times = 1;
+    if (buffer->spread == PR_BY_ROW)
+        times = buffer->local ? program->shard_rows : program->rows;
+    else if (buffer->spread == PR_BY_SHARD && !buffer->local)
+        times = program->shards;
     return (buffer->count * times + ALIGN - 1) / ALIGN * ALIGN;
 }
 
@@ -172,6 +178,36 @@ static void find_lifetimes(pr_program *program)
             bool crosses = !program->training && s >= program->backward && buffer->first < (int)program->backward;
             if (buffer->pinned || crosses)
                 buffer->last = FOREVER;
+        }
+    }
+}
+
+size_t pr_program_run_end(const pr_program *program, size_t s)
+{
+    size_t end = s < program->backward ? program->backward : program->step_count, next = s + 1;
+    while (next < end && program->steps[next].domain == program->steps[s].domain)
+        next++;
+    return next;
+}
+
+/* A run of steps that is repeated for each shard is one moment for what others leave for it or it leaves for others:
+ * every repetition reads or writes its part. What lives within the run alone is done with when the next shard comes. */
+static void stretch_lifetimes(pr_program *program)
+{
+    for (size_t s = 0, end; s < program->step_count; s = end) {
+        end = pr_program_run_end(program, s);
+        if (program->steps[s].domain != PR_EACH_SHARD)
+            continue;
+        for (size_t b = 0; b < program->buffer_count; b++) {
+            pr_buffer *buffer = &program->buffers[b];
+            const bool begins = buffer->first >= (int)s && buffer->first < (int)end;
+            const bool ends = buffer->last >= (int)s && buffer->last < (int)end;
+            if (begins && ends)
+                buffer->local = buffer->spread == PR_BY_ROW || buffer->spread == PR_BY_SHARD;
+            else if (begins)
+                buffer->first = (int)s;
+            else if (ends)
+                buffer->last = (int)end - 1;
         }
     }
 }
@@ -247,6 +283,8 @@ parry_status pr_program_finish(parry_ctx *ctx, pr_program *program)
         assign_phases(program, scratch);
     share_in_place(program);
     find_lifetimes(program);
+    if (!program->training && program->shards > 1)
+        stretch_lifetimes(program);
     lay_out(program, scratch);
     pr_free(scratch);
     for (size_t s = 0; s < program->step_count; s++) {

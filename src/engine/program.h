@@ -1,6 +1,8 @@
 /* A compiled graph: steps in order over numbered buffers, for one number of rows.
  *
- * A plan's program has one shard, its micro-batch, and runs from first to last step on one thread. A trainer's program
+ * A plan's program runs from first to last step on one thread. Its micro-batch is one shard, or several where an image's
+ * activations fill the cache: consecutive steps that are for a shard run shard by shard, those whose weights outweigh
+ * the activations once for all rows. A trainer's program
  * cuts the batch into shards: a step runs for each shard, for each block of a large matrix, or once; steps are grouped
  * in phases, with a barrier after each. Who runs what never changes a result. */
 #ifndef PR_ENGINE_PROGRAM_H
@@ -25,6 +27,7 @@ typedef struct pr_buffer {
     int64_t count;
     int copy;
     bool pinned;     /* is read after the last step */
+    bool local;      /* of a plan: lives within steps that run shard by shard, all of which use the same memory */
     int first, last; /* lifetime: steps of a plan, phases of a trainer */
     int64_t offset;  /* in the arena */
 } pr_buffer;
@@ -67,6 +70,7 @@ struct pr_step {
 typedef struct pr_program {
     const pr_graph *graph;
     bool training;
+    bool whole; /* steps that are added now run once for all rows of a plan */
     int64_t rows, shard_rows;
     int shards, variants, blocks; /* blocks: the most that a step has */
     pr_buffer *buffers;
@@ -88,6 +92,8 @@ PARRY_CHECKED parry_status pr_program_buffer(parry_ctx *ctx, pr_program *program
 PARRY_CHECKED parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *what, const pr_node *node,
                                            pr_domain domain, pr_step **out);
 void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role);
+/* The end of the run of steps from s on that a plan carries out shard by shard, or once. */
+size_t pr_program_run_end(const pr_program *program, size_t s);
 /* After the last step: phases, memory shared in place, lifetimes, the arena. */
 PARRY_CHECKED parry_status pr_program_finish(parry_ctx *ctx, pr_program *program);
 /* seconds: by step, NULL where not measured; `runs` shares them out. */

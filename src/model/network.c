@@ -11,9 +11,9 @@
 #include "model/network.h"
 #include "tensor/tensor.h"
 
-/* A plan computes a fixed number of images at once: the engine's choice for the network, or half, a quarter ... of it.
- * Which one makes no difference to the bits. */
-enum { SIZES = 4, SMALLEST = 4, PURPOSES = 2, PRECISIONS = 2 };
+/* A plan computes a fixed number of images at once: the engine's choice for the network, or half, a quarter ... of it
+ * (32 to 4 or 4 to 1). Which one makes no difference to the bits. */
+enum { SIZES = 4, PURPOSES = 2, PRECISIONS = 2 };
 
 typedef struct plan_slot {
     pr_plan *plan;
@@ -46,13 +46,22 @@ static const pr_network *network_of(const parry_model *model)
 
 /* ---- plans ------------------------------------------------------------------------------------------------ */
 
-static parry_status plan_fill(parry_ctx *ctx, const pr_network *network, pr_purpose purpose,
-                              parry_precision precision, bool moving, int micro_batch, plan_slot *slot)
+/* The plan of these slots that computes `size` images at once, or where none is made yet the slot for it. All of one
+ * network and purpose are the engine's choice for many images, halved some times. */
+static plan_slot *slot_for(plan_slot *slots, const pr_plan *any, int size)
 {
-    pr_plan_options options = {.backend = PR_BACKEND_AUTO, .micro_batch = micro_batch, .moving = moving, .precision = precision};
-    if (slot->plan)
-        return PARRY_OK;
-    return pr_plan_create(ctx, network->graph, network->file.weights, purpose, &options, &slot->plan);
+    int halvings = 0;
+    while (halvings + 1 < SIZES && pr_plan_most(any) >> halvings > size)
+        halvings++;
+    return &slots[halvings];
+}
+
+static const pr_plan *any_plan(const plan_slot *slots)
+{
+    for (int i = 0; i < SIZES; i++)
+        if (slots[i].plan)
+            return slots[i].plan;
+    return NULL;
 }
 
 /* The one place that chooses how many images are computed at once: the engine's size for this network is the fastest
@@ -61,15 +70,24 @@ static parry_status plan_fill(parry_ctx *ctx, const pr_network *network, pr_purp
 static parry_status plan_for(parry_ctx *ctx, const pr_network *network, const network_session *session,
                              pr_purpose purpose, plan_slot **out)
 {
-    const parry_precision precision = session->precision;
-    const bool moving = session->moving;
-    plan_slot *slots = network->cache->slots[purpose][precision][moving];
-    TRY(plan_fill(ctx, network, purpose, precision, moving, 0, &slots[0]));
-    int size = pr_plan_micro_batch(slots[0].plan), halvings = 0;
-    for (; halvings + 1 < SIZES && size % 2 == 0 && size / 2 >= PR_MAX(session->images, SMALLEST); halvings++)
-        size /= 2;
-    TRY(plan_fill(ctx, network, purpose, precision, moving, size, &slots[halvings]));
-    *out = &slots[halvings];
+    plan_slot *slots = network->cache->slots[purpose][session->precision][session->moving];
+    const pr_plan *known = any_plan(slots);
+    pr_plan_options options = {.backend = PR_BACKEND_AUTO,
+                               .images = session->images,
+                               .moving = session->moving,
+                               .precision = session->precision};
+    pr_plan *made;
+    if (known) {
+        int size = pr_plan_most(known);
+        while (size / 2 >= PR_MAX(session->images, pr_plan_least(known)))
+            size /= 2;
+        *out = slot_for(slots, known, size);
+        if ((*out)->plan)
+            return PARRY_OK;
+    }
+    TRY(pr_plan_create(ctx, network->graph, network->file.weights, purpose, &options, &made));
+    *out = slot_for(slots, made, pr_plan_micro_batch(made));
+    (*out)->plan = made;
     return PARRY_OK;
 }
 
@@ -173,7 +191,7 @@ static parry_status session_create(parry_ctx *ctx, const parry_model *model, boo
 {
     pr_network_cache *cache = network_of(model)->cache;
     network_session *session = NULL;
-    int64_t size_class = SMALLEST;
+    int64_t size_class = 1;
     while (size_class < images && size_class < INT16_MAX)
         size_class *= 2;
     pthread_mutex_lock(&cache->lock);

@@ -207,10 +207,9 @@ parry_status pr_stage_run(parry_ctx *ctx, parry_model *model, const pr_stage *st
     if (status != PARRY_OK)
         put_back(run.weights, given);
     pr_weights_free(given);
+    /* A plan that cannot be brought up to date now is so at its next use: what was learnt is not lost to that. */
     parry_status settled = pr_model_set_moving(ctx, model, false);
-    if (settled == PARRY_OK)
-        settled = pr_model_refresh(ctx, model);
-    return status != PARRY_OK ? status : settled;
+    return settled == PARRY_NO_MEMORY ? status : status != PARRY_OK ? status : settled;
 }
 
 parry_status parry_train(parry_ctx *ctx, parry_model *model, const parry_dataset *dataset, const parry_dataset *test,
