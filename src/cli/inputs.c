@@ -31,6 +31,14 @@ static parry_status load_models(parry_ctx *ctx, const cli_args *args, cli_inputs
     return PARRY_OK;
 }
 
+/* --first, whichever table of the command has it: only so many photographs need be decoded. */
+static int64_t first_photographs(const cli_args *args)
+{
+    const data_options *where = args_values(args, &data_table);
+    const parry_evaluate_settings *settings = args_values(args, parry_evaluate_options());
+    return settings && settings->first ? settings->first : where->first;
+}
+
 static parry_status open_photographs(parry_ctx *ctx, const cli_args *args, const char *const *words, int count,
                                      cli_inputs *out)
 {
@@ -38,7 +46,7 @@ static parry_status open_photographs(parry_ctx *ctx, const cli_args *args, const
     parry_status status = load_models(ctx, args, out);
     if (status == PARRY_OK)
         status = parry_dataset_open_images(ctx, words, (size_t)count, out->models[0], where->labels,
-                                           (parry_split)where->split, where->first, &out->data);
+                                           (parry_split)where->split, first_photographs(args), &out->data);
     return status;
 }
 
