@@ -22,15 +22,11 @@ static parry_status maths_step(pr_lower *l, const pr_node *node, pr_step_run run
 
 /* ---- functions of one tensor ------------------------------------------------------------------------------------- */
 
-static parry_status run_function(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+static void apply(const pr_node *node, const float *x, const float *dy, float *y, int64_t count)
 {
     const pr_engine_kernels *k = pr_engine_kernels_get();
-    const pr_attrs *attrs = &step->node->attrs;
-    const float *x = pr_at(step, frame, 0), *dy = pr_at(step, frame, 1);
-    float *y = pr_at(step, frame, step->operands - 1);
-    const int64_t count = frame->rows * step->area;
-    (void)ctx;
-    switch (step->node->op) {
+    const pr_attrs *attrs = &node->attrs;
+    switch (node->op) {
     case PR_OP_SIGMOID:
         k->sigmoid(x, y, count);
         break;
@@ -55,6 +51,31 @@ static parry_status run_function(parry_ctx *ctx, const pr_step *step, const pr_f
         else
             pr_ref_map_grad_flat(attrs, x, dy, y, count);
     }
+}
+
+static parry_status run_function(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    (void)ctx;
+    apply(step->node, pr_at(step, frame, 0), pr_at(step, frame, 1), pr_at(step, frame, step->operands - 1),
+          frame->rows * step->area);
+    return PARRY_OK;
+}
+
+/* In f32, a piece at a time that stays in the first-level cache. */
+static parry_status run_function_bf16(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    enum { PIECE = 2048 };
+    const pr_bf16_kernels *k = pr_bf16_kernels_get();
+    const int64_t count = frame->rows * step->area;
+    float in[2][PIECE], out[PIECE];
+    (void)ctx;
+    for (int64_t at = 0; at < count; at += PIECE) {
+        const int64_t n = PR_MIN(PIECE, count - at);
+        for (int i = 0; i < step->node->inputs; i++)
+            k->widen(pr_bf16_at(step, frame, i) + at, in[i], n);
+        apply(step->node, in[0], in[1], out, n);
+        k->narrow(out, pr_bf16_at(step, frame, step->operands - 1) + at, n);
+    }
     return PARRY_OK;
 }
 
@@ -64,10 +85,11 @@ parry_status pr_rule_function(pr_lower *l, const pr_node *node)
     pr_step *step;
     if (!pr_has_batch(pr_dims_of(l, node->out[0])))
         return pr_lower_plain_c(l, node);
-    const pr_layout layout = pr_lower_layout(l, node->in[0]);
+    const bool bf16 = l->place[node->in[0]][PR_NHWC_BF16] >= 0;
+    const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, node->in[0]);
     for (int i = 0; i < node->inputs; i++)
         TRY(pr_lower_read(l, node->in[i], layout, &in[i]));
-    TRY(maths_step(l, node, run_function, layout, in, &step));
+    TRY(maths_step(l, node, bf16 ? run_function_bf16 : run_function, layout, in, &step));
     step->in_place = node->inputs - 1;
     return PARRY_OK;
 }

@@ -113,13 +113,27 @@ static void bent(zoo *z)
     zoo_gemm(z, CLASSES);
 }
 
+/* Functions without kinks: gradients may be compared. */
+static void smooth(zoo *z)
+{
+    zoo_conv(z, 32, 3, 1, 1, 1, zoo_one);
+    zoo_conv(z, 32, 3, 1, 1, 1, zoo_one);
+    zoo_op(z, PR_OP_SIGMOID);
+    zoo_conv(z, 48, 3, 2, 1, 1, zoo_one);
+    zoo_op(z, PR_OP_TANH);
+    zoo_op(z, PR_OP_GLOBAL_AVERAGE_POOL);
+    zoo_flatten(z);
+    zoo_gemm(z, CLASSES);
+}
+
 static const struct zoo_case cases[] = {{"linear", linear, {3, 16, 14}},
                                         {"wide rows", wide_rows, {1, 12, 12}},
                                         {"bent", bent, {3, 17, 15}},
                                         {"simplecnn", simplecnn, {1, 28, 28}},
                                         {"residual", residual, {3, 16, 16}},
+                                        {"smooth", smooth, {3, 15, 13}},
                                         {"pools", pools, {2, 13, 12}}};
-enum { LINEAR = 2 };
+enum { LINEAR = 2, SMOOTH = 5 };
 
 /* Makes every number that the network multiplies by or adds positive: of a batch norm the mean, which is subtracted,
  * negative. Means stand before variances. */
@@ -138,20 +152,29 @@ static void make_absolute(const zoo *z)
     pr_weights_changed(z->weights);
 }
 
-static void check_bound(const char *name, const char *what, const float *a, const float *b, const float *sizes_of,
-                        int64_t count, double relative)
+/* That `a` differs from `b`, and by no more than a share of its length: roundings do not add up with one sign. */
+static void check_length(const char *name, const char *what, const float *a, const float *b, int64_t count,
+                         double relative)
 {
     double off = 0, all = 0;
     for (int64_t i = 0; i < count; i++) {
         off += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
         all += (double)b[i] * b[i];
+    }
+    assert_true(off > 0); /* or nothing ran in bf16 */
+    if (!(sqrt(off) <= relative * sqrt(all)))
+        fail_msg("%s, %ss: off by %g of their length, allowed %g", name, what, sqrt(off / all), relative);
+}
+
+static void check_bound(const char *name, const char *what, const float *a, const float *b, const float *sizes_of,
+                        int64_t count, double relative)
+{
+    for (int64_t i = 0; i < count; i++) {
         if (!(fabs((double)a[i] - b[i]) <= relative * sizes_of[i]))
             fail_msg("%s, %s %lld: %g in bf16, %g in f32, paths add up to %g, allowed %g", name, what, (long long)i,
                      (double)a[i], (double)b[i], (double)sizes_of[i], relative);
     }
-    assert_true(off > 0); /* or nothing ran in bf16 */
-    if (!(sqrt(off) <= relative * sqrt(all))) /* the paths' roundings do not add up with one sign */
-        fail_msg("%s, %ss: off by %g of their length, allowed %g", name, what, sqrt(off / all), relative);
+    check_length(name, what, a, b, count, relative);
 }
 
 /* ---- tests ----------------------------------------------------------------------------------------------------- */
@@ -160,7 +183,7 @@ static void test_bounds(void **state)
 {
     (void)state;
     need_bf16();
-    for (size_t c = 0; c < PR_COUNT(cases) - 1; c++) { /* the last one bends in other ways */
+    for (size_t c = 0; c < SMOOTH; c++) { /* the others bend in other ways */
         zoo z = zoo_open(ctx, &cases[c]);
         const double relative = pow(1 + U, 2 * (double)z.graph->node_count) - 1;
         fill_job(&f32);
@@ -178,6 +201,25 @@ static void test_bounds(void **state)
                         relative);
         zoo_close(&z);
     }
+}
+
+static void test_functions(void **state)
+{
+    (void)state;
+    need_bf16();
+    zoo z = zoo_open(ctx, &cases[SMOOTH]);
+    const double relative = pow(1 + U, 2 * (double)z.graph->node_count) - 1;
+    char *text;
+    fill_job(&f32);
+    fill_job(&bf16);
+    run_plan(&z, NULL, 0, &f32, NULL);
+    run_plan(&z, &(pr_plan_options){.precision = PARRY_BF16}, 0, &bf16, &text);
+    check_length("smooth", "logit", bf16.logits, f32.logits, IMAGES * CLASSES, relative);
+    check_length("smooth", "gradient", bf16.dx, f32.dx, IMAGES * row_of(&z, z.graph->input), relative);
+    const char *last = strstr(text, "to f32"); /* what is left of conversions: none around the functions */
+    assert_true(last && !strstr(last, "to bf16"));
+    pr_free(text);
+    zoo_close(&z);
 }
 
 /* An image's bits depend neither on its place nor on its neighbours nor on how many images are computed at once. */
@@ -273,7 +315,7 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bounds), cmocka_unit_test(test_bits),   cmocka_unit_test(test_moving_weights),
+        cmocka_unit_test(test_bounds), cmocka_unit_test(test_functions), cmocka_unit_test(test_bits),   cmocka_unit_test(test_moving_weights),
         cmocka_unit_test(test_text),   cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
