@@ -10,8 +10,11 @@ static parry_status maths_step(pr_lower *l, const pr_node *node, pr_step_run run
                                pr_step **step)
 {
     int out;
+    const char *what = node->op == PR_OP_MAP      ? pr_map_name(node->attrs.map.function)
+                       : node->op == PR_OP_BINARY ? pr_binary_name(node->attrs.binary.function)
+                                                  : pr_op_name(node->op);
     TRY(pr_lower_write(l, node->out[0], layout, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, step));
+    TRY(pr_program_step(l->ctx, l->program, what, node, PR_EACH_SHARD, step));
     (*step)->run = run;
     (*step)->area = pr_dims_row(pr_dims_of(l, node->out[0]));
     for (int i = 0; i < node->inputs; i++)
