@@ -359,7 +359,7 @@ def export(folder, names):
 
     for name in names:
         size = SIZES.get(name, 32)
-        more = {"aux_logits": True, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
+        more = {"aux_logits": False, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
         network = getattr(torchvision.models, name)(weights=None, **more).eval()
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):

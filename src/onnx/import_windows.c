@@ -1,5 +1,6 @@
 /* Translations of the operators that slide a window: convolution and pooling, over images and, as images of one row,
  * over sequences. */
+#include <float.h>
 #include <limits.h>
 #include <string.h>
 
@@ -188,4 +189,46 @@ parry_status pr_import_global_max_pool(importer *imp, const onnx_node *node)
     }
     const pr_attrs attrs = pool_attrs(&win, false, false);
     return emit_window(imp, node, PR_OP_MAX_POOL, &attrs, (pr_value[]){x->value}, 1);
+}
+
+/* (sum of |x|^p)^(1/p) of each window: the sum is the mean over the window, padding counted, times its size. Sums too
+ * small for a normal float count as the smallest one, so that the derivative of the root stays finite at 0. */
+parry_status pr_import_lp_pool(importer *imp, const onnx_node *node)
+{
+    const slot *x = pr_node_input(imp, node, 0);
+    const int rank = pr_dims_of(imp, x)->rank;
+    pr_value value = x->value, size[2];
+    int64_t ceil_mode, p;
+    float *data;
+    bool found;
+    if (rank != 3 && rank != 4)
+        return pr_node_missing(imp, node, other_rank);
+    window win = {.axes = rank - 2, .kernel = {1, 1}};
+    TRY(read_axes(imp, node, "kernel_shape", &win, win.kernel, &found));
+    if (!found)
+        return pr_node_fail(imp, node, "the attribute kernel_shape is missing");
+    TRY(read_window(imp, node, pr_dims_of(imp, x), &win));
+    TRY(pr_attribute_int(imp, node, "ceil_mode", 0, 0, 1, &ceil_mode));
+    TRY(pr_attribute_int(imp, node, "p", 2, 1, 1 << 10, &p));
+    if (ceil_mode)
+        return pr_node_missing(imp, node, "rounded up");
+    if (p == 2)
+        TRY(pr_add_node(imp, node, PR_OP_MUL, NULL, (pr_value[]){value, value}, 2, &value));
+    else
+        TRY(pr_add_map(imp, node, PR_MAP_ABS, 0, 0, 0, &value));
+    if (p > 2)
+        TRY(pr_add_map(imp, node, PR_MAP_POWER, (float)p, 0, 0, &value));
+    const pr_attrs attrs = pool_attrs(&win, true, false);
+    TRY(to_rank(imp, node, 4, &value));
+    TRY(pr_add_node(imp, node, PR_OP_AVERAGE_POOL, &attrs, &value, 1, &size[0]));
+    TRY(pr_weight_made(imp, node, "size", PR_WEIGHT_CONSTANT, 1, &(int64_t){1}, &size[1], &data));
+    *data = (float)win.kernel[0] * (float)win.kernel[1];
+    TRY(pr_add_node(imp, node, PR_OP_MUL, NULL, size, 2, &value));
+    if (p > 1) {
+        TRY(pr_add_map(imp, node, PR_MAP_CLIP, FLT_MIN, FLT_MAX, 0, &value));
+        TRY(pr_add_map(imp, node, p == 2 ? PR_MAP_SQRT : PR_MAP_POWER, p == 2 ? 0 : 1 / (float)p, 0, 0, &value));
+    }
+    TRY(to_rank(imp, node, rank, &value));
+    pr_define_value(imp, node, value);
+    return PARRY_OK;
 }
