@@ -1,5 +1,5 @@
-/* What searching in bf16 loses: clean accuracy computed in f32 and in bf16, and robust accuracy (judged in f32) under one
- * attack that searches in either.
+/* What searching in bf16 loses: clean accuracy computed in f32 and in bf16, and robust accuracy (judged in f32) under
+ * one attack that searches in either.
  *
  *     bench_precision [THREADS MODEL DATA ATTACK EPS FIRST]
  *

@@ -29,8 +29,8 @@ typedef struct parry_threat {
                            "random" (another class, drawn for each image), "least-likely" (of the clean image). The
                            loss of the target is then descended. NULL: that of the criterion, if it names one; else
                            images are driven away from their labels */
-    int precision; /* parry_precision: what gradients, and losses on the way, are computed in. Whatever is reported or kept
-                      was judged in f32 */
+    int precision; /* parry_precision: what gradients, and losses on the way, are computed in. Whatever is reported or
+                      kept was judged in f32 */
     bool quantize; /* adversaries are multiples of 1/255, as a PNG stores them: images are rounded first, the ball is
                       around the rounded ones and its distances are counted in whole levels */
 } parry_threat;

@@ -10,7 +10,8 @@ extern "C" {
 
 typedef enum parry_precision {
     PARRY_F32,
-    PARRY_BF16, /* 8 bits of mantissa, the range of f32: about twice as fast where the processor has AVX512-BF16 or AMX */
+    PARRY_BF16, /* 8 bits of mantissa, the range of f32: about twice as fast where the processor has AVX512-BF16 or AMX
+                 */
 } parry_precision;
 
 /* PARRY_UNSUPPORTED where this process cannot compute in it; the sentence says why. */

@@ -51,8 +51,8 @@ parry_threat pr_image_threat(const pr_run *run, const pr_batch *in, int64_t i);
 PARRY_CHECKED parry_status pr_scratch_like(parry_ctx *ctx, pr_run *run, pr_tensor like, pr_tensor *out);
 PARRY_CHECKED parry_status pr_scratch_bytes(parry_ctx *ctx, pr_run *run, size_t size, void **out);
 /* What gradient attacks climb, and its gradient at x, per image: the threat's loss of the label, or minus that of the
- * target. loss (n) and logits (n x K) may be NULL. All in the threat's precision: where pr_run_estimates, losses and logits
- * point to candidates, and pr_loss_only decides. */
+ * target. loss (n) and logits (n x K) may be NULL. All in the threat's precision: where pr_run_estimates, losses and
+ * logits point to candidates, and pr_loss_only decides. */
 PARRY_CHECKED parry_status pr_loss_grad(parry_ctx *ctx, pr_run *run, const pr_tensor *x, const pr_goal *goals,
                                         float *loss, float *logits, pr_tensor *grad);
 bool pr_run_estimates(const pr_run *run);

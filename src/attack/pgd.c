@@ -10,9 +10,9 @@
  * iterate meets the criterion is done and leaves the batch (stop-when-fooled). Towards a target the loss of the target
  * is descended.
  *
- * Where the walk's own losses are estimates (precision bf16), an iterate is kept by what f32 says of it: an image of which
- * an iterate seems to meet the criterion is looked at again before it leaves; at the end of a walk its last iterate and
- * the one that seemed worst are. */
+ * Where the walk's own losses are estimates (precision bf16), an iterate is kept by what f32 says of it: an image of
+ * which an iterate seems to meet the criterion is looked at again before it leaves; at the end of a walk its last
+ * iterate and the one that seemed worst are. */
 #include <stdio.h>
 
 #include "attack/impl.h"
@@ -23,8 +23,7 @@ typedef struct pgd {
     bool random_start, stop_when_fooled;
 } pgd;
 
-PR_OPTIONS(pr_pgd_options, pgd,
-           OPT_INT(pgd, steps, "steps", "40", 1, 1e9, "gradient steps of each restart"),
+PR_OPTIONS(pr_pgd_options, pgd, OPT_INT(pgd, steps, "steps", "40", 1, 1e9, "gradient steps of each restart"),
            OPT_FLOAT(pgd, step, "step", "0", 0, HUGE_VAL,
                      "length of a step, in units of the pixel range; 0: 2.5 eps / steps"),
            OPT_INT(pgd, restarts, "restarts", "1", 1, 1e6, "independent walks for each image"),
@@ -276,14 +275,15 @@ static void pgd_review(parry_ctx *ctx, const void *params, const parry_threat *t
 }
 
 const pr_attack_impl pr_attack_pgd = {
-    .info = {
-        .name = "pgd",
-        .summary = "projected gradient ascent with random starts, worst point kept",
-        .cite = "arXiv:1706.06083",
-        .needs = PARRY_NEEDS_GRADIENT,
-        .norms = PARRY_NORM_BIT(PARRY_LINF) | PARRY_NORM_BIT(PARRY_L2),
-        .options = &pr_pgd_options,
-    },
+    .info =
+        {
+            .name = "pgd",
+            .summary = "projected gradient ascent with random starts, worst point kept",
+            .cite = "arXiv:1706.06083",
+            .needs = PARRY_NEEDS_GRADIENT,
+            .norms = PARRY_NORM_BIT(PARRY_LINF) | PARRY_NORM_BIT(PARRY_L2),
+            .options = &pr_pgd_options,
+        },
     .keeps_best = true,
     .run = pgd_run,
     .label = pgd_label,

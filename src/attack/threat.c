@@ -19,8 +19,8 @@ PR_OPTIONS(pr_threat_options, parry_threat,
            OPT_BOOL(parry_threat, quantize, "quantize", "false",
                     "finish on the 8-bit grid: adversaries are what a PNG stores"),
            OPT_CHOICE(parry_threat, precision, "precision", "f32", precisions,
-                      "what the search computes in; bf16 is about twice as fast where the processor has it; results are "
-                      "judged in f32 either way"));
+                      "what the search computes in; bf16 is about twice as fast where the processor has it; results "
+                      "are judged in f32 either way"));
 
 const parry_options *parry_threat_options(void)
 {

@@ -22,11 +22,11 @@ typedef struct pr_workspace pr_workspace;
 
 typedef struct pr_plan_options {
     pr_backend backend;
-    int micro_batch; /* 0: the engine's choice for this network and this many images: */
-    int64_t images;  /* that a call will bring, roughly; 0: many */
-    bool moving;     /* weights change often: do not fold batch norm, refresh packed copies cheaply */
-    parry_precision precision; /* PARRY_BF16: activations and weights in bf16, sums in f32, wherever there are kernels for
-                                  it; layers that read the image, and logits, stay in f32 */
+    int micro_batch;           /* 0: the engine's choice for this network and this many images: */
+    int64_t images;            /* that a call will bring, roughly; 0: many */
+    bool moving;               /* weights change often: do not fold batch norm, refresh packed copies cheaply */
+    parry_precision precision; /* PARRY_BF16: activations and weights in bf16, sums in f32, wherever there are kernels
+                                  for it; layers that read the image, and logits, stay in f32 */
 } pr_plan_options;
 
 /* `graph` is in the form that importers and builders make (Dropout, BatchNormalization as nodes, ends in logits). The

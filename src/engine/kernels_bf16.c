@@ -124,8 +124,8 @@ static __m512 largest(const pr_window *w, const pr_bf16 *in, int64_t n, int64_t 
         if (from < 0)
             continue;
         const __m512 v = load(m, in + from + ch);
-        const __mmask16 better = _mm512_cmp_ps_mask(v, best, _CMP_GT_OQ) |
-                                 _mm512_cmpeq_epi32_mask(*where, _mm512_set1_epi32(-1));
+        const __mmask16 better =
+            _mm512_cmp_ps_mask(v, best, _CMP_GT_OQ) | _mm512_cmpeq_epi32_mask(*where, _mm512_set1_epi32(-1));
         best = _mm512_mask_mov_ps(best, better, v);
         *where = _mm512_mask_mov_epi32(*where, better, _mm512_set1_epi32(tap));
     }
@@ -205,7 +205,7 @@ static int32_t pair(const pr_bf16 *x)
         for (int r = 0; r < (ROWS); r++)                                                                               \
             for (int v = 0; v < (VECTORS); v++)                                                                        \
                 sum[r][v] = _mm512_loadu_ps(first + v * WIDE);                                                         \
-        for (int64_t i = 0; i < k; i += 2, panel += (VECTORS) * 2 * WIDE)                                              \
+        for (int64_t i = 0; i < k; i += 2, panel += (VECTORS)*2 * WIDE)                                                \
             for (int r = 0; r < (ROWS); r++) {                                                                         \
                 const __m512bh a = (__m512bh)_mm512_set1_epi32(pair(x + r * k + i));                                   \
                 for (int v = 0; v < (VECTORS); v++)                                                                    \
@@ -213,8 +213,7 @@ static int32_t pair(const pr_bf16 *x)
             }                                                                                                          \
         for (int r = 0; r < (ROWS); r++)                                                                               \
             for (int v = 0; v < (VECTORS); v++)                                                                        \
-                _mm512_storeu_ps(y + r * (VECTORS)*WIDE + v * WIDE,                                                    \
-                                 relu_after ? floored(sum[r][v]) : sum[r][v]);                                         \
+                _mm512_storeu_ps(y + r * (VECTORS)*WIDE + v * WIDE, relu_after ? floored(sum[r][v]) : sum[r][v]);      \
     } while (0)
 
 /* y: rows of a whole panel each. */

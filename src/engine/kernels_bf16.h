@@ -35,7 +35,8 @@ typedef struct pr_bf16_kernels {
 
     /* y[rows][n] = x[rows][k] w + bias (NULL: none), with `relu` floored at 0, k even; y in f32 or, where that is NULL,
      * rounded to y16. w in panels of `width` columns (at most 32, dividing n): for each panel k / 2 rows of
-     * pr_panel_stride(width) pairs, the weights of neighbouring inputs. A row's bits do not depend on the other rows. */
+     * pr_panel_stride(width) pairs, the weights of neighbouring inputs. A row's bits do not depend on the other rows.
+     */
     void (*gemm)(const pr_bf16 *x, int64_t rows, int64_t k, int64_t n, const pr_bf16 *panels, int64_t width,
                  const float *bias, bool relu, float *y, pr_bf16 *y16);
 } pr_bf16_kernels;

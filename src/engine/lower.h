@@ -21,16 +21,16 @@ typedef struct pr_lower {
     const pr_weights *weights;
     pr_store *store;
     pr_program *program;
-    bool reference;  /* plain C for everything */
+    bool reference;              /* plain C for everything */
     const pr_bf16_kernels *bf16; /* NULL: the program computes in f32 */
-    int (*place)[PR_LAYOUTS]; /* by value: its buffer in each layout, -1: none */
-    int *uses;       /* by value: how many nodes read it, the caller counted */
-    int *user;       /* by value: the last node that reads it */
-    bool *done;      /* by node: fused into an earlier one */
-    int *sums;       /* by value: buffer with its column sums by shard, -1: none */
-    int *mask;       /* by node: buffer with a dropout's mask, -1: none */
-    int *parameter;  /* by value: the weight that this is the final gradient of, -1: none */
-    int *gradient;   /* by weight: its gradient's buffer, in the master's layout; -1: not made yet */
+    int (*place)[PR_LAYOUTS];    /* by value: its buffer in each layout, -1: none */
+    int *uses;                   /* by value: how many nodes read it, the caller counted */
+    int *user;                   /* by value: the last node that reads it */
+    bool *done;                  /* by node: fused into an earlier one */
+    int *sums;                   /* by value: buffer with its column sums by shard, -1: none */
+    int *mask;                   /* by node: buffer with a dropout's mask, -1: none */
+    int *parameter;              /* by value: the weight that this is the final gradient of, -1: none */
+    int *gradient;               /* by weight: its gradient's buffer, in the master's layout; -1: not made yet */
     int *partials; /* by weight: in how many parts the gradient lies there; 0: the program updates the weight itself */
 } pr_lower;
 
@@ -71,8 +71,8 @@ static inline bool pr_has_batch(pr_dims dims)
     return dims.rank > 0 && dims.dim[0] == PR_BATCH;
 }
 
-/* Whether what computes `value` from the image only scales or moves it: layers that read this read the image, whose small
- * changes bf16 would round away; they stay in f32. */
+/* Whether what computes `value` from the image only scales or moves it: layers that read this read the image, whose
+ * small changes bf16 would round away; they stay in f32. */
 bool pr_lower_is_image(const pr_lower *l, pr_value value);
 /* The node that alone reads `value`, if it is a `op`; NULL otherwise. */
 const pr_node *pr_lower_sole_user(const pr_lower *l, pr_value value, pr_op op);

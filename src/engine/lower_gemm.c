@@ -66,9 +66,9 @@ static parry_status run_gemm_bf16(parry_ctx *ctx, const pr_step *step, const pr_
     const float *bias = step->operands > 3 ? pr_at(step, frame, 2) : NULL;
     int y = step->operands - 1;
     (void)ctx;
-    pr_bf16_kernels_get()->gemm(pr_bf16_at(step, frame, 0), frame->rows, step->area, step->channels,
-                                pr_bf16_at(step, frame, 1), step->width, bias, step->flag,
-                                step->bf16 ? NULL : pr_at(step, frame, y), step->bf16 ? pr_bf16_at(step, frame, y) : NULL);
+    pr_bf16_kernels_get()->gemm(
+        pr_bf16_at(step, frame, 0), frame->rows, step->area, step->channels, pr_bf16_at(step, frame, 1), step->width,
+        bias, step->flag, step->bf16 ? NULL : pr_at(step, frame, y), step->bf16 ? pr_bf16_at(step, frame, y) : NULL);
     return PARRY_OK;
 }
 
@@ -126,8 +126,7 @@ static parry_status forward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n,
 }
 
 /* Panels of inputs: of neighbouring channels of an image, or of neighbours in a row. */
-static parry_status backward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n, bool bf16, int64_t *width,
-                                    pr_md **md)
+static parry_status backward_panels(pr_lower *l, pr_dims x, int64_t k, int64_t n, bool bf16, int64_t *width, pr_md **md)
 {
     bool image = x.rank == 4 && x.dim[1] > 1;
     *width = panel_width(image ? x.dim[1] : k);

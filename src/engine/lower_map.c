@@ -7,15 +7,22 @@
 /* ---- elementwise ----------------------------------------------------------------------------------------------- */
 
 /* Which of the operators below have a kernel for bf16. */
-static const bool bf16_kernels[PR_OP_COUNT] = {
-    [PR_OP_RELU] = true,       [PR_OP_LEAKY_RELU] = true,      [PR_OP_ADD] = true,
-    [PR_OP_SUB] = true,        [PR_OP_MUL] = true,             [PR_OP_RELU_GRAD] = true,
-    [PR_OP_MAX_POOL] = true,   [PR_OP_LEAKY_RELU_GRAD] = true, [PR_OP_MAX_POOL_GRAD] = true,
-    [PR_OP_BATCH_NORM] = true, [PR_OP_BATCH_NORM_GRAD_X] = true, [PR_OP_CHANNEL_AFFINE] = true,
-    [PR_OP_CHANNEL_AFFINE_GRAD_X] = true};
+static const bool bf16_kernels[PR_OP_COUNT] = {[PR_OP_RELU] = true,
+                                               [PR_OP_LEAKY_RELU] = true,
+                                               [PR_OP_ADD] = true,
+                                               [PR_OP_SUB] = true,
+                                               [PR_OP_MUL] = true,
+                                               [PR_OP_RELU_GRAD] = true,
+                                               [PR_OP_MAX_POOL] = true,
+                                               [PR_OP_LEAKY_RELU_GRAD] = true,
+                                               [PR_OP_MAX_POOL_GRAD] = true,
+                                               [PR_OP_BATCH_NORM] = true,
+                                               [PR_OP_BATCH_NORM_GRAD_X] = true,
+                                               [PR_OP_CHANNEL_AFFINE] = true,
+                                               [PR_OP_CHANNEL_AFFINE_GRAD_X] = true};
 
-/* Whether a node should work in bf16: it can, and one of its activations is there in bf16 already. What pooling leaves is
- * read by others that want bf16: it does not wait for that. */
+/* Whether a node should work in bf16: it can, and one of its activations is there in bf16 already. What pooling leaves
+ * is read by others that want bf16: it does not wait for that. */
 static bool in_bf16(const pr_lower *l, const pr_node *node)
 {
     if (l->bf16 && node->op == PR_OP_MAX_POOL && !pr_lower_is_image(l, node->in[0]))
@@ -320,8 +327,8 @@ static void scale_and_shift(const pr_step *step, const pr_frame *frame, const fl
     int last = step->operands - 1;
     int64_t rows = frame->rows * step->area;
     if (step->bf16)
-        pr_bf16_kernels_get()->affine(pr_bf16_at(step, frame, 0), pr_bf16_at(step, frame, last), rows, step->channels, a,
-                                      b);
+        pr_bf16_kernels_get()->affine(pr_bf16_at(step, frame, 0), pr_bf16_at(step, frame, last), rows, step->channels,
+                                      a, b);
     else
         pr_engine_kernels_get()->affine(pr_at(step, frame, 0), pr_at(step, frame, last), rows, step->channels, a, b);
 }

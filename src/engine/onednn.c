@@ -64,7 +64,8 @@ parry_status pr_md_or_any(parry_ctx *ctx, pr_type type, int rank, const int64_t 
         strides[d] = stride ? stride[d] : 0;
     }
     parry_status status = pr_dnnl_check(
-        ctx, desc_strided(&(*out)->desc, type == PR_TYPE_BF16 ? dnnl_bf16 : dnnl_f32, rank, dims, stride ? strides : NULL),
+        ctx,
+        desc_strided(&(*out)->desc, type == PR_TYPE_BF16 ? dnnl_bf16 : dnnl_f32, rank, dims, stride ? strides : NULL),
         "describing memory");
     if (status != PARRY_OK) {
         pr_free(*out);

@@ -1,8 +1,8 @@
 /* Primitives, and which implementation runs: it is chosen by name, never by timing, so that results are the same from
  * run to run. The rules were measured on SimpleCNN's, ResNet's and Inception's shapes in nhwc: forward convolutions of
  * 16 or more channels are fastest in "brgconv" (by 1.0 to 1.4; in training nothing is gained), a first layer and
- * gradients in "jit" of the same instruction set (a first layer by up to 1.6), and in bf16 both are as good, for large matrices "gemm" beats "brg"
- * unless weights are repacked; a "ref" is up to 1900 times slower than any. */
+ * gradients in "jit" of the same instruction set (a first layer by up to 1.6), and in bf16 both are as good; for large
+ * matrices "gemm" beats "brg" unless weights are repacked; a "ref" is up to 1900 times slower than any. */
 #include <stdio.h>
 #include <string.h>
 

@@ -141,7 +141,8 @@ static parry_status session_build(parry_ctx *ctx, network_session *session)
 static network_session *take_idle(pr_network_cache *cache, bool gradients, parry_precision precision, int64_t images)
 {
     for (network_session **at = &cache->idle; *at; at = &(*at)->next)
-        if ((*at)->gradients == gradients && (*at)->precision == precision && (*at)->moving == cache->moving && (*at)->images == images) {
+        if ((*at)->gradients == gradients && (*at)->precision == precision && (*at)->moving == cache->moving &&
+            (*at)->images == images) {
             network_session *session = *at;
             *at = session->next;
             return session;

@@ -130,8 +130,8 @@ static void test_reports_f32(void **state)
     parry_ctx_free(ctx);
 }
 
-/* Every evaluation is counted, those that judge along the way too: per image and restart, for each step one pass and one
- * gradient, then the last iterate and the one that seemed worst; before all of it the image itself. */
+/* Every evaluation is counted, those that judge along the way too: per image and restart, for each step one pass and
+ * one gradient, then the last iterate and the one that seemed worst; before all of it the image itself. */
 static void test_queries(void **state)
 {
     (void)state;

@@ -1,8 +1,8 @@
-/* Plans of precision bf16 against those of f32. A number in bf16 is off by at most U = 2^-9 of itself; along a path through
- * a network every node stores one and may multiply by one, so in a network whose nodes are linear, or Lipschitz as ReLU and
- * maxima are, a result is off by at most ((1 + U)^(2 nodes) - 1) M, where M is the result of the network of absolute values:
- * the sum of the sizes of all paths. (Sums are in f32: their rounding is below that by far.) Gradients are held to it where
- * the network is linear: a ReLU near its kink may pass what the other does not. */
+/* Plans of precision bf16 against those of f32. A number in bf16 is off by at most U = 2^-9 of itself; along a path
+ * through a network every node stores one and may multiply by one, so in a network whose nodes are linear, or Lipschitz
+ * as ReLU and maxima are, a result is off by at most ((1 + U)^(2 nodes) - 1) M, where M is the result of the network of
+ * absolute values: the sum of the sizes of all paths. (Sums are in f32: their rounding is below that by far.) Gradients
+ * are held to it where the network is linear: a ReLU near its kink may pass what the other does not. */
 #include <math.h>
 #include <string.h>
 
@@ -126,12 +126,9 @@ static void smooth(zoo *z)
     zoo_gemm(z, CLASSES);
 }
 
-static const struct zoo_case cases[] = {{"linear", linear, {3, 16, 14}},
-                                        {"wide rows", wide_rows, {1, 12, 12}},
-                                        {"bent", bent, {3, 17, 15}},
-                                        {"simplecnn", simplecnn, {1, 28, 28}},
-                                        {"residual", residual, {3, 16, 16}},
-                                        {"smooth", smooth, {3, 15, 13}},
+static const struct zoo_case cases[] = {{"linear", linear, {3, 16, 14}},     {"wide rows", wide_rows, {1, 12, 12}},
+                                        {"bent", bent, {3, 17, 15}},         {"simplecnn", simplecnn, {1, 28, 28}},
+                                        {"residual", residual, {3, 16, 16}}, {"smooth", smooth, {3, 15, 13}},
                                         {"pools", pools, {2, 13, 12}}};
 enum { LINEAR = 2, SMOOTH = 5 };
 
@@ -303,8 +300,8 @@ static void test_memory(void **state)
     for (long n = 1; status != PARRY_OK; n += 3) {
         pr_plan *plan = NULL;
         pr_alloc_fail_at(n);
-        status = pr_plan_create(ctx, z.graph, z.weights, PR_INPUT_GRADIENT,
-                                &(pr_plan_options){.precision = PARRY_BF16}, &plan);
+        status = pr_plan_create(ctx, z.graph, z.weights, PR_INPUT_GRADIENT, &(pr_plan_options){.precision = PARRY_BF16},
+                                &plan);
         pr_alloc_fail_at(0);
         assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
         pr_plan_free(plan);
@@ -315,8 +312,8 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bounds), cmocka_unit_test(test_functions), cmocka_unit_test(test_bits),   cmocka_unit_test(test_moving_weights),
-        cmocka_unit_test(test_text),   cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_bounds),         cmocka_unit_test(test_functions), cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_moving_weights), cmocka_unit_test(test_text),      cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }
