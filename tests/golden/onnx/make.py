@@ -671,8 +671,6 @@ layout("resize_cubic", "Resize", "x r s", [floats("r"), floats("s", 1, 1, 2, 1.5
 layout("resize_old", "Resize", "x s", [floats("s", 1, 1, 0.6, 2)], [2, 5, 3], opset=10)
 layout("upsample", "Upsample", "x s", [floats("s", 1, 1, 2, 3)], [2, 2, 3], opset=9)
 layout("upsample_linear", "Upsample", "x", [], [2, 2, 3], opset=7, mode="linear", scales=[1.0, 1.0, 2.0, 2.0])
-layout("lp_pool", "LpPool", "x", [], [2, 5, 6], opset=11, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1])
-layout("lp_pool_cubic", "LpPool", "x", [], [2, 7], opset=11, kernel_shape=[3], p=3)
 
 
 # Functions of the file's own: one calls the other, which takes its slope from the caller or has its default.
@@ -695,3 +693,8 @@ good(
     [node("Twice", "x k", "t", domain="local"), node("Twice", "t k", "y", domain="local")],
     [const("k", rand(4))], ["N", 4], ["N", 4], functions=[scaled_leaky, twice],
 )
+
+# ---- pooling by another norm -------------------------------------------------------------------------------------
+rng = np.random.default_rng(3)
+layout("lp_pool", "LpPool", "x", [], [2, 5, 6], opset=11, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1])
+layout("lp_pool_cubic", "LpPool", "x", [], [2, 7], opset=11, kernel_shape=[3], p=3)
