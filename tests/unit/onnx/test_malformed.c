@@ -240,7 +240,9 @@ static void other_files_are_no_networks(void **state)
 static const char *const seeds[] = {
     "conv_group_dilated.onnx", "pad_chain.onnx",      "shape_slice.onnx",  "batch_norm.onnx", "average_pool.onnx",
     "gemm_scaled.onnx",        "softmax_tail.onnx",   "type_float16.onnx", "nhwc.onnx",       "preprocessing.onnx",
-    "matmul_add.onnx",         "constant_nodes.onnx", "squeeze.onnx",      "dropout.onnx",    "fixed_batch.onnx"};
+    "matmul_add.onnx",         "constant_nodes.onnx", "squeeze.onnx",      "dropout.onnx",    "fixed_batch.onnx",
+    "split.onnx",        "concat_constant.onnx", "resize_cubic.onnx", "slice.onnx",     "pad_reflect.onnx",
+    "tile.onnx",         "depth_to_space_dcr.onnx", "gather_matrix.onnx", "lp_pool.onnx"};
 
 static void for_each_seed(void (*test)(parry_ctx *ctx, uint8_t *data, size_t size))
 {
