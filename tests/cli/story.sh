@@ -10,6 +10,12 @@ holds "the same bytes for one and two threads" cmp cnn.onnx cnn1.onnx
 succeeds "train with another seed" "$PARRY" train $small --epochs 2 --seed 4 -o other.onnx --quiet
 if cmp -s cnn.onnx other.onnx; then fail "another seed gives another network"; else pass; fi
 
+succeeds "train on from a file's weights" "$PARRY" train --arch simplecnn --weights cnn.onnx --data digits --first 640 --epochs 1 --lr 1e-5 \
+    -o on.onnx --json on.json
+between "they were taken over" "$(json_number on.json clean_acc)" 0.8 1
+fails "train from another architecture's weights" 1 "is not a resnet20: 'conv1'" "$PARRY" train --arch resnet20 --weights cnn.onnx --data digits \
+    --first 64 -o never.onnx --quiet
+
 succeeds "train one epoch with a checkpoint" "$PARRY" train $small --epochs 1 --seed 3 -o one.onnx --checkpoint half.ckpt --quiet
 holds "a checkpoint was written" test -s half.ckpt
 
