@@ -23,7 +23,8 @@ typedef struct pgd {
     bool random_start, stop_when_fooled;
 } pgd;
 
-PR_OPTIONS(pr_pgd_options, pgd, OPT_INT(pgd, steps, "steps", "40", 1, 1e9, "gradient steps of each restart"),
+PR_OPTIONS(pr_pgd_options, pgd,
+           OPT_INT(pgd, steps, "steps", "40", 1, 1e9, "gradient steps of each restart"),
            OPT_FLOAT(pgd, step, "step", "0", 0, HUGE_VAL,
                      "length of a step, in units of the pixel range; 0: 2.5 eps / steps"),
            OPT_INT(pgd, restarts, "restarts", "1", 1, 1e6, "independent walks for each image"),
