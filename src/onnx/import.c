@@ -223,6 +223,41 @@ static parry_status read_inputs(importer *imp, const onnx_node *node, bool *pois
     return PARRY_OK;
 }
 
+/* Operators that only arrange values, and may arrange the batch among them. */
+static bool arranges(const onnx_node *node)
+{
+    static const char *const types[] = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"};
+    for (size_t i = 0; i < PR_COUNT(types); i++)
+        if (strcmp(node->op_type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Of a batch of one, what would move values between images is carried out on each image. */
+static parry_status translate_one(importer *imp, const onnx_node *node, const op_row *row)
+{
+    bool single = false, values = false;
+    const size_t known = imp->missing_count;
+    for (size_t i = 0; i < node->n_input; i++) {
+        const slot *input = pr_node_input(imp, node, i);
+        single |= pr_is_value(input) && input->single;
+        values |= pr_is_value(input);
+    }
+    if (!values || strcmp(node->op_type, "Shape") == 0)
+        return row->translate(imp, node);
+    if (!single)
+        TRY(row->translate(imp, node));
+    if (!single && (imp->missing_count == known || !arranges(node)))
+        return PARRY_OK;
+    imp->missing_count = known;
+    for (size_t o = 0; o < node->n_output; o++) {
+        slot *output = pr_node_output_at(imp, node, o);
+        if (output && output->kind == SLOT_POISONED)
+            output->kind = SLOT_PENDING;
+    }
+    return pr_import_single(imp, node, row->translate);
+}
+
 static parry_status translate(importer *imp, const onnx_node *node)
 {
     const op_row *row = row_of(node);
@@ -250,7 +285,7 @@ static parry_status translate(importer *imp, const onnx_node *node)
         return pr_import_folded(imp, node, row->first == IMAGE, row->translate);
     if (row->first == CONSTANT && !pr_is_constant(pr_node_input(imp, node, 0)))
         return pr_node_missing(imp, node, NULL);
-    return row->translate(imp, node);
+    return imp->one_image ? translate_one(imp, node, row) : row->translate(imp, node);
 }
 
 /* One clause for all nodes that lack the same: "Slice ('a', 'b', 'c' and 2 more)". */
@@ -316,7 +351,7 @@ static parry_status finish(importer *imp)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the network computes nothing", imp->where);
     const pr_dims dims = graph->values[output->value].dims;
     const int64_t classes = imp->bench ? pr_dims_row(dims) : dims.rank > 1 ? dims.dim[1] : 0;
-    if (!imp->bench && (classes < 2 || classes != pr_dims_row(dims)))
+    if (!imp->bench && (classes < 2 || classes != pr_dims_row(dims) || (output->single && dims.rank != 2)))
         return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the output '%.80s' is not one row of class scores per image",
                        imp->where, output->name);
     graph->logits = output->value;
@@ -350,7 +385,7 @@ static void clean_error(parry_ctx *ctx, parry_status failure)
 }
 
 static parry_status decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data, size_t size,
-                           pr_onnx_bench *bench, pr_onnx_model *out)
+                           bool one_image, pr_onnx_bench *bench, pr_onnx_model *out)
 {
     *out = (pr_onnx_model){.tail = PR_OP_IDENTITY};
     importer *imp;
@@ -360,6 +395,7 @@ static parry_status decode(parry_ctx *ctx, const char *where, const char *path, 
                       .where = where,
                       .model = out,
                       .bench = bench,
+                      .one_image = one_image,
                       .budget = {.ctx = ctx, .where = where, .left = budget_for(size)}};
     pr_decoder decoder;
     PrOnnx__ModelProto *file = NULL;
@@ -396,12 +432,20 @@ done:
 parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data, size_t size,
                             pr_onnx_model *out)
 {
-    return decode(ctx, where, path, data, size, NULL, out);
+    parry_status status = decode(ctx, where, path, data, size, false, NULL, out);
+    if (status != PARRY_UNSUPPORTED && status != PARRY_FORMAT)
+        return status;
+    /* Once more, read for one image: what that fails for says less than the first failure. */
+    char reason[1024];
+    snprintf(reason, sizeof reason, "%s", parry_ctx_error(ctx));
+    if (decode(ctx, where, path, data, size, true, NULL, out) == PARRY_OK)
+        return PARRY_OK;
+    return pr_fail(ctx, status, "%s", reason);
 }
 
 parry_status pr_onnx_decode_bench(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
                                   pr_onnx_bench *bench, pr_onnx_model *out)
 {
     bench->is_constant = false;
-    return decode(ctx, where, NULL, data, size, bench, out);
+    return decode(ctx, where, NULL, data, size, false, bench, out);
 }

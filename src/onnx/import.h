@@ -23,6 +23,7 @@ typedef struct slot {
     const char *name, *origin; /* origin: what its constant was called before it was merely expanded, NULL: name */
     slot_kind kind;
     bool needed;    /* the output depends on it */
+    bool single;    /* SLOT_VALUE: the images are an axis in front of the file's, which are those of a batch of one */
     int uses;       /* by needed nodes, and by the network's output */
     pr_value value; /* SLOT_VALUE */
     const PrOnnx__TensorProto *tensor;
@@ -53,6 +54,7 @@ typedef struct importer {
     unsigned calls;
     int opset;
     int64_t fixed_batch; /* the batch size that the file was exported with, 0 when it is open */
+    bool one_image;      /* the file is read as if for a batch of one: the size is a number like any other */
     pr_names names;      /* tensor name -> index into slots */
     slot *slots;
     size_t slot_count, slot_capacity;
@@ -81,6 +83,9 @@ typedef parry_status (*translation)(importer *imp, const onnx_node *node);
 /* The node's result by `translate`, carried out with the oracle: all its inputs are constants. The first is handed to
  * the translation as an activation, with `batch` one whose axis 0 is the batch, else one without a batch. */
 PARRY_CHECKED parry_status pr_import_folded(importer *imp, const onnx_node *node, bool batch, translation translate);
+
+/* The node's result for one image at a time: its inputs are taken with the images in front (slot.single). */
+PARRY_CHECKED parry_status pr_import_single(importer *imp, const onnx_node *node, translation translate);
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 

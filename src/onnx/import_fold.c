@@ -64,9 +64,10 @@ parry_status pr_import_shape(importer *imp, const onnx_node *node)
     int rank;
     if (pr_is_value(x)) {
         const pr_dims *dims = pr_dims_of(imp, x);
-        rank = dims->rank;
-        memcpy(sizes, dims->dim, sizeof dims->dim);
-        sizes[0] = PR_SYMBOL_BATCH;
+        rank = dims->rank - x->single;
+        memcpy(sizes, dims->dim + x->single, (size_t)rank * sizeof *sizes);
+        if (!x->single)
+            sizes[0] = imp->one_image ? 1 : PR_SYMBOL_BATCH;
     } else {
         rank = x->constant.rank;
         memcpy(sizes, x->constant.dim, sizeof sizes);
@@ -226,6 +227,57 @@ done:
     pr_constant_release(&x);
     pr_constant_release(&y);
     return status;
+}
+
+/* The remainder has the divisor's sign. */
+parry_status pr_import_mod(importer *imp, const onnx_node *node)
+{
+    const slot *a = pr_node_input(imp, node, 0), *b = pr_node_input(imp, node, 1);
+    pr_constant x = {0}, y = {0};
+    parry_status status;
+    if (!pr_is_constant(b) || !a->constant.integer || !b->constant.integer)
+        return pr_node_missing(imp, node, "of numbers that are not whole");
+    TRY_TO(done, stretch_both(imp, node, &a->constant, &b->constant, &x, &y));
+    int64_t *to = x.owned;
+    for (int64_t e = 0; e < x.count; e++) {
+        if (y.i[e] == 0 || y.i[e] == -1 || to[e] == PR_SYMBOL_BATCH || y.i[e] == PR_SYMBOL_BATCH) {
+            status = pr_node_missing(imp, node, "with the batch size, 0 or -1");
+            goto done;
+        }
+        const int64_t rest = to[e] % y.i[e];
+        to[e] = rest && (rest < 0) != (y.i[e] < 0) ? rest + y.i[e] : rest;
+    }
+    pr_define_constant(imp, node, &x);
+done:
+    pr_constant_release(&x);
+    pr_constant_release(&y);
+    return status;
+}
+
+/* start, start + step, ... before limit, whole numbers. */
+parry_status pr_import_range(importer *imp, const onnx_node *node)
+{
+    int64_t at[3], count = 0;
+    pr_constant out;
+    for (size_t i = 0; i < 3; i++) {
+        const slot *x = pr_node_input(imp, node, i);
+        if (!pr_is_constant(x) || !x->constant.integer || x->constant.count != 1 ||
+            x->constant.i[0] == PR_SYMBOL_BATCH)
+            return pr_node_missing(imp, node, "of numbers that are not whole, or of the batch size");
+        at[i] = x->constant.i[0];
+        if (at[i] < -INT32_MAX || at[i] > INT32_MAX)
+            return pr_node_fail(imp, node, "%lld is out of range", (long long)at[i]);
+    }
+    if (at[2] == 0)
+        return pr_node_fail(imp, node, "the step is 0");
+    const int64_t way = at[1] - at[0];
+    if (way != 0 && (way < 0) == (at[2] < 0))
+        count = (way + at[2] - (at[2] > 0 ? 1 : -1)) / at[2];
+    TRY(pr_constant_make(&imp->budget, true, 1, &count, &out));
+    for (int64_t k = 0; k < count; k++)
+        ((int64_t *)out.owned)[k] = at[0] + k * at[2];
+    pr_define_constant(imp, node, &out);
+    return PARRY_OK;
 }
 
 /* Where of constants: sizes of shapes, the batch's symbol among them, are only chosen. */

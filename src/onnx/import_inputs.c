@@ -39,7 +39,9 @@ static parry_status image_input(importer *imp, const PrOnnx__ValueInfoProto *inf
                            "%s: axis %d of the input '%.80s' has no fixed size; export it for one image size",
                            imp->where, d, info->name);
     }
-    imp->fixed_batch = dims.dim[0];
+    if (imp->one_image && dims.dim[0] > 1)
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the batch has a size of its own", imp->where);
+    imp->fixed_batch = imp->one_image ? 1 : dims.dim[0];
     dims.dim[0] = PR_BATCH;
     slot *input = pr_find_slot(imp, info->name);
     input->kind = SLOT_VALUE;

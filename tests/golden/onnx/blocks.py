@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 torch.manual_seed(1)
+torch.backends.mha.set_fastpath_enabled(False)  # has no ONNX form
 
 
 class Attention(nn.Module):
@@ -30,8 +31,21 @@ class Attention(nn.Module):
         return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, t, c))
 
 
+class SequenceFirst(nn.Module):
+    """PyTorch's own attention: the batch moves behind the sequence, is joined with the heads, and comes back."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.both = nn.MultiheadAttention(width, heads, batch_first=True)
+        nn.init.normal_(self.both.in_proj_bias)
+        nn.init.normal_(self.both.out_proj.bias)
+
+    def forward(self, x):
+        return self.both(x, x, x, need_weights=False)[0]
+
+
 class ViT(nn.Module):
-    def __init__(self, width=12, heads=3, patch=4, tokens=5):
+    def __init__(self, attention=Attention, width=12, heads=3, patch=4, tokens=5):
         super().__init__()
         self.patches = nn.Conv2d(3, width, patch, patch)
         self.token = nn.Parameter(torch.randn(1, 1, width))
@@ -40,7 +54,7 @@ class ViT(nn.Module):
         for norm in self.norms:
             nn.init.uniform_(norm.weight, 0.5, 1.5)
             nn.init.normal_(norm.bias)
-        self.attention = Attention(width, heads)
+        self.attention = attention(width, heads)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.head = nn.Linear(width, 4)
 
@@ -152,5 +166,6 @@ for name, model, opset in (
     ("efficientnet", EfficientNet(), 17),
     ("convnext", ConvNeXt(), 17),
     ("norms", Norms(), 17),
+    ("vit_sequence_first", ViT(SequenceFirst), 17),
 ):
     write(name, model, opset)
