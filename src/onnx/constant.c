@@ -19,7 +19,8 @@ void pr_constant_release(pr_constant *constant)
     *constant = (pr_constant){0};
 }
 
-parry_status pr_constant_make(pr_budget *budget, bool integer, int rank, const int64_t *dim, pr_constant *out)
+/* `cost`: floats that an integer counts as in the budget. */
+static parry_status make(pr_budget *budget, bool integer, int64_t cost, int rank, const int64_t *dim, pr_constant *out)
 {
     *out = (pr_constant){.integer = integer, .rank = rank, .count = 1};
     for (int d = 0; d < rank; d++) {
@@ -27,13 +28,18 @@ parry_status pr_constant_make(pr_budget *budget, bool integer, int rank, const i
         if (__builtin_mul_overflow(out->count, dim[d], &out->count))
             out->count = INT64_MAX;
     }
-    /* Integers are sizes and indices: an honest file computes few of them. */
-    enum { INTEGER_COST = 64 };
     const size_t size = integer ? sizeof(int64_t) : sizeof(float);
-    TRY(pr_budget_take(budget, PR_MIN(out->count, INT64_MAX / INTEGER_COST) * (integer ? INTEGER_COST : 1)));
+    TRY(pr_budget_take(budget, PR_MIN(out->count, INT64_MAX / cost) * (integer ? cost : 1)));
     TRY(pr_alloc_raw_bytes(budget->ctx, (size_t)out->count, size, &out->owned));
     out->data = out->owned;
     return PARRY_OK;
+}
+
+parry_status pr_constant_make(pr_budget *budget, bool integer, int rank, const int64_t *dim, pr_constant *out)
+{
+    /* Integers that are computed are sizes and indices: an honest file has few of them. */
+    enum { INTEGER_COST = 64 };
+    return make(budget, integer, INTEGER_COST, rank, dim, out);
 }
 
 parry_status pr_constant_ints(pr_budget *budget, const int64_t *values, int64_t count, pr_constant *out)
@@ -230,11 +236,10 @@ parry_status pr_constant_read(pr_budget *budget, const char *name, const PrOnnx_
         out->owned = bytes;
         return PARRY_OK;
     }
-    parry_status status = pr_constant_make(budget, code->integer, out->rank,
-                                           (int64_t[PR_CONSTANT_RANK]){out->dim[0], out->dim[1], out->dim[2],
-                                                                       out->dim[3], out->dim[4], out->dim[5],
-                                                                       out->dim[6], out->dim[7]},
-                                           out);
+    /* What the file holds may be a quantised network's weights. */
+    int64_t dim[PR_CONSTANT_RANK];
+    memcpy(dim, out->dim, sizeof dim);
+    parry_status status = make(budget, code->integer, sizeof(int64_t) / sizeof(float), out->rank, dim, out);
     out->type = code->type;
     if (status == PARRY_OK && raw)
         convert_raw(code, from, out);

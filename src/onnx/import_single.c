@@ -1,16 +1,16 @@
 /* Nodes that look inside the batch. Exporters write a transformer's attention with the batch as an axis among others:
- * moved behind the sequence, joined with the heads, and back. Such a node cannot be said of any number of images at once,
- * but it can be said of one: the tensor of a single image, batch axis of size 1 included, is one row of a value with the
- * images in front. So the node is carried out on N x (the file's axes), each of its axes one further to the right. A
- * result whose first axis has size 1 is an ordinary activation again. */
+ * moved behind the sequence, joined with the heads, and back. Such a node cannot be said of any number of images at
+ * once, but it can be said of one: the tensor of a single image, batch axis of size 1 included, is one row of a value
+ * with the images in front. So the node is carried out on N x (the file's axes), each of its axes one further to the
+ * right. A result whose first axis has size 1 is an ordinary activation again. */
 #include <string.h>
 
 #include "onnx/import.h"
 
 static const char moves_values[] = "that moves values from one image to another";
 
-/* x of rank `rank` in the file's terms: an ordinary activation gets its batch of 1 as an axis, one of fewer axes more of
- * size 1, as broadcasting has it. */
+/* x of rank `rank` in the file's terms: an ordinary activation gets its batch of 1 as an axis, one of fewer axes more
+ * of size 1, as broadcasting has it. */
 static parry_status put_images_in_front(importer *imp, const onnx_node *node, slot *x, int rank)
 {
     const pr_dims from = *pr_dims_of(imp, x);
@@ -48,20 +48,31 @@ static const struct named_axes {
     enum { ONE, LIST, PERMUTATION } form;
     int64_t by_default;
 } named[] = {
-    {"Transpose", "perm", 0, PERMUTATION, 0}, {"Gather", "axis", 0, ONE, 0},   {"Concat", "axis", 0, ONE, 1},
-    {"Split", "axis", 0, ONE, 0},             {"Softmax", "axis", 0, ONE, -1}, {"LogSoftmax", "axis", 0, ONE, -1},
-    {"LayerNormalization", "axis", 0, ONE, -1}, {"Slice", "axes", 3, LIST, 0}, {"ReduceMean", "axes", 1, LIST, 0},
-    {"ReduceSum", "axes", 1, LIST, 0},        {"ReduceMax", "axes", 1, LIST, 0}, {"ReduceMin", "axes", 1, LIST, 0},
+    {"Transpose", "perm", 0, PERMUTATION, 0},
+    {"Gather", "axis", 0, ONE, 0},
+    {"Concat", "axis", 0, ONE, 1},
+    {"Split", "axis", 0, ONE, 0},
+    {"Softmax", "axis", 0, ONE, -1},
+    {"LogSoftmax", "axis", 0, ONE, -1},
+    {"LayerNormalization", "axis", 0, ONE, -1},
+    {"Slice", "axes", 3, LIST, 0},
+    {"ReduceMean", "axes", 1, LIST, 0},
+    {"ReduceSum", "axes", 1, LIST, 0},
+    {"ReduceMax", "axes", 1, LIST, 0},
+    {"ReduceMin", "axes", 1, LIST, 0},
     {"ReduceL2", "axes", 1, LIST, 0},
+    {"QuantizeLinear", "axis", 0, ONE, 1},
+    {"DequantizeLinear", "axis", 0, ONE, 1},
 };
 
 /* Operators whose operands face each other from the last axis on: nothing changes but that the images are in front. */
 static bool counts_from_the_right(const onnx_node *node)
 {
-    static const char *const types[] = {"MatMul", "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Mean",
-                                        "Where", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Neg", "Identity", "Cast",
-                                        "Clip", "Erf", "Gelu", "Sqrt", "Exp", "Log", "Abs", "Reciprocal", "Elu",
-                                        "HardSwish", "HardSigmoid", "Softplus", "Swish", "Mish"};
+    static const char *const types[] = {
+        "MatMul",   "Add",        "Sub",   "Mul",       "Div",         "Pow",      "Min",   "Max",
+        "Sum",      "Mean",       "Where", "Relu",      "LeakyRelu",   "Sigmoid",  "Tanh",  "Neg",
+        "Identity", "Cast",       "Clip",  "Erf",       "Gelu",        "Sqrt",     "Exp",   "Log",
+        "Abs",      "Reciprocal", "Elu",   "HardSwish", "HardSigmoid", "Softplus", "Swish", "Mish"};
     for (size_t i = 0; i < PR_COUNT(types); i++)
         if (strcmp(node->op_type, types[i]) == 0)
             return true;
@@ -76,7 +87,8 @@ static parry_status moved_axes(importer *imp, const onnx_node *node, const struc
     bool found = false;
     *count = 0;
     if (row->form == ONE) {
-        const int64_t by_default = row->by_default == -1 && imp->opset < 13 && row->type[0] != 'L' ? 1 : row->by_default;
+        const int64_t by_default =
+            row->by_default == -1 && imp->opset < 13 && row->type[0] != 'L' ? 1 : row->by_default;
         list.count = 1;
         TRY(pr_attribute_int(imp, node, row->attribute, by_default, -rank, rank - 1, &list.at[0]));
     } else {
