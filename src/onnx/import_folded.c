@@ -5,6 +5,9 @@
 #include "engine/engine.h"
 #include "onnx/import.h"
 
+/* Floats count that far without gaps. */
+enum { INTEGERS_MAX = 1 << 24 };
+
 /* The first input as a value of the scratch graph; integers become floats. */
 static parry_status lift(importer *imp, slot *input, bool batch, float **data)
 {
@@ -49,10 +52,33 @@ static parry_status evaluate(importer *imp, slot *output, const pr_ref_feed *fee
     return PARRY_OK;
 }
 
+/* A function of whole numbers that gives whole numbers: sizes, of which Concat and Reshape go on. */
+static parry_status keep_integers(importer *imp, const onnx_node *node, slot *output)
+{
+    static const char *const types[] = {"ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin", "Neg",
+                                        "Abs",        "Max",       "Min",       "Sum"};
+    pr_constant whole;
+    bool named = false;
+    for (size_t i = 0; i < PR_COUNT(types); i++)
+        named |= strcmp(node->op_type, types[i]) == 0;
+    if (!named || output->constant.integer)
+        return PARRY_OK;
+    for (int64_t e = 0; e < output->constant.count; e++)
+        if (!(output->constant.f[e] > -INTEGERS_MAX && output->constant.f[e] < INTEGERS_MAX))
+            return PARRY_OK; /* beyond that floats have gaps */
+    TRY(pr_constant_make(&imp->budget, true, output->constant.rank, output->constant.dim, &whole));
+    for (int64_t e = 0; e < whole.count; e++)
+        ((int64_t *)whole.owned)[e] = (int64_t)output->constant.f[e];
+    pr_constant_release(&output->constant);
+    output->constant = whole;
+    return PARRY_OK;
+}
+
 static parry_status fold(importer *imp, const onnx_node *node, bool batch, translation translate, float **data)
 {
     slot *input = pr_node_input(imp, node, 0);
     const int64_t rows = batch ? input->constant.dim[0] : 1;
+    const bool integer = input->constant.integer;
     TRY(pr_graph_create(imp->ctx, &imp->model->graph));
     TRY(pr_weights_create(imp->ctx, &imp->model->weights));
     TRY(lift(imp, input, batch, data));
@@ -62,6 +88,8 @@ static parry_status fold(importer *imp, const onnx_node *node, bool batch, trans
         slot *output = pr_node_output_at(imp, node, o);
         if (output && output->kind == SLOT_VALUE)
             TRY(evaluate(imp, output, batch ? &feed : NULL, rows));
+        if (output && integer && output->kind == SLOT_CONSTANT)
+            TRY(keep_integers(imp, node, output));
     }
     return PARRY_OK;
 }

@@ -79,7 +79,11 @@ parry_status pr_import_activation(importer *imp, const onnx_node *node)
     size_t i = 0;
     while (strcmp(node->op_type, pr_op_name(ops[i])) != 0)
         i++;
-    return pr_emit(imp, node, ops[i], NULL, &pr_node_input(imp, node, 0)->value, 1);
+    const slot *x = pr_node_input(imp, node, 0);
+    /* The pooling node has two axes of positions; over one the mean is the same. */
+    if (ops[i] == PR_OP_GLOBAL_AVERAGE_POOL && pr_dims_of(imp, x)->rank == 3)
+        return pr_emit(imp, node, PR_OP_REDUCE, &(pr_attrs){.reduce = {PR_REDUCE_MEAN, 1u << 2}}, &x->value, 1);
+    return pr_emit(imp, node, ops[i], NULL, &x->value, 1);
 }
 
 parry_status pr_import_leaky_relu(importer *imp, const onnx_node *node)

@@ -698,3 +698,15 @@ good(
 rng = np.random.default_rng(3)
 layout("lp_pool", "LpPool", "x", [], [2, 5, 6], opset=11, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1])
 layout("lp_pool_cubic", "LpPool", "x", [], [2, 7], opset=11, kernel_shape=[3], p=3)
+
+# ---- what Keras leaves behind: a mean over one axis of positions, a size that is a product of sizes ----------------
+rng = np.random.default_rng(4)
+good(
+    "reduced_sizes",
+    [
+        node("GlobalAveragePool", "x", "m"), node("Sub", "x m", "d"), node("Shape", "d", "s"), node("Slice", "s one end", "k"),
+        node("ReduceProd", "k", "p", keepdims=1), node("Concat", "minus p", "to", axis=0), node("Reshape", "d to", "y"),
+    ],
+    [const("one", np.array([1])), const("end", np.array([3])), const("minus", np.array([-1]))],
+    ["N", 3, 5], ["N", 15],
+)
