@@ -119,7 +119,8 @@ parry_status pr_import_inputs(importer *imp)
             continue;
         if (image && !imp->bench)
             return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
-                           "%s: the network has several inputs, '%.80s' and '%.80s'; a classifier has one", imp->where,
+                           "%s: the network has several inputs, '%.80s' and '%.80s'; a classifier has one: "
+                           "export it so that what is no image is stored in the file", imp->where,
                            image->name, file->input[i]->name);
         image = file->input[i];
         if (imp->bench && count == PR_ONNX_PORTS)
