@@ -41,6 +41,7 @@ static void keep(fitting *f, const pr_bitmap *fitted)
             pr_bytes_to_unit(fitted->bytes + i * f->like->channels + c, f->best.pixels + c * plane + i, 1);
 }
 
+/* side: of a crop, 0 for the others. */
 static parry_status try_size(parry_ctx *ctx, fitting *f, parry_resize resize, int side)
 {
     const pr_photo_size size = {f->like->channels, f->like->height, f->like->width, resize, side};
@@ -51,7 +52,7 @@ static parry_status try_size(parry_ctx *ctx, fitting *f, parry_resize resize, in
     if (away < f->nearest) {
         f->nearest = away;
         keep(f, &fitted);
-        if (resize == PARRY_RESIZE_CROP)
+        if (side)
             snprintf(f->how, 64, "shorter side to %d, centre %d x %d", side, f->like->width, f->like->height);
         else
             snprintf(f->how, 64, "squashed to %d x %d", f->like->width, f->like->height);
@@ -69,8 +70,11 @@ static parry_status try_all(parry_ctx *ctx, fitting *f)
     TRY(pr_alloc_raw(ctx, (int64_t)f->like->channels * f->like->height * f->like->width, &f->best.pixels));
     f->nearest = HUGE_VAL;
     TRY(try_size(ctx, f, PARRY_RESIZE_SQUASH, 0));
-    for (int side = longer; side <= (int)(LARGEST_RESIZE * longer); side++)
+    TRY(try_size(ctx, f, PARRY_RESIZE_SQUASH_NEAREST, 0));
+    for (int side = longer; side <= (int)(LARGEST_RESIZE * longer); side++) {
         TRY(try_size(ctx, f, PARRY_RESIZE_CROP, side));
+        TRY(try_size(ctx, f, PARRY_RESIZE_CROP_ROUND, side));
+    }
     if (f->nearest > FARTHEST)
         return pr_fail(ctx, PARRY_MISMATCH,
                        "%s and the image of %d x %d pixels that it is compared with differ by %.0f grey levels on average, however it "

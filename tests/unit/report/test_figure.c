@@ -209,8 +209,11 @@ static void test_read_like(void **state)
         const char *how;
     } forms[] = {{PARRY_RESIZE_CROP, 36, "shorter side to 36, centre 32 x 32"},
                  {PARRY_RESIZE_CROP, 32, "shorter side to 32, centre 32 x 32"},
-                 {PARRY_RESIZE_SQUASH, 0, "squashed to 32 x 32"}};
-    parry_image photo = {3, 60, 90, malloc(3 * 60 * 90 * sizeof(float))}, small = {3, 32, 32, malloc(3 * 32 * 32 * sizeof(float))};
+                 {PARRY_RESIZE_CROP, 35, "shorter side to 35, centre 32 x 32"}, /* of 51.9 pixels: 51 or 52 */
+                 {PARRY_RESIZE_CROP_ROUND, 35, "shorter side to 35, centre 32 x 32"},
+                 {PARRY_RESIZE_SQUASH, 0, "squashed to 32 x 32"},
+                 {PARRY_RESIZE_SQUASH_NEAREST, 0, "squashed to 32 x 32"}};
+    parry_image photo = {3, 60, 89, malloc(3 * 60 * 89 * sizeof(float))}, small = {3, 32, 32, malloc(3 * 32 * 32 * sizeof(float))};
     char how[64];
     fill(&photo);
     assert_int_equal(parry_image_write(*state, scratch(), &photo), PARRY_OK);
