@@ -36,6 +36,10 @@ PARRY_API PARRY_CHECKED parry_status parry_dataset_open(parry_ctx *ctx, const ch
  * those need a model, which says their size: parry_dataset_open_images. */
 PARRY_API bool parry_dataset_has_images(parry_ctx *ctx, const char *spec);
 
+/* Whether `spec`, a folder of photographs, keeps the images of `split` apart (train; val, valid, validation or test);
+ * one without such folders has the same images in both. */
+PARRY_API bool parry_dataset_has_split(parry_ctx *ctx, const char *spec, parry_split split);
+
 /* Copies n images (C x H x W floats in [0,1], but see clip) and labels in 0..classes-1, or -1 for unknown. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int32_t *labels,
                                                           int64_t n, int channels, int height, int width, int classes,

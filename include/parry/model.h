@@ -51,12 +51,25 @@ PARRY_API PARRY_CHECKED parry_status parry_model_load_as(parry_ctx *ctx, const c
  * alone. */
 PARRY_API PARRY_CHECKED parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height,
                                                        int width, int classes, parry_model **out);
-/* The same with its weights, preprocessing, class names and history from an ONNX file of the same architecture, for images
- * of any size: by the layers' names where the file kept them, else by structure; batch norm may be folded there.
- * PARRY_MISMATCH names the first layer that does not fit. weights NULL: as parry_model_build. */
-PARRY_API PARRY_CHECKED parry_status parry_model_build_from(parry_ctx *ctx, const char *arch, int channels, int height,
-                                                            int width, int classes, const char *weights,
+/* What a network is built for, and from. */
+typedef struct parry_build {
+    int channels, height, width, classes;
+    const char *const *class_names; /* `classes` names, or NULL */
+    /* NULL, or an ONNX file of the same architecture, for images of any size: weights, preprocessing, class names and
+     * history are its own. Weights go by the layers' names where the file kept them, else by structure; batch norm may
+     * be folded there. Its class names stay where they are those above in another order, or where none are given. */
+    const char *weights;
+    const parry_preprocess *preprocess; /* goes before that of `weights`; NULL: nothing */
+} parry_build;
+/* PARRY_MISMATCH names the first layer of `weights` that does not fit. */
+PARRY_API PARRY_CHECKED parry_status parry_model_build_from(parry_ctx *ctx, const char *arch, const parry_build *build,
                                                             parry_model **out);
+/* The same for square photographs in `folder`, of `side` pixels (0: what the architecture was made for): the classes
+ * are the folders of its training split, and how photographs are resized is stated in the model. */
+PARRY_API PARRY_CHECKED parry_status parry_model_build_for_images(parry_ctx *ctx, const char *arch, const char *folder,
+                                                                  int side, const char *weights,
+                                                                  const parry_preprocess *preprocess,
+                                                                  parry_model **out);
 /* Writes ONNX (a Softmax that was peeled is restored) to a temporary name and renames it. */
 PARRY_API PARRY_CHECKED parry_status parry_model_save(parry_ctx *ctx, const parry_model *model, const char *path);
 PARRY_API void parry_model_free(parry_model *model);

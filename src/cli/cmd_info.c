@@ -20,6 +20,15 @@ PR_OPTIONS(info_command_table, info_options,
            OPT_BOOL(info_options, dot, "dot", "false", "print the graph in Graphviz' language"),
            OPT_STRING(info_options, data, "data", NULL, "NAME|PATH", "fit the model's input to this dataset"));
 
+/* All of a few names; of many the first and the last. */
+static void print_class_names(FILE *out, const parry_model_info *info)
+{
+    enum { FEW = 12 };
+    for (int i = 0; info->class_names && i < info->classes; i++)
+        if (info->classes <= FEW || i == 0 || i == info->classes - 1)
+            fprintf(out, "%s%s%s", i ? "; " : ": ", info->classes > FEW && i ? "... " : "", info->class_names[i]);
+}
+
 static parry_status print_info(parry_ctx *ctx, const parry_model_info *info)
 {
     FILE *out = results();
@@ -37,8 +46,7 @@ static parry_status print_info(parry_ctx *ctx, const parry_model_info *info)
     parry_string_free(preprocess);
     fprintf(out, "  classes     %d%s", info->classes,
             info->softmax_peeled ? " (logits; the file ends in a softmax)" : "");
-    if (info->class_names)
-        fprintf(out, ": %s; ... %s", info->class_names[0], info->class_names[info->classes - 1]);
+    print_class_names(out, info);
     fprintf(out, "\n");
     fprintf(out, "  parameters  %lld\n", (long long)info->parameters);
     json_t *history = info->history ? json_loads(info->history, 0, NULL) : NULL, *stage;

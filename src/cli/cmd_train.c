@@ -5,7 +5,7 @@
 
 typedef struct train_options {
     const char *arch, *weights, *data, *output;
-    int64_t first;
+    int64_t first, size;
 } train_options;
 
 PR_OPTIONS(train_command_table, train_options,
@@ -14,7 +14,10 @@ PR_OPTIONS(train_command_table, train_options,
            OPT_STRING(train_options, weights, "weights", NULL, "FILE",
                       "start from the weights of this ONNX file, which is of the same architecture"),
            OPT_STRING(train_options, data, "data", "mnist", "NAME|PATH",
-                      "the images; trained on the train split, scored on the test split"),
+                      "the images, or photographs in a folder for each class; trained on the train split, scored on "
+                      "the test split"),
+           OPT_INT(train_options, size, "size", "0", 0, 65535,
+                   "photographs: pixels of the network's side; 0: what the architecture was made for"),
            OPT_INT(train_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
 
 typedef struct harden_options {
@@ -28,23 +31,62 @@ static const char *const splits[] = {"train", "test", NULL};
 PR_OPTIONS(
     harden_command_table, harden_options,
     OPT_STRING(harden_options, output, "output", NULL, "FILE", "where the hardened model is written, required"),
-    OPT_STRING(harden_options, data, "data", "mnist", "NAME|PATH", "the images"),
+    OPT_STRING(harden_options, data, "data", "mnist", "NAME|PATH",
+               "the images, or photographs in a folder for each class"),
     OPT_CHOICE(harden_options, split, "split", "train", splits,
                "images that are attacked and trained on; test is the tutorial's way and flatters the test score"),
     OPT_INT(harden_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
 
-/* Both splits; the test split may be missing (a folder of one's own). */
-static parry_status open_both(parry_ctx *ctx, const char *spec, parry_split split, int64_t first, parry_dataset **train,
-                              parry_dataset **test)
+/* What a network is trained and scored on. */
+typedef struct both_splits {
+    parry_dataset *train, *test; /* test NULL: there is none */
+} both_splits;
+
+static void close_both(both_splits *both)
 {
-    parry_status status = open_data(ctx, spec, split, first, train);
+    parry_dataset_free(both->train);
+    parry_dataset_free(both->test);
+}
+
+/* Both splits; the test split may be missing (a folder of one's own). */
+static parry_status open_both(parry_ctx *ctx, const char *spec, parry_split split, int64_t first, both_splits *out)
+{
+    parry_status status = open_data(ctx, spec, split, first, &out->train);
     if (status != PARRY_OK)
         return status;
-    status = parry_dataset_open(ctx, spec, PARRY_TEST, test);
+    status = parry_dataset_open(ctx, spec, PARRY_TEST, &out->test);
     if (status == PARRY_NOT_FOUND) {
         chat("note: %s has no test split; no test accuracy is measured", spec);
         status = PARRY_OK;
     }
+    return status;
+}
+
+/* Training needs to know what every image shows. */
+static parry_status check_labelled(parry_ctx *ctx, const char *spec, const parry_dataset *data)
+{
+    const int32_t *labels = parry_dataset_labels(data);
+    for (int64_t i = 0; i < parry_dataset_describe(data)->count; i++)
+        if (labels[i] < 0)
+            return usage(ctx,
+                         "%s: %s has no label; a network is trained on photographs in a folder for each class, or "
+                         "with a labels.csv that names every one",
+                         spec, parry_dataset_image_name(data, i));
+    return PARRY_OK;
+}
+
+/* The same of a folder of photographs, at the size of `model`. */
+static parry_status open_both_photographs(parry_ctx *ctx, const char *spec, const parry_model *model, parry_split split,
+                                          int64_t first, both_splits *out)
+{
+    const bool has_test = parry_dataset_has_split(ctx, spec, PARRY_TEST);
+    parry_status status = parry_dataset_open_images(ctx, &spec, 1, model, NULL, split, first, &out->train);
+    if (status == PARRY_OK)
+        status = check_labelled(ctx, spec, out->train);
+    if (status == PARRY_OK && has_test)
+        status = parry_dataset_open_images(ctx, &spec, 1, model, NULL, PARRY_TEST, 0, &out->test);
+    else if (status == PARRY_OK)
+        chat("note: %s has no folder val or test beside a folder train; no test accuracy is measured", spec);
     return status;
 }
 
@@ -79,32 +121,70 @@ static parry_status finish(parry_ctx *ctx, const cli_args *args, const parry_mod
     return write_json(ctx, args, json);
 }
 
+/* The network, untrained, and its images. */
+static parry_status open_training(parry_ctx *ctx, const cli_args *args, both_splits *both, parry_model **model)
+{
+    const train_options *options = args_values(args, &train_command_table);
+    const parry_preprocess *preprocess = args_values(args, parry_preprocess_options());
+    if (parry_dataset_has_images(ctx, options->data)) {
+        parry_status status = wrong_name(ctx, parry_model_build_for_images(ctx, options->arch, options->data,
+                                                                           (int)options->size, options->weights,
+                                                                           preprocess, model));
+        return status == PARRY_OK
+                   ? open_both_photographs(ctx, options->data, *model, PARRY_TRAIN, options->first, both)
+                   : status;
+    }
+    if (options->size)
+        return usage(ctx, "--size is for photographs; the images of %s have a size of their own", options->data);
+    parry_status status = open_both(ctx, options->data, PARRY_TRAIN, options->first, both);
+    if (status != PARRY_OK)
+        return status;
+    const parry_dataset_info *info = parry_dataset_describe(both->train);
+    const parry_build build = {.channels = info->channels,
+                               .height = info->height,
+                               .width = info->width,
+                               .classes = info->classes,
+                               .class_names = info->class_names,
+                               .weights = options->weights,
+                               .preprocess = preprocess};
+    return wrong_name(ctx, parry_model_build_from(ctx, options->arch, &build, model));
+}
+
 parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
 {
     const train_options *options = args_values(args, &train_command_table);
     const parry_train_settings *settings = args_values(args, parry_train_options());
     if (!options->output)
         return usage(ctx, "-o FILE is missing: where shall the model be written?");
-    parry_dataset *train = NULL, *test = NULL;
+    both_splits both = {0};
     parry_model *model = NULL;
     parry_status status = probe_output(ctx, args, options->output);
     if (status == PARRY_OK)
         status = probe_output(ctx, args, settings->checkpoint);
     if (status == PARRY_OK)
-        status = open_both(ctx, options->data, PARRY_TRAIN, options->first, &train, &test);
-    if (status == PARRY_OK) {
-        const parry_dataset_info *info = parry_dataset_describe(train);
-        status = wrong_name(ctx, parry_model_build_from(ctx, options->arch, info->channels, info->height, info->width,
-                                                        info->classes, options->weights, &model));
-    }
+        status = open_training(ctx, args, &both, &model);
     if (status == PARRY_OK)
-        status = parry_train(ctx, model, train, test, settings);
+        status = parry_train(ctx, model, both.train, both.test, settings);
     if (status == PARRY_OK)
-        status = finish(ctx, args, model, train, test, options->output);
+        status = finish(ctx, args, model, both.train, both.test, options->output);
     parry_model_free(model);
-    parry_dataset_free(train);
-    parry_dataset_free(test);
+    close_both(&both);
     return status;
+}
+
+/* The network to be hardened, and its images: a dataset says what an input without axes means, photographs are read at
+ * the model's size. */
+static parry_status open_hardening(parry_ctx *ctx, const cli_args *args, both_splits *both, parry_model **model)
+{
+    const harden_options *options = args_values(args, &harden_command_table);
+    const parry_split split = (parry_split)options->split;
+    if (parry_dataset_has_images(ctx, options->data)) {
+        parry_status status = load_model(ctx, args, args->words[0], NULL, model);
+        return status == PARRY_OK ? open_both_photographs(ctx, options->data, *model, split, options->first, both)
+                                  : status;
+    }
+    parry_status status = open_both(ctx, options->data, split, options->first, both);
+    return status == PARRY_OK ? load_model(ctx, args, args->words[0], both->train, model) : status;
 }
 
 parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
@@ -116,7 +196,7 @@ parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
     if (!options->output)
         return usage(ctx, "-o FILE is missing: where shall the hardened model be written?");
     parry_status status = args_defaults(ctx, args, parry_harden_defaults(harden->method, harden->preset));
-    parry_dataset *train = NULL, *test = NULL;
+    both_splits both = {0};
     parry_model *model = NULL;
     if (status == PARRY_OK)
         status = parry_threat_check(ctx, threat);
@@ -129,15 +209,12 @@ parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK)
         status = probe_output(ctx, args, settings->checkpoint);
     if (status == PARRY_OK)
-        status = open_both(ctx, options->data, (parry_split)options->split, options->first, &train, &test);
+        status = open_hardening(ctx, args, &both, &model);
     if (status == PARRY_OK)
-        status = load_model(ctx, args, args->words[0], train, &model);
+        status = parry_harden(ctx, model, both.train, both.test, harden, threat, settings);
     if (status == PARRY_OK)
-        status = parry_harden(ctx, model, train, test, harden, threat, settings);
-    if (status == PARRY_OK)
-        status = finish(ctx, args, model, train, test, options->output);
+        status = finish(ctx, args, model, both.train, both.test, options->output);
     parry_model_free(model);
-    parry_dataset_free(train);
-    parry_dataset_free(test);
+    close_both(&both);
     return status;
 }

@@ -27,9 +27,12 @@ const cli_command commands[] = {
      0,
      "train a classifier from scratch and write it as ONNX",
      "Trains a network on the training split, scores it on the test split after each\n"
-     "epoch and writes it as ONNX.\n\n"
-     "  parry train --arch simplecnn --data mnist --epochs 20 -o cnn.onnx",
-     {get_train_command_table, parry_train_options, get_common_table},
+     "epoch and writes it as ONNX. Photographs lie in a folder for each class, or in\n"
+     "folders train and val of those; the names of the folders are the classes, and\n"
+     "they and the resizing are written into the file.\n\n"
+     "  parry train --arch simplecnn --data mnist --epochs 20 -o cnn.onnx\n"
+     "  parry train --arch resnet18 --data photos --size 64 --epochs 30 -o r18.onnx",
+     {get_train_command_table, parry_train_options, parry_preprocess_options, get_common_table},
      .run = cmd_train},
     {"attack",
      "MODEL [PHOTO...]",
@@ -60,7 +63,8 @@ const cli_command commands[] = {
      "model as it is; pgd is adversarial training (Madry et al.), from fresh weights\n"
      "unless --keep-weights. Each method has its own defaults for epochs, lr and eps;\n"
      "parry list methods shows them.\n\n"
-     "  parry harden cnn.onnx --data mnist --method mixed -o hard.onnx",
+     "  parry harden cnn.onnx --data mnist --method mixed -o hard.onnx\n"
+     "  parry harden r18.onnx --data photos --method mixed --eps 4/255 -o hard.onnx",
      {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options, parry_preprocess_options,
       get_common_table},
      .run = cmd_harden},

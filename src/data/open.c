@@ -174,6 +174,11 @@ bool parry_dataset_has_images(parry_ctx *ctx, const char *spec)
     return !pr_source_find(spec) && !pr_path_is_dataset(ctx, spec) && pr_path_has_pictures(ctx, spec);
 }
 
+bool parry_dataset_has_split(parry_ctx *ctx, const char *spec, parry_split split)
+{
+    return pr_photos_have_split(ctx, spec, split);
+}
+
 parry_status parry_dataset_locate(parry_ctx *ctx, const char *name, char **out)
 {
     char *roots[ROOTS], *paths[PR_SET_FILES];

@@ -376,6 +376,66 @@ parry_status pr_photos_list(parry_ctx *ctx, const char *const *paths, size_t cou
     return status;
 }
 
+/* ---- what a folder says without a network ------------------------------------------------------------------------- */
+
+bool pr_photos_have_split(parry_ctx *ctx, const char *path, parry_split split)
+{
+    listing l;
+    if (!pr_is_folder(path) || list_folder(ctx, path, &l) != PARRY_OK)
+        return false;
+    const bool found = split_folder(&l, split) != NULL;
+    listing_release(&l);
+    return found;
+}
+
+static parry_status take_class_names(parry_ctx *ctx, const char *folder, listing *l, pr_photo_classes *out)
+{
+    char *table;
+    TRY(pr_path_join(ctx, folder, "labels.csv", &table));
+    const bool has_table = pr_file_exists(table);
+    pr_free(table);
+    if (has_table)
+        return pr_fail(ctx, PARRY_UNSUPPORTED,
+                       "%s: classes are taken from a folder for each; it has labels.csv, which does not name them all",
+                       folder);
+    if (l->folder_count < 2)
+        return pr_fail(ctx, PARRY_MISMATCH, "%s: %zu class folders; expected two or more, each with its pictures",
+                       folder, l->folder_count);
+    for (size_t i = 0; i < l->folder_count; i++)
+        pr_make_printable(l->folders[i]);
+    *out = (pr_photo_classes){.names = l->folders, .count = l->folder_count};
+    l->folders = NULL;
+    l->folder_count = 0;
+    return PARRY_OK;
+}
+
+parry_status pr_photo_classes_list(parry_ctx *ctx, const char *folder, parry_split split, pr_photo_classes *out)
+{
+    listing l;
+    char *inner;
+    *out = (pr_photo_classes){0};
+    TRY(list_folder(ctx, folder, &l));
+    const char *chosen = split_folder(&l, split);
+    parry_status status;
+    if (chosen) {
+        TRY_TO(out, pr_path_join(ctx, folder, chosen, &inner));
+        status = pr_photo_classes_list(ctx, inner, split, out);
+        pr_free(inner);
+    } else
+        status = take_class_names(ctx, folder, &l, out);
+out:
+    listing_release(&l);
+    return status;
+}
+
+void pr_photo_classes_release(pr_photo_classes *classes)
+{
+    for (size_t i = 0; i < classes->count; i++)
+        pr_free(classes->names[i]);
+    pr_free(classes->names);
+    *classes = (pr_photo_classes){0};
+}
+
 static bool folder_has_pictures(parry_ctx *ctx, const char *folder, int depth)
 {
     listing l;

@@ -27,6 +27,17 @@ void pr_photos_release(pr_photos *photos);
 PARRY_CHECKED parry_status pr_photos_list(parry_ctx *ctx, const char *const *paths, size_t count,
                                           const pr_classes *classes, const char *labels, parry_split split,
                                           pr_photos *out);
+/* The class folders of `folder` (of its split folder where it has one) in the order of their labels, to be released. A
+ * folder with a table of labels, with pictures alone or with fewer than two class folders is refused. */
+typedef struct pr_photo_classes {
+    char **names;
+    size_t count;
+} pr_photo_classes;
+PARRY_CHECKED parry_status pr_photo_classes_list(parry_ctx *ctx, const char *folder, parry_split split,
+                                                 pr_photo_classes *out);
+void pr_photo_classes_release(pr_photo_classes *classes);
+/* Whether all folders in `path` are splits, and one of them is `split`. */
+bool pr_photos_have_split(parry_ctx *ctx, const char *path, parry_split split);
 /* Whether `path` is a picture or a folder that has some, at most three folders down. */
 bool pr_path_has_pictures(parry_ctx *ctx, const char *path);
 

@@ -61,39 +61,41 @@ static parry_status take_weights(parry_ctx *ctx, const pr_arch *arch, const char
     return status;
 }
 
-static parry_status build_file(parry_ctx *ctx, const pr_arch *arch, const int image[3], int classes,
-                               const char *weights, pr_onnx_model *file)
+static parry_status build_file(parry_ctx *ctx, const pr_arch *arch, const parry_build *build, pr_onnx_model *file)
 {
     file->tail = PR_OP_IDENTITY;
     TRY(pr_graph_create(ctx, &file->graph));
     TRY(pr_weights_create(ctx, &file->weights));
     TRY(pr_strdup(ctx, "", &file->producer));
-    TRY(arch->build(ctx, file->graph, file->weights, image[0], image[1], image[2], classes));
-    if (weights)
-        return take_weights(ctx, arch, weights, file);
-    arch->initialise(file->graph, file->weights, parry_ctx_seed(ctx));
-    return PARRY_OK;
+    TRY(arch->build(ctx, file->graph, file->weights, build->channels, build->height, build->width, build->classes));
+    if (build->weights)
+        TRY(take_weights(ctx, arch, build->weights, file));
+    else
+        arch->initialise(file->graph, file->weights, parry_ctx_seed(ctx));
+    return build->class_names ? pr_classes_declare(ctx, build->class_names, build->classes, file) : PARRY_OK;
 }
 
-parry_status parry_model_build_from(parry_ctx *ctx, const char *arch, int channels, int height, int width, int classes,
-                                    const char *weights, parry_model **out)
+parry_status parry_model_build_from(parry_ctx *ctx, const char *arch, const parry_build *build, parry_model **out)
 {
     const pr_arch *found;
     pr_onnx_model file = {0};
     pr_network *network;
     *out = NULL;
-    if (channels < 1 || height < 1 || width < 1 || classes < 2)
-        return pr_fail(ctx, PARRY_INVALID, "a network for %d x %d x %d images and %d classes cannot be built", channels,
-                       height, width, classes);
+    if (build->channels < 1 || build->height < 1 || build->width < 1 || build->classes < 2)
+        return pr_fail(ctx, PARRY_INVALID, "a network for %d x %d x %d images and %d classes cannot be built",
+                       build->channels, build->height, build->width, build->classes);
     TRY(pr_arch_find(ctx, arch, &found));
-    parry_status status = build_file(ctx, found, (int[]){channels, height, width}, classes, weights, &file);
+    parry_status status = build_file(ctx, found, build, &file);
     if (status != PARRY_OK) {
         pr_onnx_clear(&file);
         return status;
     }
-    parry_dataset_info asked = {
-        .name = "the request", .channels = channels, .height = height, .width = width, .classes = classes};
-    TRY(pr_network_create(ctx, found->name, NULL, &file, NULL, &asked, &network));
+    parry_dataset_info asked = {.name = "the request",
+                                .channels = build->channels,
+                                .height = build->height,
+                                .width = build->width,
+                                .classes = build->classes};
+    TRY(pr_network_create(ctx, found->name, NULL, &file, build->preprocess, &asked, &network));
     *out = &network->base;
     return PARRY_OK;
 }
@@ -101,12 +103,16 @@ parry_status parry_model_build_from(parry_ctx *ctx, const char *arch, int channe
 parry_status parry_model_build(parry_ctx *ctx, const char *arch, int channels, int height, int width, int classes,
                                parry_model **out)
 {
-    return parry_model_build_from(ctx, arch, channels, height, width, classes, NULL, out);
+    const parry_build build = {.channels = channels, .height = height, .width = width, .classes = classes};
+    return parry_model_build_from(ctx, arch, &build, out);
 }
 
-static void put_meta(pr_onnx_meta *meta, size_t *count, const char *key, const char *value)
+/* The classes' own names as JSON; NULL when the model has none. */
+static parry_status class_words(parry_ctx *ctx, const pr_network *network, char **out)
 {
-    meta[(*count)++] = (pr_onnx_meta){(char *)key, (char *)value};
+    *out = NULL;
+    return network->class_names ? pr_classes_json(ctx, network->base.info.class_names, network->base.info.classes, out)
+                                : PARRY_OK;
 }
 
 /* The declaration as JSON; NULL when nobody declared any. */
@@ -122,34 +128,44 @@ static parry_status preprocess_words(parry_ctx *ctx, const pr_network *network, 
     return status;
 }
 
-parry_status parry_model_save(parry_ctx *ctx, const parry_model *model, const char *path)
+static parry_status save_with(parry_ctx *ctx, const pr_network *network, const char *preprocess, const char *classes,
+                              const char *path)
 {
-    const pr_network *network;
-    pr_onnx_meta *meta;
-    char *preprocess;
-    TRY(pr_network_of(ctx, model, &network));
     pr_onnx_model file = network->file; /* everything is borrowed for the call */
-    TRY(preprocess_words(ctx, network, &preprocess));
-    parry_status status = pr_alloc(ctx, network->file.meta_count + 3, &meta);
-    if (status != PARRY_OK) {
-        parry_string_free(preprocess);
-        return status;
-    }
+    const pr_onnx_meta ours[] = {{(char *)version_key, PARRY_VERSION},
+                                 {(char *)history_key, network->history},
+                                 {PR_PREPROCESS_KEY, (char *)preprocess},
+                                 {PR_CLASSES_KEY, (char *)classes}};
+    pr_onnx_meta *meta;
+    TRY(pr_alloc(ctx, network->file.meta_count + PR_COUNT(ours), &meta));
     file.meta = meta;
     file.meta_count = 0;
     for (size_t i = 0; i < network->file.meta_count; i++) {
-        const pr_onnx_meta *item = &network->file.meta[i];
-        if (strcmp(item->key, history_key) != 0 && strcmp(item->key, version_key) != 0 &&
-            strcmp(item->key, PR_PREPROCESS_KEY) != 0)
-            put_meta(meta, &file.meta_count, item->key, item->value);
+        bool anew = false;
+        for (size_t k = 0; k < PR_COUNT(ours); k++)
+            anew |= strcmp(network->file.meta[i].key, ours[k].key) == 0;
+        if (!anew)
+            meta[file.meta_count++] = network->file.meta[i];
     }
-    put_meta(meta, &file.meta_count, version_key, PARRY_VERSION);
-    if (network->history)
-        put_meta(meta, &file.meta_count, history_key, network->history);
-    if (preprocess)
-        put_meta(meta, &file.meta_count, PR_PREPROCESS_KEY, preprocess);
-    status = pr_onnx_write(ctx, path, &file);
+    for (size_t k = 0; k < PR_COUNT(ours); k++)
+        if (ours[k].value)
+            meta[file.meta_count++] = ours[k];
+    parry_status status = pr_onnx_write(ctx, path, &file);
     pr_free(meta);
+    return status;
+}
+
+parry_status parry_model_save(parry_ctx *ctx, const parry_model *model, const char *path)
+{
+    const pr_network *network;
+    char *preprocess, *classes = NULL;
+    TRY(pr_network_of(ctx, model, &network));
+    parry_status status = preprocess_words(ctx, network, &preprocess);
+    if (status == PARRY_OK)
+        status = class_words(ctx, network, &classes);
+    if (status == PARRY_OK)
+        status = save_with(ctx, network, preprocess, classes, path);
     parry_string_free(preprocess);
+    parry_string_free(classes);
     return status;
 }

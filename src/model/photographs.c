@@ -1,6 +1,7 @@
-/* Photographs at a model's size. */
+/* Photographs at a model's size, and models for a folder of photographs. */
 #include "data/photos.h"
 #include "model/network.h"
+#include "nn/nn.h"
 
 /* What is read when nothing else was declared: the share of the picture that ImageNet's networks are tested on (256 to
  * 224 pixels) for large inputs, all of it for small ones. */
@@ -51,5 +52,32 @@ parry_status parry_dataset_open_images(parry_ctx *ctx, const char *const *paths,
         wanted.count = (size_t)PR_MIN((uint64_t)first, photos.count);
     parry_status status = open_listed(ctx, model, count == 1 ? paths[0] : "photographs", &wanted, split, out);
     pr_photos_release(&photos);
+    return status;
+}
+
+parry_status parry_model_build_for_images(parry_ctx *ctx, const char *arch, const char *folder, int side,
+                                          const char *weights, const parry_preprocess *preprocess, parry_model **out)
+{
+    const pr_arch *found;
+    pr_photo_classes classes;
+    parry_preprocess stated = {0};
+    *out = NULL;
+    TRY(pr_arch_find(ctx, arch, &found));
+    side = side ? side : found->side;
+    TRY(pr_preprocess_resolve(ctx, preprocess, &stated));
+    if (!weights) { /* a file of weights may state its own */
+        stated.resize = stated.resize ? stated.resize : PARRY_RESIZE_CROP;
+        stated.resize_size = stated.resize_size ? stated.resize_size : usual_resize_size(side);
+    }
+    TRY(pr_photo_classes_list(ctx, folder, PARRY_TRAIN, &classes));
+    const parry_build build = {.channels = 3,
+                               .height = side,
+                               .width = side,
+                               .classes = (int)classes.count,
+                               .class_names = (const char *const *)classes.names,
+                               .weights = weights,
+                               .preprocess = &stated};
+    parry_status status = parry_model_build_from(ctx, arch, &build, out);
+    pr_photo_classes_release(&classes);
     return status;
 }

@@ -198,6 +198,7 @@ static parry_status build(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, 
 const pr_arch pr_arch_inception_v3 = {
     .name = "inception_v3",
     .summary = "Inception-V3 with torchvision's layer names, without the auxiliary head",
+    .side = 299,
     .build = build,
     .initialise = initialise,
 };

@@ -7,6 +7,7 @@
 /* ---- builders --------------------------------------------------------------------------------------------------- */
 typedef struct pr_arch {
     const char *name, *summary;
+    int side; /* pixels of the square images that its authors made it for */
     /* Adds the network to an empty graph and store (uninitialised weights; roles and names set). */
     parry_status (*build)(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, int channels, int height, int width,
                           int classes);

@@ -103,7 +103,7 @@ static parry_status build(parry_ctx *ctx, const resnet_shape *shape, pr_graph *g
 
 /* ---- the family ------------------------------------------------------------------------------------------------ */
 
-#define RESNET(number, what, ...)                                                                                      \
+#define RESNET(number, pixels, what, ...)                                                                              \
     static const resnet_shape shape##number = {.name = "resnet" #number, __VA_ARGS__};                                 \
     static parry_status build##number(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, int channels, int height,  \
                                       int width, int classes)                                                          \
@@ -111,10 +111,14 @@ static parry_status build(parry_ctx *ctx, const resnet_shape *shape, pr_graph *g
         return build(ctx, &shape##number, graph, weights, channels, height, width, classes);                           \
     }                                                                                                                  \
     const pr_arch pr_arch_resnet##number = {                                                                           \
-        .name = "resnet" #number, .summary = what, .build = build##number, .initialise = initialise};
+        .name = "resnet" #number,                                                                                      \
+        .summary = what,                                                                                               \
+        .side = pixels,                                                                                                \
+        .build = build##number,                                                                                        \
+        .initialise = initialise};
 
-RESNET(18, "ResNet-18 with torchvision's layer names", .width = 64, .stages = 4, .blocks = {2, 2, 2, 2})
-RESNET(20, "ResNet-20 for small images such as CIFAR's", .small = true, .width = 16, .stages = 3, .blocks = {3, 3, 3})
-RESNET(34, "ResNet-34 with torchvision's layer names", .width = 64, .stages = 4, .blocks = {3, 4, 6, 3})
-RESNET(50, "ResNet-50 with torchvision's layer names", .bottleneck = true, .width = 64, .stages = 4,
+RESNET(18, 224, "ResNet-18 with torchvision's layer names", .width = 64, .stages = 4, .blocks = {2, 2, 2, 2})
+RESNET(20, 32, "ResNet-20 for small images such as CIFAR's", .small = true, .width = 16, .stages = 3, .blocks = {3, 3, 3})
+RESNET(34, 224, "ResNet-34 with torchvision's layer names", .width = 64, .stages = 4, .blocks = {3, 4, 6, 3})
+RESNET(50, 224, "ResNet-50 with torchvision's layer names", .bottleneck = true, .width = 64, .stages = 4,
        .blocks = {3, 4, 6, 3})

@@ -61,6 +61,7 @@ static parry_status build(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, 
 const pr_arch pr_arch_simplecnn = {
     .name = "simplecnn",
     .summary = "two strided convolutions and two dense layers, with batch norm and dropout",
+    .side = 28,
     .build = build,
     .initialise = pr_initialise,
 };

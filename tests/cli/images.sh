@@ -69,4 +69,28 @@ prints "as each network sees it" "0.1 (25.5/255; 25.5 in the network's units)"
 fails "an unknown preset" 2 "did you mean imagenet?" "$PARRY" info net.onnx --preprocess imagnet
 echo '{"preprocess": {"mena": 1}}' >net.json
 fails "an unknown key" 1 "net.json: unknown key" "$PARRY" info net.onnx
+
+# Training on class folders: the folders name the classes, and the file keeps their names and the resizing.
+mkdir -p zoo/train/ant zoo/train/bee zoo/val/ant zoo/val/bee
+for name in $(ls pics | head -n 12); do cp "pics/$name" zoo/train/ant/; cp "pics/$name" zoo/val/ant/; done
+for name in $(ls pics | tail -n 12); do cp "pics/$name" zoo/train/bee/; done
+cp "pics/$name" zoo/val/bee/
+train="--epochs 2 --batch 8 --quiet"
+succeeds "training on photographs" "$PARRY" train --data zoo --size 32 --resize-size 36 $train -o zoo.onnx --json zoo.json
+between "trained on the train folder" "$(json_number zoo.json count)" 24 24
+between "scored on the val folder" "$(sed 1,/tested_on/d zoo.json | sed -n 's/.*"count": *\([0-9]*\).*/\1/p' | head -n 1)" 13 13
+succeeds "the file of photographs" "$PARRY" info zoo.onnx
+prints "its classes" "2: ant; bee"
+prints "its resizing" "--resize crop --resize-size 36 (metadata)"
+succeeds "a prediction" "$PARRY" predict zoo.onnx "pics/$name"
+holds "names the class" grep -q "ant" out
+succeeds "hardening on photographs" "$PARRY" harden zoo.onnx --data zoo --method mixed --attack fgsm $train -o zoohard.onnx
+succeeds "the hardened file" "$PARRY" info zoohard.onnx
+prints "keeps the classes" "2: ant; bee"
+prints "and the resizing" "--resize crop --resize-size 36 (metadata)"
+succeeds "folders without splits" "$PARRY" train --data zoo/train --size 32 --epochs 1 --batch 8 -o flat.onnx
+holds "are not scored on themselves" grep -q "no test accuracy is measured" err
+fails "photographs without labels" 2 "has no label" "$PARRY" harden zoo.onnx --data pics -o no.onnx --quiet
+fails "one class" 1 "expected two or more" "$PARRY" train --data zoo/val/ant -o no.onnx --quiet
+fails "a size for a dataset" 2 "--size is for photographs" "$PARRY" train --data digits --size 32 -o no.onnx --quiet
 finish

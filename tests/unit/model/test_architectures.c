@@ -169,11 +169,11 @@ static void weights_return_by_name(void **state)
     (void)state;
     parry_model *given = make("resnet20", 3, 32, 32, 10), *same, *larger, *fresh;
     OK(parry_model_save(ctx, given, file_path));
-    OK(parry_model_build_from(ctx, "resnet20", 3, 32, 32, 10, file_path, &same));
+    OK(parry_model_build_from(ctx, "resnet20", &(parry_build){3, 32, 32, 10, .weights = file_path}, &same));
     OK(parry_model_build(ctx, "resnet20", 3, 32, 32, 10, &fresh));
     assert_true(distance(given, same) == 0);
     assert_true(distance(given, fresh) > 0.1);
-    OK(parry_model_build_from(ctx, "resnet20", 3, 40, 24, 10, file_path, &larger));
+    OK(parry_model_build_from(ctx, "resnet20", &(parry_build){3, 40, 24, 10, .weights = file_path}, &larger));
     parry_model *expected = make("resnet20", 3, 40, 24, 10);
     assert_true(distance(expected, larger) == 0);
     parry_model_free(expected);
@@ -221,8 +221,8 @@ static void weights_return_by_structure(void **state)
         parry_model *expected, *built;
         write_folded(cases[i].arch, cases[i].side, cases[i].classes);
         expected = make(cases[i].arch, 3, cases[i].side, cases[i].side, cases[i].classes);
-        OK(parry_model_build_from(ctx, cases[i].arch, 3, cases[i].side, cases[i].side, cases[i].classes, file_path,
-                                  &built));
+        const parry_build build = {3, cases[i].side, cases[i].side, cases[i].classes, .weights = file_path};
+        OK(parry_model_build_from(ctx, cases[i].arch, &build, &built));
         assert_true(distance(expected, built) < 1e-3);
         parry_model_free(built);
         parry_model_free(expected);
@@ -232,7 +232,8 @@ static void weights_return_by_structure(void **state)
 static void refused(const char *arch, int classes, const char *words)
 {
     parry_model *model;
-    assert_int_equal(parry_model_build_from(ctx, arch, 3, 32, 32, classes, file_path, &model), PARRY_MISMATCH);
+    const parry_build build = {3, 32, 32, classes, .weights = file_path};
+    assert_int_equal(parry_model_build_from(ctx, arch, &build, &model), PARRY_MISMATCH);
     assert_null(model);
     if (!strstr(parry_ctx_error(ctx), words))
         fail_msg("'%s' does not say '%s'", parry_ctx_error(ctx), words);
@@ -266,7 +267,7 @@ static void preprocessing_goes_along(void **state)
     file.meta_count = 1;
     OK(pr_onnx_write(ctx, file_path, &file));
     OK(parry_model_load(ctx, file_path, NULL, &loaded));
-    OK(parry_model_build_from(ctx, "resnet20", 3, 16, 16, 4, file_path, &built));
+    OK(parry_model_build_from(ctx, "resnet20", &(parry_build){3, 16, 16, 4, .weights = file_path}, &built));
     assert_true(distance(loaded, built) == 0);
     assert_true(distance(given, built) > 0.1);
     parry_model_free(built);
