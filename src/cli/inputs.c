@@ -44,6 +44,9 @@ static parry_status open_photographs(parry_ctx *ctx, const cli_args *args, const
 {
     const data_options *where = args_values(args, &data_table);
     parry_status status = load_models(ctx, args, out);
+    for (int i = 1; i < out->model_count && status == PARRY_OK; i++)
+        status = parry_model_check_same_images(ctx, out->models[0], out->models[i]);
+    out->photographs = true;
     if (status == PARRY_OK)
         status = parry_dataset_open_images(ctx, words, (size_t)count, out->models[0], where->labels,
                                            (parry_split)where->split, first_photographs(args), &out->data);

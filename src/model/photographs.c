@@ -12,17 +12,22 @@ static int usual_resize_size(int side)
     return side <= SMALL_SIDE ? side : (side * 256 + 112) / 224;
 }
 
-static parry_status open_listed(parry_ctx *ctx, const parry_model *model, const char *name, const pr_photos *photos,
-                                parry_split split, parry_dataset **out)
+static pr_photo_size photo_size(const parry_model_info *info)
 {
-    const parry_model_info *info = &model->info;
-    const pr_photo_size size = {
+    return (pr_photo_size){
         .channels = info->channels,
         .height = info->height,
         .width = info->width,
         .resize = info->preprocess->resize ? (parry_resize)info->preprocess->resize : PARRY_RESIZE_CROP,
         .resize_size = info->preprocess->resize_size ? (int)info->preprocess->resize_size
                                                      : usual_resize_size(PR_MAX(info->height, info->width))};
+}
+
+static parry_status open_listed(parry_ctx *ctx, const parry_model *model, const char *name, const pr_photos *photos,
+                                parry_split split, parry_dataset **out)
+{
+    const parry_model_info *info = &model->info;
+    const pr_photo_size size = photo_size(info);
     pr_images images;
     TRY(pr_photos_read(ctx, photos, &size, &images));
     images.classes = info->classes;
@@ -79,5 +84,34 @@ parry_status parry_model_build_for_images(parry_ctx *ctx, const char *arch, cons
                                .preprocess = &stated};
     parry_status status = parry_model_build_from(ctx, arch, &build, out);
     pr_photo_classes_release(&classes);
+    return status;
+}
+
+parry_status parry_model_check_same_images(parry_ctx *ctx, const parry_model *a, const parry_model *b)
+{
+    const parry_model_info *first = &a->info, *second = &b->info;
+    const pr_photo_size one = photo_size(first), other = photo_size(second);
+    if (one.channels != other.channels || one.height != other.height || one.width != other.width)
+        return pr_fail(ctx, PARRY_MISMATCH,
+                       "%s takes images of %d x %d x %d, %s of %d x %d x %d: photographs cannot be read for both at "
+                       "once; give them one at a time",
+                       first->name, one.channels, one.height, one.width, second->name, other.channels, other.height,
+                       other.width);
+    const bool cropped = one.resize == PARRY_RESIZE_CROP || one.resize == PARRY_RESIZE_CROP_ROUND;
+    if (one.resize == other.resize && (!cropped || one.resize_size == other.resize_size))
+        return PARRY_OK;
+    const parry_preprocess rules[] = {{.resize = one.resize, .resize_size = one.resize_size},
+                                      {.resize = other.resize, .resize_size = other.resize_size}};
+    char *words[PR_COUNT(rules)] = {NULL};
+    parry_status status = parry_preprocess_text(ctx, &rules[0], &words[0]);
+    if (status == PARRY_OK)
+        status = parry_preprocess_text(ctx, &rules[1], &words[1]);
+    if (status == PARRY_OK)
+        status = pr_fail(ctx, PARRY_MISMATCH,
+                         "photographs are resized in one way for %s (%s) and in another for %s (%s): give --resize and "
+                         "--resize-size for both, or give them one at a time",
+                         first->name, words[0], second->name, words[1]);
+    parry_string_free(words[0]);
+    parry_string_free(words[1]);
     return status;
 }

@@ -88,6 +88,17 @@ succeeds "hardening on photographs" "$PARRY" harden zoo.onnx --data zoo --method
 succeeds "the hardened file" "$PARRY" info zoohard.onnx
 prints "keeps the classes" "2: ant; bee"
 prints "and the resizing" "--resize crop --resize-size 36 (metadata)"
+succeeds "its weights on the same classes" "$PARRY" train --data zoo --size 32 --weights zoo.onnx $train -o again.onnx
+succeeds "the file trained again" "$PARRY" info again.onnx
+prints "has the classes still" "2: ant; bee"
+
+# Photographs are read once, so two networks need the same size and resizing.
+succeeds "a network with another resizing" "$PARRY" harden zoo.onnx --data zoo --method mixed --attack fgsm $train --resize squash -o squash.onnx
+fails "another resizing is refused" 1 "(--resize crop --resize-size 36) and in another for squash.onnx" "$PARRY" evaluate zoo.onnx squash.onnx --data zoo --quiet
+succeeds "one rule for both" "$PARRY" evaluate zoo.onnx squash.onnx --data zoo --resize squash --quiet
+fails "the source too" 1 "in another for squash.onnx" "$PARRY" evaluate zoo.onnx --source squash.onnx --attack fgsm --data zoo --quiet
+rm net.json
+fails "another size is refused" 1 "zoo.onnx takes images of 3 x 32 x 32, net.onnx of" "$PARRY" evaluate zoo.onnx net.onnx --data zoo --quiet
 succeeds "folders without splits" "$PARRY" train --data zoo/train --size 32 --epochs 1 --batch 8 -o flat.onnx
 holds "are not scored on themselves" grep -q "no test accuracy is measured" err
 fails "photographs without labels" 2 "has no label" "$PARRY" harden zoo.onnx --data pics -o no.onnx --quiet
