@@ -42,7 +42,9 @@ const cli_command commands[] = {
      "Attacks every image of the data, or the photographs (PNG, JPEG, WebP; files or\n"
      "folders), and reports accuracy before and after; up to ten images are shown one\n"
      "by one, with the classes that the model takes them for. --criterion says when an\n"
-     "image counts as adversarial (parry help criteria), --target where it is driven.\n\n"
+     "image counts as adversarial (parry help criteria), --target where it is driven.\n"
+     "One NumPy file may stand for the photographs: a .npy of one image, or a .npz of\n"
+     "images and labels.\n\n"
      "  parry attack cnn.onnx --data mnist --attack fgsm --eps 0.1 --save-images out\n"
      "  parry attack cnn.onnx --attack pgd --steps 100 --restarts 5 --eps 0.3\n"
      "  parry attack cnn.onnx --attack fgsm --loss mse --no-clip --save adv\n"
@@ -91,7 +93,8 @@ const cli_command commands[] = {
      "what a model calls images, and how sure it is",
      "Prints the most probable classes of each image of the data or each photograph\n"
      "(PNG, JPEG, WebP; files or folders), and where labels are known how many are\n"
-     "right.\n\n"
+     "right. One NumPy file may stand for the photographs: a .npy of one image, or a\n"
+     ".npz of images and labels.\n\n"
      "  parry predict net.onnx photo.jpg --top 5\n"
      "  parry predict cnn.onnx --data mnist --show 0 --csv predictions.csv",
      {get_predict_command_table, get_data_table, parry_preprocess_options, get_common_table},

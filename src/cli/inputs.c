@@ -53,6 +53,47 @@ static parry_status open_photographs(parry_ctx *ctx, const cli_args *args, const
     return status;
 }
 
+static bool ends_with(const char *text, const char *ending)
+{
+    const size_t length = strlen(text), tail = strlen(ending);
+    return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+/* Arrays of images with labels (.npz, or ...images....npy with its labels beside it) are data like those of --data. */
+static bool is_labelled_array(const char *word)
+{
+    const char *slash = strrchr(word, '/');
+    return ends_with(word, ".npz") || (ends_with(word, ".npy") && strstr(slash ? slash : word, "images"));
+}
+
+/* A .npy of one image at the network's size, as attack -o writes it; its label is unknown. */
+static parry_status open_one_array(parry_ctx *ctx, const cli_args *args, const char *path, cli_inputs *out)
+{
+    const int32_t unknown = -1;
+    parry_image image;
+    parry_status status = load_models(ctx, args, out);
+    if (status != PARRY_OK)
+        return status;
+    status = parry_image_read(ctx, path, &image);
+    if (status != PARRY_OK)
+        return status;
+    status = parry_dataset_create(ctx, image.pixels, &unknown, 1, image.channels, image.height, image.width,
+                                  parry_model_describe(out->models[0])->classes, &out->data);
+    parry_image_clear(&image);
+    return status;
+}
+
+static parry_status open_arrays(parry_ctx *ctx, const cli_args *args, const char *path, cli_inputs *out)
+{
+    const data_options *where = args_values(args, &data_table);
+    if (where->labels)
+        return usage(ctx, "--labels is for photographs; %s is an array", path);
+    if (!is_labelled_array(path))
+        return open_one_array(ctx, args, path, out);
+    parry_status status = open_data(ctx, path, (parry_split)where->split, where->first, &out->data);
+    return status == PARRY_OK ? load_models(ctx, args, out) : status;
+}
+
 static parry_status open_in_order(parry_ctx *ctx, const cli_args *args, int most_models, cli_inputs *out)
 {
     const data_options *where = args_values(args, &data_table);
@@ -63,6 +104,9 @@ static parry_status open_in_order(parry_ctx *ctx, const cli_args *args, int most
     if (photographs > 0 && args_given(args, &data_table, "data"))
         return usage(ctx, "both --data %s and the photograph %s were given; expected one of them", where->data,
                      args->words[out->model_count]);
+    const char *last = args->words[args->word_count - 1];
+    if (photographs == 1 && (ends_with(last, ".npy") || ends_with(last, ".npz")))
+        return open_arrays(ctx, args, last, out);
     if (photographs > 0)
         return open_photographs(ctx, args, args->words + out->model_count, photographs, out);
     if (parry_dataset_has_images(ctx, where->data))

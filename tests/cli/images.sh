@@ -92,12 +92,20 @@ succeeds "its weights on the same classes" "$PARRY" train --data zoo --size 32 -
 succeeds "the file trained again" "$PARRY" info again.onnx
 prints "has the classes still" "2: ant; bee"
 
+rm net.json
+# NumPy arrays among the words.
+succeeds "an adversary as an array" "$PARRY" attack zoo.onnx "pics/$name" --attack fgsm --eps 0.1 -o adv.npy --quiet
+succeeds "is predicted" "$PARRY" predict zoo.onnx adv.npy --json array.json --quiet
+between "as one image" "$(json_number array.json count)" 1 1
+succeeds "and attacked" "$PARRY" attack zoo.onnx adv.npy --attack fgsm --eps 0.1 --quiet
+succeeds "arrays with labels" "$PARRY" attack net.onnx saved/images.npy --eps 0 --range 0,1 --json labelled.json --quiet
+between "their accuracy" "$(json_number labelled.json clean_acc)" "$clean" "$clean"
+
 # Photographs are read once, so two networks need the same size and resizing.
 succeeds "a network with another resizing" "$PARRY" harden zoo.onnx --data zoo --method mixed --attack fgsm $train --resize squash -o squash.onnx
 fails "another resizing is refused" 1 "(--resize crop --resize-size 36) and in another for squash.onnx" "$PARRY" evaluate zoo.onnx squash.onnx --data zoo --quiet
 succeeds "one rule for both" "$PARRY" evaluate zoo.onnx squash.onnx --data zoo --resize squash --quiet
 fails "the source too" 1 "in another for squash.onnx" "$PARRY" evaluate zoo.onnx --source squash.onnx --attack fgsm --data zoo --quiet
-rm net.json
 fails "another size is refused" 1 "zoo.onnx takes images of 3 x 32 x 32, net.onnx of" "$PARRY" evaluate zoo.onnx net.onnx --data zoo --quiet
 succeeds "folders without splits" "$PARRY" train --data zoo/train --size 32 --epochs 1 --batch 8 -o flat.onnx
 holds "are not scored on themselves" grep -q "no test accuracy is measured" err
