@@ -27,8 +27,11 @@ static const struct network {
     const char *name;
     int channels, side, classes;
     bool train;
-} networks[] = {{"simplecnn", 1, 28, 10, true},       {"resnet20", 3, 32, 10, false},  {"resnet18", 3, 224, 1000, false},
-                {"resnet50", 3, 224, 1000, false},    {"inception_v3", 3, 299, 1000, false}};
+} networks[] = {{"simplecnn", 1, 28, 10, true},
+                {"resnet20", 3, 32, 10, true},
+                {"resnet18", 3, 224, 1000, false},
+                {"resnet50", 3, 224, 1000, false},
+                {"inception_v3", 3, 299, 1000, false}};
 
 static parry_ctx *ctx;
 static double seconds = 1;
@@ -171,10 +174,13 @@ static void bench_batch(const char *name, parry_model *model, int batch, bool wi
         measure(name, names[workload], batch, gradient ? gradients : logits, &j);
         pr_workers_release(&j.workers);
     }
-    if (with_training) {
+    for (int precision = PARRY_F32; with_training && precision <= PARRY_BF16; precision++) {
+        if (parry_precision_check(ctx, (parry_precision)precision) != PARRY_OK)
+            break;
         check(pr_model_network(ctx, model, &graph, &weights));
-        check(pr_trainer_create(ctx, graph, weights, batch, &pr_optimiser_at(0)->rule, PR_BACKEND_AUTO, &j.trainer));
-        measure(name, "train", batch, train, &j);
+        check(pr_trainer_create(ctx, graph, weights, batch, &pr_optimiser_at(0)->rule, PR_BACKEND_AUTO,
+                                (parry_precision)precision, &j.trainer));
+        measure(name, precision == PARRY_F32 ? "train" : "train-bf16", batch, train, &j);
         pr_trainer_free(j.trainer);
     }
     pr_free(j.images);

@@ -16,6 +16,8 @@ typedef struct parry_train_settings {
     double momentum;        /* sgd only */
     double weight_decay;    /* L2, added to the gradient of weights that are not biases or batch-norm parameters */
     int schedule;           /* 0 constant, 1 step (x 0.1 at 1/2 and 3/4), 2 cosine to 0, 3 linear to 0 */
+    int precision;          /* parry_precision: what convolutions and their gradients read; they sum in f32, and
+                             * weights, the optimiser, batch norm and losses are f32 in both */
     const char *checkpoint; /* file written after each epoch and on interruption, NULL: none */
     bool resume;            /* continue from the checkpoint if it is there */
 } parry_train_settings;
@@ -24,7 +26,8 @@ PARRY_API const parry_options *parry_train_options(void);
 /* Trains `model` on `dataset` by categorical cross-entropy. After each epoch `test` (may be NULL) is scored. The
  * model's history (see parry_model_info) records settings, seed, data and the curves. PARRY_CANCELLED leaves a valid
  * checkpoint. The same seed gives the same bytes for any number of threads and any resume point. PARRY_NUMERIC when the
- * loss stops being finite. On any failure the model is left with the weights that it came with. */
+ * loss stops being finite, PARRY_UNSUPPORTED as parry_precision_check. On any failure the model is left with the
+ * weights that it came with. */
 PARRY_API PARRY_CHECKED parry_status parry_train(parry_ctx *ctx, parry_model *model, const parry_dataset *dataset,
                                                  const parry_dataset *test, const parry_train_settings *settings);
 

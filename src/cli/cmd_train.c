@@ -158,7 +158,9 @@ parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
         return usage(ctx, "-o FILE is missing: where shall the model be written?");
     both_splits both = {0};
     parry_model *model = NULL;
-    parry_status status = probe_output(ctx, args, options->output);
+    parry_status status = parry_precision_check(ctx, (parry_precision)settings->precision);
+    if (status == PARRY_OK)
+        status = probe_output(ctx, args, options->output);
     if (status == PARRY_OK)
         status = probe_output(ctx, args, settings->checkpoint);
     if (status == PARRY_OK)
@@ -192,11 +194,12 @@ parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
     const harden_options *options = args_values(args, &harden_command_table);
     const parry_harden_settings *harden = args_values(args, parry_harden_options());
     const parry_threat *threat = args_values(args, parry_threat_options());
-    const parry_train_settings *settings = args_values(args, parry_train_options());
     if (!options->output)
         return usage(ctx, "-o FILE is missing: where shall the hardened model be written?");
     parry_status status = args_defaults(ctx, args, parry_harden_defaults(harden->method, harden->preset));
     both_splits both = {0};
+    parry_train_settings settings = *(const parry_train_settings *)args_values(args, parry_train_options());
+    settings.precision = threat->precision; /* one option for the search and for the training */
     parry_model *model = NULL;
     if (status == PARRY_OK)
         status = parry_threat_check(ctx, threat);
@@ -207,11 +210,11 @@ parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK)
         status = parry_file_probe(ctx, options->output); /* the model that is read may be replaced */
     if (status == PARRY_OK)
-        status = probe_output(ctx, args, settings->checkpoint);
+        status = probe_output(ctx, args, settings.checkpoint);
     if (status == PARRY_OK)
         status = open_hardening(ctx, args, &both, &model);
     if (status == PARRY_OK)
-        status = parry_harden(ctx, model, both.train, both.test, harden, threat, settings);
+        status = parry_harden(ctx, model, both.train, both.test, harden, threat, &settings);
     if (status == PARRY_OK)
         status = finish(ctx, args, model, both.train, both.test, options->output);
     parry_model_free(model);

@@ -64,7 +64,8 @@ const cli_command commands[] = {
      "adversaries made once; mixed makes half of every batch adversarial against the\n"
      "model as it is; pgd is adversarial training (Madry et al.), from fresh weights\n"
      "unless --keep-weights. Each method has its own defaults for epochs, lr and eps;\n"
-     "parry list methods shows them.\n\n"
+     "parry list methods shows them. --precision goes for the search for adversaries\n"
+     "and for the training.\n\n"
      "  parry harden cnn.onnx --data mnist --method mixed -o hard.onnx\n"
      "  parry harden r18.onnx --data photos --method mixed --eps 4/255 -o hard.onnx",
      {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options, parry_preprocess_options,

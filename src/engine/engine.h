@@ -80,9 +80,12 @@ typedef void (*pr_loss_rows)(const void *arg, int64_t n, int k, const float *log
 typedef struct pr_trainer pr_trainer;
 
 /* The trainer owns the moving parameters from here on: `weights` is stale until pr_trainer_sync. Batches of up to
- * `batch` images. */
+ * `batch` images. Of precision bf16: convolutions and their gradients read activations, gradients and weights rounded
+ * to bf16 and sum in f32; parameters, moments, batch norm, other layers and the loss are f32. PARRY_UNSUPPORTED as
+ * parry_precision_check. */
 PARRY_CHECKED parry_status pr_trainer_create(parry_ctx *ctx, const pr_graph *graph, pr_weights *weights, int batch,
-                                             const pr_update_rule *rule, pr_backend backend, pr_trainer **out);
+                                             const pr_update_rule *rule, pr_backend backend, parry_precision precision,
+                                             pr_trainer **out);
 void pr_trainer_free(pr_trainer *trainer);
 /* One step on n images (0 < n <= batch): forward in training mode, loss averaged over n, backward, update, running
  * statistics. (seed, step) key the dropout masks. *loss_sum: sum of the rows' losses; *correct: rows whose largest

@@ -1,5 +1,10 @@
 /* Rules of convolutions. oneDNN in nhwc, with bias, a map added to every image, and ReLU fused; a kernel of our own for
- * the gradient with respect to an input of few channels. */
+ * the gradient with respect to an input of few channels.
+ *
+ * A trainer of precision bf16 rounds what a convolution or its gradient reads, and sums and leaves the result in f32:
+ * batch norm, the sums over branches and what the optimiser sees are as in f32. Each tensor is rounded once for all its
+ * readers. The forward pass and the gradient with respect to x read copies in bf16 of the f32 master, which follow it
+ * after every step. */
 #include <string.h>
 
 #include "engine/lower.h"
@@ -52,9 +57,12 @@ static parry_status choose_type(pr_lower *l, pr_conv_kind kind, pr_post post, pr
         return PARRY_OK;
     tried.n = pr_lower_rows(l, 0);
     tried.type = PR_TYPE_BF16;
+    tried.training = tried.wide = l->program->training;
     TRY(pr_prim_conv(l->ctx, l->dnnl, kind, &tried, NULL, post, &prim));
-    if (pr_prim_is_direct(prim))
+    if (pr_prim_is_direct(prim)) {
         shape->type = PR_TYPE_BF16;
+        shape->wide = tried.wide;
+    }
     pr_prim_free(prim);
     return PARRY_OK;
 }
@@ -62,6 +70,37 @@ static parry_status choose_type(pr_lower *l, pr_conv_kind kind, pr_post post, pr
 static pr_layout layout_of(const pr_conv_shape *shape)
 {
     return shape->type == PR_TYPE_BF16 ? PR_NHWC_BF16 : PR_NHWC;
+}
+
+static pr_layout result_layout(const pr_conv_shape *shape)
+{
+    return shape->wide ? PR_NHWC : layout_of(shape);
+}
+
+/* The gradient's shape is that of the convolution; the type is chosen on its own. */
+static parry_status choose_type_of_gradient(pr_lower *l, const pr_node *conv, pr_conv_shape *shape)
+{
+    shape->type = PR_TYPE_F32;
+    shape->wide = false;
+    return pr_lower_is_image(l, conv->in[0]) ? PARRY_OK : choose_type(l, PR_CONV_GRAD_WEIGHTS, (pr_post){0}, shape);
+}
+
+/* Before a trainer's convolution reads weights in bf16 they need their master, which is f32: in the layout in which
+ * their gradient will come. */
+static parry_status make_master(pr_lower *l, const pr_node *node, pr_conv_shape shape)
+{
+    int copy;
+    const int32_t weight = l->graph->values[node->in[1]].weight;
+    pr_prim *prim[PR_VARIANTS] = {0};
+    if (!shape.wide || !pr_weight_trained(&l->weights->items[weight]) || pr_store_master(l->store, weight) >= 0)
+        return PARRY_OK;
+    TRY(choose_type_of_gradient(l, node, &shape));
+    parry_status status = make_prims(l, PR_CONV_GRAD_WEIGHTS, shape, (pr_post){0}, NULL, prim);
+    if (status == PARRY_OK)
+        status = pr_store_get(l->ctx, l->store, weight, pr_prim_md(prim[0], PR_ARG_WEIGHTS), &copy);
+    for (int v = 0; v < PR_VARIANTS; v++)
+        pr_prim_free(prim[v]);
+    return status;
 }
 
 /* ---- forward --------------------------------------------------------------------------------------------------- */
@@ -131,11 +170,13 @@ parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
         pr_lower_fuse(l, relu);
         y = relu->out[0];
     }
-    TRY(pr_lower_write(l, y, layout_of(&shape), &out));
+    TRY(pr_lower_write(l, y, result_layout(&shape), &out));
     if (map >= 0)
-        TRY(add_repeat(l, node, map, shape.type, out));
+        TRY(add_repeat(l, node, map, shape.wide ? PR_TYPE_F32 : shape.type, out));
+    TRY(make_master(l, node, shape));
     int master = pr_store_master(l->store, l->graph->values[node->in[1]].weight);
-    const pr_md *like = master >= 0 && !l->store->items[master].plain ? l->store->items[master].md : NULL;
+    const pr_md *like =
+        shape.type == PR_TYPE_F32 && master >= 0 && !l->store->items[master].plain ? l->store->items[master].md : NULL;
     TRY(pr_program_step(l->ctx, l->program, relu ? "Conv + Relu" : "Conv", node, PR_EACH_SHARD, &step));
     step->flop = flop_of(&shape);
     TRY(make_prims(l, PR_CONV_FORWARD, shape, (pr_post){.bias = bias, .sum = map >= 0, .relu = relu != NULL}, like,
@@ -253,7 +294,7 @@ parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node)
         return few_rule(l, node, &shape);
     TRY(choose_type(l, PR_CONV_GRAD_SRC, (pr_post){0}, &shape));
     TRY(pr_lower_read(l, node->in[0], layout_of(&shape), &dy));
-    TRY(pr_lower_write(l, node->out[0], layout_of(&shape), &dx));
+    TRY(pr_lower_write(l, node->out[0], result_layout(&shape), &dx));
     TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
     step->flop = flop_of(&shape);
     TRY(make_prims(l, PR_CONV_GRAD_SRC, shape, (pr_post){0}, NULL, step->prim));
@@ -286,8 +327,9 @@ static parry_status add_kernel_gradient(pr_lower *l, const pr_node *node, int pa
     pr_step *step;
     const int *kernel = node->attrs.conv.kernel;
     pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->in[0]), pr_dims_of(l, node->in[1]), kernel[0], kernel[1]);
-    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &x));
-    TRY(pr_lower_read(l, node->in[1], PR_NHWC, &dy));
+    TRY(choose_type_of_gradient(l, node, &shape));
+    TRY(pr_lower_read(l, node->in[0], layout_of(&shape), &x));
+    TRY(pr_lower_read(l, node->in[1], layout_of(&shape), &dy));
     TRY(pr_program_step(l->ctx, l->program, "ConvGradW", node, PR_EACH_SHARD, &step));
     step->flop = flop_of(&shape);
     TRY(make_prims(l, PR_CONV_GRAD_WEIGHTS, shape, (pr_post){0}, master->md, step->prim));

@@ -22,9 +22,11 @@ static const bool bf16_kernels[PR_OP_COUNT] = {[PR_OP_RELU] = true,
                                                [PR_OP_CHANNEL_AFFINE_GRAD_X] = true};
 
 /* Whether a node should work in bf16: it can, and one of its activations is there in bf16 already. What pooling leaves
- * is read by others that want bf16: it does not wait for that. */
+ * is read by others that want bf16: it does not wait for that. Training keeps all of this in f32. */
 static bool in_bf16(const pr_lower *l, const pr_node *node)
 {
+    if (l->program->training)
+        return false;
     if (l->bf16 && node->op == PR_OP_MAX_POOL && !pr_lower_is_image(l, node->in[0]))
         return true;
     for (int i = 0; i < node->inputs && bf16_kernels[node->op]; i++)
@@ -273,7 +275,8 @@ parry_status pr_rule_pool(pr_lower *l, const pr_node *node)
     pr_dims x = pr_dims_of(l, forward ? node->in[0] : node->out[0]),
             y = pr_dims_of(l, forward ? node->out[0] : node->in[node->inputs - 1]);
     bool mean = node->op == PR_OP_GLOBAL_AVERAGE_POOL, mean_grad = node->op == PR_OP_GLOBAL_AVERAGE_POOL_GRAD;
-    bool bf16 = in_bf16(l, node) || (mean && l->place[node->in[0]][PR_NHWC_BF16] >= 0) || (mean_grad && l->bf16);
+    bool bf16 = in_bf16(l, node) || (!l->program->training &&
+                                     ((mean && l->place[node->in[0]][PR_NHWC_BF16] >= 0) || (mean_grad && l->bf16)));
     pr_layout from = bf16 && !mean_grad ? PR_NHWC_BF16 : PR_NHWC, to = bf16 && !mean ? PR_NHWC_BF16 : PR_NHWC;
     for (int i = 0; i < node->inputs; i++)
         TRY(pr_lower_read(l, node->in[i], from, &in[i]));

@@ -56,6 +56,7 @@ typedef struct pr_conv_shape {
     int group, stride[2], dilation[2], pad[4]; /* dilation 1: dense; pad: top, left, bottom, right */
     bool training; /* the weights' layout is to suit the gradients too */
     pr_type type; /* of images and weights; sums, bias and gradients of weights are f32 */
+    bool wide;    /* the result is f32 whatever the type of what is read */
 } pr_conv_shape;
 typedef struct pr_post {
     bool bias, sum, relu; /* dst = relu(conv + bias + what dst held) */

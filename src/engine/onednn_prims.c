@@ -149,13 +149,15 @@ static parry_status nhwc(parry_ctx *ctx, pr_type type, int64_t n, int64_t c, int
     return pr_md_create_as(ctx, type, 4, (int64_t[]){n, c, h, w}, (int64_t[]){h * w * c, 1, w * c, c}, out);
 }
 
-static parry_status conv_mds_make(parry_ctx *ctx, const pr_conv_shape *s, pr_type of_weights, const pr_md *weights,
+static parry_status conv_mds_make(parry_ctx *ctx, pr_conv_kind kind, const pr_conv_shape *s, const pr_md *weights,
                                   bool bias, struct conv_mds *out)
 {
+    const pr_type result = s->wide ? PR_TYPE_F32 : s->type;
+    const pr_type of_weights = kind == PR_CONV_GRAD_WEIGHTS ? PR_TYPE_F32 : s->type;
     int64_t grouped[] = {s->group, s->out_c / s->group, s->in_c / s->group, s->kernel_h, s->kernel_w};
     bool one = s->group == 1;
-    TRY(nhwc(ctx, s->type, s->n, s->in_c, s->in_h, s->in_w, &out->src));
-    TRY(nhwc(ctx, s->type, s->n, s->out_c, s->out_h, s->out_w, &out->dst));
+    TRY(nhwc(ctx, kind == PR_CONV_GRAD_SRC ? result : s->type, s->n, s->in_c, s->in_h, s->in_w, &out->src));
+    TRY(nhwc(ctx, kind == PR_CONV_FORWARD ? result : s->type, s->n, s->out_c, s->out_h, s->out_w, &out->dst));
     TRY(weights ? pr_md_clone(ctx, weights, &out->weights)
                 : pr_md_or_any(ctx, of_weights, one ? 4 : 5, grouped + one, NULL, &out->weights));
     return bias ? pr_md_create(ctx, 1, &s->out_c, NULL, &out->bias) : PARRY_OK;
@@ -232,13 +234,12 @@ parry_status pr_prim_conv(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind
 {
     parry_status status;
     struct conv_mds mds = {0}, any = {0};
-    pr_type of_weights = kind == PR_CONV_GRAD_WEIGHTS ? PR_TYPE_F32 : shape->type;
     dnnl_primitive_desc_t pd = NULL, hint = NULL;
 
     *out = NULL;
-    TRY_TO(done, conv_mds_make(ctx, shape, of_weights, weights, post.bias, &mds));
+    TRY_TO(done, conv_mds_make(ctx, kind, shape, weights, post.bias, &mds));
     if (kind != PR_CONV_FORWARD) {
-        TRY_TO(done, conv_mds_make(ctx, shape, shape->type, NULL, false, &any));
+        TRY_TO(done, conv_mds_make(ctx, PR_CONV_FORWARD, shape, NULL, false, &any));
         struct conv_call forward = conv_call_of(shape, &any);
         TRY_TO(done, conv_choose(ctx, dnnl, PR_CONV_FORWARD, &forward, (pr_post){0}, "jit", NULL, &hint));
     }

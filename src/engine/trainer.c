@@ -25,15 +25,18 @@ static parry_status build(parry_ctx *ctx, const pr_graph *graph, pr_trainer *t)
 }
 
 parry_status pr_trainer_create(parry_ctx *ctx, const pr_graph *graph, pr_weights *weights, int batch,
-                               const pr_update_rule *rule, pr_backend backend, pr_trainer **out)
+                               const pr_update_rule *rule, pr_backend backend, parry_precision precision,
+                               pr_trainer **out)
 {
     pr_trainer *t;
     *out = NULL;
+    TRY(parry_precision_check(ctx, precision));
     TRY(pr_alloc(ctx, 1, &t));
     t->weights = weights;
     t->rule = rule;
     t->batch = batch;
     t->reference = backend == PR_BACKEND_REFERENCE;
+    t->precision = precision;
     parry_status status = build(ctx, graph, t);
     if (status != PARRY_OK)
         pr_trainer_free(t);

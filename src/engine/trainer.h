@@ -43,6 +43,7 @@ struct pr_trainer {
     const pr_update_rule *rule;
     int batch;
     bool reference;
+    parry_precision precision;
     pr_value seed;
     pr_parameter *parameters;
     int *parameter_of; /* by weight; -1: not trained */

@@ -211,6 +211,7 @@ static parry_status compile(parry_ctx *ctx, pr_trainer *t, int n, pr_compiled *c
     memset(c->partials, 0xff, weights * sizeof(*c->partials));
     parry_status status = pr_lower_init(ctx, &l, t->graph, t->own, &t->store, &c->program);
     l.reference = t->reference;
+    l.bf16 = t->precision == PARRY_BF16 ? pr_bf16_kernels_get() : NULL;
     l.gradient = c->gradient;
     l.partials = c->partials;
     if (status == PARRY_OK)

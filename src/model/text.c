@@ -38,11 +38,11 @@ static parry_status plan_text(parry_ctx *ctx, const pr_network *network, pr_purp
 }
 
 /* The trainer takes no step and is not synchronised: the weights stay as they are. */
-static parry_status training_text(parry_ctx *ctx, const pr_network *network, char **out)
+static parry_status training_text(parry_ctx *ctx, const pr_network *network, parry_precision precision, char **out)
 {
     pr_trainer *trainer;
     TRY(pr_trainer_create(ctx, network->graph, network->file.weights, TRAINING_BATCH, &pr_optimiser_at(0)->rule,
-                          PR_BACKEND_AUTO, &trainer));
+                          PR_BACKEND_AUTO, precision, &trainer));
     parry_status status = pr_trainer_text(ctx, trainer, out);
     pr_trainer_free(trainer);
     return status;
@@ -59,8 +59,7 @@ parry_status parry_model_plan_text(parry_ctx *ctx, const parry_model *model, con
     if (strcmp(purpose, "gradient") == 0)
         return plan_text(ctx, network, PR_INPUT_GRADIENT, precision, out);
     if (strcmp(purpose, "training") == 0)
-        return precision == PARRY_F32 ? training_text(ctx, network, out)
-                                      : pr_fail(ctx, PARRY_UNSUPPORTED, "training computes in f32");
+        return training_text(ctx, network, precision, out);
     return pr_fail(ctx, PARRY_INVALID, "there are no plans for '%s'; expected inference, gradient or training",
                    purpose);
 }

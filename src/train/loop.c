@@ -48,7 +48,8 @@ static parry_status begin(parry_ctx *ctx, const pr_graph *graph, pr_training *ru
     TRY(pr_record_create(ctx, stage, from, &run->record));
     TRY(pr_alloc_raw(ctx, batch * pr_model_row(run->model), &run->images));
     TRY(pr_alloc_raw(ctx, batch, &run->labels));
-    TRY(pr_trainer_create(ctx, graph, run->weights, (int)batch, &run->optimiser->rule, PR_BACKEND_AUTO, &run->trainer));
+    TRY(pr_trainer_create(ctx, graph, run->weights, (int)batch, &run->optimiser->rule, PR_BACKEND_AUTO,
+                          (parry_precision)settings->precision, &run->trainer));
     TRY(pr_model_set_moving(ctx, run->model, stage->live));
     parry_stream_options options = {
         .size = sizeof options,
@@ -185,6 +186,7 @@ static void release(pr_training *run)
 static parry_status check_stage(parry_ctx *ctx, const parry_model *model, const pr_stage *stage)
 {
     const parry_train_settings *settings = stage->settings;
+    TRY(parry_precision_check(ctx, (parry_precision)settings->precision));
     TRY(pr_model_check_dataset(ctx, model, stage->data));
     TRY(pr_model_check_labels(ctx, model, parry_dataset_labels(stage->data), parry_dataset_describe(stage->data)->count));
     if (stage->test)

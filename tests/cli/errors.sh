@@ -81,12 +81,19 @@ fails "an unknown attack to harden with" 2 "did you mean 'pgd'" "$PARRY" harden 
 fails "an unknown architecture" 2 "did you mean 'simplecnn'" "$PARRY" train --data digits --arch simplecn -o x.onnx --quiet
 fails "an unknown instruction set" 2 "PARRY_MAX_ISA is 'bogus'" env PARRY_MAX_ISA=bogus "$PARRY" attack good.onnx --data digits --first 10 --quiet
 fails "bf16 where it is not allowed" 1 "needs a processor with AVX512-BF16" env PARRY_MAX_ISA=avx2 "$PARRY" attack good.onnx --data digits --first 10 --precision bf16 --quiet
+fails "training in bf16 where it is not allowed" 1 "needs a processor with AVX512-BF16" env PARRY_MAX_ISA=avx2 "$PARRY" train --data digits --first 10 --precision bf16 -o x.onnx --quiet
 fails "an unknown precision" 2 "bf16" "$PARRY" attack good.onnx --data digits --first 10 --precision fp16 --quiet
 if "$PARRY" info good.onnx --plan gradient --precision bf16 >out 2>err; then
     holds "the plan says what runs in bf16" grep -q "bf16" out
     succeeds "search in bf16" "$PARRY" attack good.onnx --data digits --first 10 --precision bf16 --json bf16.json --quiet
     holds "the output says so" sh -c 'grep -q "searched in bf16, judged in f32" out && grep -q "\"precision\": \"bf16\"" bf16.json'
-    succeeds "adversaries of bf16 to harden with" "$PARRY" harden good.onnx --data digits --first 100 --method mixed --epochs 1 --precision bf16 -o h16.onnx --quiet
+    succeeds "training in bf16" "$PARRY" train --data digits --first 100 --epochs 1 --precision bf16 --checkpoint t16.ck -o t16.onnx --json t16.json --quiet
+    holds "the history says so" grep -q "\"precision\": \"bf16\"" t16.json
+    fails "a checkpoint of the other precision" 1 "settings.precision" "$PARRY" train --data digits --first 100 --epochs 1 --checkpoint t16.ck --resume -o t32.onnx --quiet
+    succeeds "the plan of training in bf16" "$PARRY" info t16.onnx --plan training --precision bf16
+    holds "it shows what runs in bf16" grep -q "ConvGradW .*bf16" out
+    succeeds "bf16 to harden with" "$PARRY" harden good.onnx --data digits --first 100 --method mixed --epochs 1 --precision bf16 -o h16.onnx --json h16.json --quiet
+    holds "adversaries and training are both in bf16" test "$(grep -c "\"precision\": \"bf16\"" h16.json)" = 2
 else
     holds "there is no bf16 here, and it says so" grep -q "AVX512-BF16" err
 fi

@@ -1,5 +1,6 @@
 /* The trainer against training on the oracle: parameters and running statistics after steps of Adam and SGD, with
- * partial batches and dropout; the same bytes for any number of threads; moments and checkpoints. */
+ * partial batches and dropout; the same bytes for any number of threads; moments and checkpoints; gradients of a
+ * trainer in bf16 against those of f32. */
 #include <math.h>
 #include <string.h>
 
@@ -86,13 +87,14 @@ static int size_of(int step)
     return step == 1 ? 21 : BATCH;
 }
 
-static void train(const zoo *z, int threads, const pr_update_rule *rule, pr_backend backend, double *loss)
+static void train(const zoo *z, int threads, const pr_update_rule *rule, pr_backend backend, parry_precision precision,
+                  double *loss)
 {
     parry_ctx *own = with_threads[threads];
     pr_trainer *trainer;
     int64_t correct;
     const double scalars[] = {0.02};
-    OK_IN(own, pr_trainer_create(own, z->graph, z->weights, BATCH, rule, backend, &trainer));
+    OK_IN(own, pr_trainer_create(own, z->graph, z->weights, BATCH, rule, backend, precision, &trainer));
     for (int step = 0; step < STEPS; step++) {
         OK_IN(own, pr_trainer_step(own, trainer, images, labels, size_of(step), cross_entropy, NULL, SEED,
                                    (uint64_t)step, scalars, 0.01f, loss, &correct));
@@ -204,7 +206,7 @@ static void test_oracle(void **state)
             for (int step = 0; step < STEPS; step++)
                 oracle_step(&z, &o, &rules[r], step, &expected);
             oracle_close(&o);
-            train(&mine, 2, &rules[r], PR_BACKEND_AUTO, &loss);
+            train(&mine, 2, &rules[r], PR_BACKEND_AUTO, PARRY_F32, &loss);
             compare(zoo_cases[c].name, rules[r].name, r ? 1e-3 : 1e-4, mine.weights, z.weights);
             assert_true(fabs(loss - expected) < 1e-3 * fabs(expected));
             zoo_close(&mine);
@@ -218,23 +220,22 @@ static void test_plain_c(void **state)
     zoo a = zoo_open(ctx, &zoo_cases[1]), b = zoo_open(ctx, &zoo_cases[1]);
     double loss;
     fill_batch(&a);
-    train(&a, 2, &rules[1], PR_BACKEND_AUTO, &loss);
-    train(&b, 2, &rules[1], PR_BACKEND_REFERENCE, &loss);
+    train(&a, 2, &rules[1], PR_BACKEND_AUTO, PARRY_F32, &loss);
+    train(&b, 2, &rules[1], PR_BACKEND_REFERENCE, PARRY_F32, &loss);
     compare("simplecnn 8", "plain C", 1e-3, a.weights, b.weights);
     zoo_close(&a);
     zoo_close(&b);
 }
 
-static void test_threads(void **state)
+static void check_threads(parry_precision precision)
 {
-    (void)state;
     for (size_t c = 0; c < PR_COUNT(zoo_cases); c++) {
         double loss[4];
         zoo z[4];
         for (int threads = 1; threads < 4; threads++) {
             z[threads] = zoo_open(ctx, &zoo_cases[c]);
             fill_batch(&z[threads]);
-            train(&z[threads], threads, &rules[1], PR_BACKEND_AUTO, &loss[threads]);
+            train(&z[threads], threads, &rules[1], PR_BACKEND_AUTO, precision, &loss[threads]);
         }
         for (int threads = 2; threads < 4; threads++) {
             assert_true(loss[threads] == loss[1]);
@@ -244,6 +245,93 @@ static void test_threads(void **state)
         }
         for (int threads = 1; threads < 4; threads++)
             zoo_close(&z[threads]);
+    }
+}
+
+static void need_bf16(void)
+{
+    if (parry_precision_check(ctx, PARRY_BF16) == PARRY_OK)
+        return;
+    print_message("%s\n", parry_ctx_error(ctx));
+    skip();
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    check_threads(PARRY_F32);
+}
+
+static void test_threads_bf16(void **state)
+{
+    (void)state;
+    need_bf16();
+    check_threads(PARRY_BF16);
+}
+
+/* The first moment of sgd after one step is the gradient: of tensor w, for two trainers. Adds the square of its norm in
+ * f32, and of how far the other is off. */
+static void compare_gradients(pr_trainer *const trainer[2], int32_t w, int64_t count, double *size, double *off)
+{
+    float *f32, *bf16;
+    *size = *off = 0;
+    OK(pr_alloc(ctx, count, &f32));
+    OK(pr_alloc(ctx, count, &bf16));
+    OK(pr_trainer_moment(ctx, trainer[0], w, 0, f32, false));
+    OK(pr_trainer_moment(ctx, trainer[1], w, 0, bf16, false));
+    for (int64_t i = 0; i < count; i++) {
+        *off += ((double)bf16[i] - f32[i]) * ((double)bf16[i] - f32[i]);
+        *size += (double)f32[i] * f32[i];
+    }
+    pr_free(f32);
+    pr_free(bf16);
+}
+
+/* The relative L2 error of the worst tensor's gradient in bf16. A bias before batch norm has none but noise: what is
+ * smaller than 1e-5 of the largest gradient is measured by that. */
+static double gradient_error(const struct zoo_case *which)
+{
+    enum { TENSORS_MAX = 64 };
+    pr_trainer *trainer[2];
+    zoo z = zoo_open(ctx, which);
+    const double scalars[] = {0.01};
+    double loss, size[TENSORS_MAX], off[TENSORS_MAX], largest = 0, worst = 0;
+    int64_t correct;
+    size_t tensors = 0;
+    fill_batch(&z);
+    for (int p = PARRY_F32; p <= PARRY_BF16; p++) {
+        OK(pr_trainer_create(ctx, z.graph, z.weights, BATCH, &rules[0], PR_BACKEND_AUTO, (parry_precision)p,
+                             &trainer[p]));
+        OK(pr_trainer_step(ctx, trainer[p], images, labels, BATCH, cross_entropy, NULL, SEED, 0, scalars, 0, &loss,
+                           &correct));
+    }
+    assert_true(z.weights->count <= TENSORS_MAX);
+    for (size_t w = 0; w < z.weights->count; w++) {
+        if (z.weights->items[w].role > PR_WEIGHT_VECTOR)
+            continue;
+        compare_gradients(trainer, (int32_t)w, z.weights->items[w].count, &size[tensors], &off[tensors]);
+        largest = fmax(largest, size[tensors++]);
+    }
+    for (size_t t = 0; t < tensors; t++)
+        worst = fmax(worst, sqrt(off[t] / fmax(size[t], 1e-10 * largest)));
+    pr_trainer_free(trainer[0]);
+    pr_trainer_free(trainer[1]);
+    zoo_close(&z);
+    return worst;
+}
+
+/* Rounding moves what a ReLU sees by about 2^-8 of its size, so about that share of its units change sides, each of
+ * which adds or drops its whole part of the gradient: sqrt(2^-8) = 1/16 in L2 for one ReLU, 1/8 for four behind each
+ * other. The last four networks have no convolution of enough channels for bf16. */
+static void test_gradients_bf16(void **state)
+{
+    (void)state;
+    need_bf16();
+    for (size_t c = 0; c < PR_COUNT(zoo_cases); c++) {
+        double error = gradient_error(&zoo_cases[c]);
+        bool rounds = c < 5;
+        if (error > 1.0 / 8 || (error > 1.0 / 4096) != rounds)
+            fail_msg("%s: gradients in bf16 are off by %g", zoo_cases[c].name, error);
     }
 }
 
@@ -257,8 +345,8 @@ static void test_checkpoint(void **state)
     int64_t correct;
     const double scalars[] = {0.01};
     fill_batch(&z);
-    OK(pr_trainer_create(ctx, z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &first));
-    OK(pr_trainer_create(ctx, copy.graph, copy.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &second));
+    OK(pr_trainer_create(ctx, z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, PARRY_F32, &first));
+    OK(pr_trainer_create(ctx, copy.graph, copy.weights, BATCH, &rules[1], PR_BACKEND_AUTO, PARRY_F32, &second));
     OK(pr_trainer_step(ctx, first, images, labels, BATCH, cross_entropy, NULL, SEED, 0, scalars, 0, loss, &correct));
     uint64_t version = z.weights->version;
     OK(pr_trainer_sync(ctx, first));
@@ -297,7 +385,7 @@ static void test_memory(void **state)
     for (long n = 1; status != PARRY_OK; n++) {
         pr_trainer *trainer;
         pr_alloc_fail_at(n);
-        status = pr_trainer_create(ctx, z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, &trainer);
+        status = pr_trainer_create(ctx, z.graph, z.weights, BATCH, &rules[1], PR_BACKEND_AUTO, PARRY_F32, &trainer);
         pr_alloc_fail_at(0);
         assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
         pr_trainer_free(trainer);
@@ -311,11 +399,35 @@ static void test_text(void **state)
     zoo z = zoo_open(ctx, &zoo_cases[0]);
     pr_trainer *trainer;
     char *text;
-    OK(pr_trainer_create(ctx, z.graph, z.weights, 64, &rules[0], PR_BACKEND_AUTO, &trainer));
+    OK(pr_trainer_create(ctx, z.graph, z.weights, 64, &rules[0], PR_BACKEND_AUTO, PARRY_F32, &trainer));
     OK(pr_trainer_text(ctx, trainer, &text));
     assert_null(strstr(text, "REFERENCE"));
     assert_non_null(strstr(text, "update by blocks"));
     assert_non_null(strstr(text, "BatchNormTrainGrad + ReluGrad"));
+    assert_null(strstr(text, "bf16"));
+    pr_free(text);
+    pr_trainer_free(trainer);
+    zoo_close(&z);
+}
+
+/* All three products of a convolution behind the first, on numbers that were rounded once. */
+static void test_text_bf16(void **state)
+{
+    (void)state;
+    need_bf16();
+    zoo z = zoo_open(ctx, &zoo_cases[0]);
+    pr_trainer *trainer;
+    char *text;
+    OK(pr_trainer_create(ctx, z.graph, z.weights, 64, &rules[0], PR_BACKEND_AUTO, PARRY_BF16, &trainer));
+    OK(pr_trainer_text(ctx, trainer, &text));
+    assert_null(strstr(text, "REFERENCE"));
+    for (const char *line = text; line; line = (line = strchr(line, '\n')) ? line + 1 : NULL) {
+        size_t length = strcspn(line, "\n");
+        bool second = memmem(line, length, "conv2", 5) && memmem(line, length, "Conv", 4);
+        assert_true(!second || memmem(line, length, "avx512_core_bf16", 16));
+    }
+    assert_non_null(strstr(text, "to bf16"));
+    assert_null(strstr(text, "to f32"));
     pr_free(text);
     pr_trainer_free(trainer);
     zoo_close(&z);
@@ -324,8 +436,9 @@ static void test_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_oracle),     cmocka_unit_test(test_plain_c), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_memory),  cmocka_unit_test(test_text),
+        cmocka_unit_test(test_oracle),       cmocka_unit_test(test_plain_c),        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_checkpoint),   cmocka_unit_test(test_memory),         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_threads_bf16), cmocka_unit_test(test_gradients_bf16), cmocka_unit_test(test_text_bf16),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -245,7 +245,7 @@ static void residual_networks_train(void **state)
             images[i] = (float)((i * 7919 + i / PIXELS * 31) % 101) / 101;
         assert_int_equal(network_of(&net, names[n], 3, 16, 16, 4), PARRY_OK);
         assert_int_equal(pr_trainer_create(net.ctx, net.graph, net.weights, BATCH, &pr_optimiser_at(0)->rule,
-                                           PR_BACKEND_AUTO, &trainer),
+                                           PR_BACKEND_AUTO, PARRY_F32, &trainer),
                          PARRY_OK);
         for (int step = 0; step < STEPS; step++) {
             pr_optimiser_at(0)->scalars(1e-3, 0, (uint64_t)step + 1, scalars);

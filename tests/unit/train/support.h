@@ -106,6 +106,18 @@ static inline pr_weights *weights_of(parry_ctx *ctx, parry_model *model)
     return weights;
 }
 
+/* Skips where there is no bf16. */
+static inline void need_bf16(void)
+{
+    parry_ctx *ctx = make_ctx(1, 1, NULL);
+    const bool there = parry_precision_check(ctx, PARRY_BF16) == PARRY_OK;
+    if (!there)
+        print_message("%s\n", parry_ctx_error(ctx));
+    parry_ctx_free(ctx);
+    if (!there)
+        skip();
+}
+
 /* All of a model's weights and its history, as a digest. */
 static inline void model_digest(parry_ctx *ctx, parry_model *model, char hex[PR_SHA256_HEX])
 {

@@ -16,12 +16,13 @@ static parry_status work(parry_ctx *ctx, parry_model *model, const char *method,
     return parry_harden(ctx, model, data, test, &harden, &threat, settings);
 }
 
-static void uninterrupted(const char *method, char hex[PR_SHA256_HEX])
+static void uninterrupted(const char *method, int precision, char hex[PR_SHA256_HEX])
 {
     parry_ctx *ctx = make_ctx(3, 1, NULL);
     parry_dataset *data = make_data(ctx, 28, 1), *test = make_data(ctx, 9, 2);
     parry_model *model = make_model(ctx);
     parry_train_settings settings = make_settings(2, 12, 1e-3);
+    settings.precision = precision;
     OK(ctx, work(ctx, model, method, data, test, &settings));
     model_digest(ctx, model, hex);
     parry_model_free(model);
@@ -31,7 +32,7 @@ static void uninterrupted(const char *method, char hex[PR_SHA256_HEX])
 }
 
 /* Interrupts at poll number `polls`, resumes without interruption; false when the work ended before. */
-static bool interrupted_once(const char *method, int threads, long polls, char hex[PR_SHA256_HEX])
+static bool interrupted_once(const char *method, int precision, int threads, long polls, char hex[PR_SHA256_HEX])
 {
     caller impatient = {.polls_left = polls};
     parry_ctx *ctx = make_ctx(3, threads, &impatient);
@@ -39,6 +40,7 @@ static bool interrupted_once(const char *method, int threads, long polls, char h
     parry_model *model = make_model(ctx);
     parry_train_settings settings = make_settings(2, 12, 1e-3);
     char given[PR_SHA256_HEX], left[PR_SHA256_HEX], *path = temporary_path("resume");
+    settings.precision = precision;
     settings.checkpoint = path;
     settings.resume = true;
     model_digest(ctx, model, given);
@@ -64,6 +66,7 @@ static bool interrupted_once(const char *method, int threads, long polls, char h
 typedef struct resumption {
     const char *method;
     long stride;
+    int precision;
 } resumption;
 
 static void resumes_to_the_same_bytes(void **state)
@@ -71,10 +74,12 @@ static void resumes_to_the_same_bytes(void **state)
     const resumption *how = *state;
     char expected[PR_SHA256_HEX], hex[PR_SHA256_HEX];
     int interruptions = 0;
-    uninterrupted(how->method, expected);
-    for (int threads = 1; threads <= 2; threads++)
+    if (how->precision == PARRY_BF16)
+        need_bf16();
+    uninterrupted(how->method, how->precision, expected);
+    for (int threads = 1; threads <= 3; threads++)
         for (long polls = threads;; polls += how->stride) {
-            bool interrupted = interrupted_once(how->method, threads, polls, hex);
+            bool interrupted = interrupted_once(how->method, how->precision, threads, polls, hex);
             assert_string_equal(hex, expected);
             if (!interrupted)
                 break;
@@ -168,6 +173,18 @@ static void other_training_is_refused(void **state)
     bench_close(&b);
 }
 
+static void another_precision_is_refused(void **state)
+{
+    (void)state;
+    bench b;
+    need_bf16();
+    bench_open(&b);
+    parry_train_settings other = b.settings;
+    other.precision = PARRY_BF16;
+    expect_refusal(b.ctx, b.data, &other, PARRY_MISMATCH, "settings.precision is \"f32\", that of this run \"bf16\"");
+    bench_close(&b);
+}
+
 static void finished_training_resumes_to_itself(void **state)
 {
     (void)state;
@@ -190,11 +207,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         {"train resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"train", 1}},
+        {"train in bf16 resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL,
+         &(resumption){"train", 1, PARRY_BF16}},
         {"finetune resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"finetune", 1}},
         {"mixed resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"mixed", 4}},
         {"pgd resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"pgd", 9}},
         cmocka_unit_test(damaged_files_are_refused),
         cmocka_unit_test(other_training_is_refused),
+        cmocka_unit_test(another_precision_is_refused),
         cmocka_unit_test(finished_training_resumes_to_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

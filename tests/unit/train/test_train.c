@@ -1,6 +1,8 @@
 /* Plain training: it learns, it follows its schedule, it notices when it diverges, it writes down what it did. */
 #include "support.h"
 
+enum { SCORED = 300 };
+
 /* Batch norm's running statistics need some hundred steps to arrive, hence the many small batches. */
 static void learns_to_the_last_image(void **state)
 {
@@ -29,6 +31,33 @@ static void learns_to_the_last_image(void **state)
         parry_dataset_free(test);
         parry_ctx_free(ctx);
     }
+}
+
+static double accuracy_of(int precision, uint64_t seed)
+{
+    parry_ctx *ctx = make_ctx(seed, 2, NULL);
+    parry_dataset *data = make_data(ctx, 120, 10 * seed), *test = make_data(ctx, SCORED, 10 * seed + 1);
+    parry_model *model = make_model(ctx);
+    parry_train_settings settings = make_settings(24, 8, 1e-3);
+    double accuracy, loss;
+    settings.precision = precision;
+    OK(ctx, parry_train(ctx, model, data, NULL, &settings));
+    OK(ctx, parry_model_accuracy(ctx, model, test, &accuracy, &loss));
+    assert_non_null(strstr(parry_model_describe(model)->history, precision ? "\"bf16\"" : "\"f32\""));
+    parry_model_free(model);
+    parry_dataset_free(data);
+    parry_dataset_free(test);
+    parry_ctx_free(ctx);
+    return accuracy;
+}
+
+/* Over five seeds f32 came to between 99.67 and 100 % here, bf16 to 100 %: the bound is three times that spread. */
+static void bf16_learns_as_f32_does(void **state)
+{
+    (void)state;
+    need_bf16();
+    for (uint64_t seed = 1; seed <= 3; seed++)
+        assert_float_equal(accuracy_of(PARRY_BF16, seed), accuracy_of(PARRY_F32, seed), 0.01);
 }
 
 static void follows_its_schedule(void **state)
@@ -161,9 +190,10 @@ static void history_tells_the_lineage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(learns_to_the_last_image),     cmocka_unit_test(follows_its_schedule),
-        cmocka_unit_test(weight_decay_shrinks_kernels), cmocka_unit_test(divergence_is_named_and_undone),
-        cmocka_unit_test(bad_requests_are_refused),     cmocka_unit_test(history_tells_the_lineage),
+        cmocka_unit_test(learns_to_the_last_image),       cmocka_unit_test(bf16_learns_as_f32_does),
+        cmocka_unit_test(follows_its_schedule),           cmocka_unit_test(weight_decay_shrinks_kernels),
+        cmocka_unit_test(divergence_is_named_and_undone), cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(history_tells_the_lineage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
