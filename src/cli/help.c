@@ -93,7 +93,8 @@ static const char criteria_text[] =
 static const char criteria_examples[] =
     "  parry attack net.onnx photo.jpg --criterion confident:0.9 --minimal-eps\n"
     "  parry attack net.onnx photo.jpg --attack pgd --criterion targeted:volcano:0.9\n"
-    "  parry attack net.onnx photo.jpg --attack pgd --criterion 'and(topk:5,below:0.01)'\n";
+    "  parry attack net.onnx photo.jpg --attack pgd \\\n"
+    "      --criterion 'and(topk:5,below:0.01)'\n";
 
 void help_overview(FILE *out)
 {

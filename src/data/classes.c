@@ -16,7 +16,8 @@ const char *const pr_imagenet_wnids[PR_IMAGENET_CLASSES] = {
 };
 #undef CLASS
 
-enum { NAME_MAX_BYTES = 256, CANDIDATES_SHOWN = 4, INDEX_DIGITS = 9 };
+/* A shorter word than this is part of any number of names, and near to others by accident: nothing is suggested. */
+enum { NAME_MAX_BYTES = 256, CANDIDATES_SHOWN = 4, INDEX_DIGITS = 9, TELLING = 3 };
 
 /* Lower case, single spaces for runs of spaces and underscores, none at the ends. */
 static void normalise(const char *text, size_t length, char out[NAME_MAX_BYTES])
@@ -83,14 +84,15 @@ static parry_status not_found(parry_ctx *ctx, const pr_classes *classes, const c
     pr_text words = {0};
     char *list, one[NAME_MAX_BYTES];
     int shown = 0;
-    for (int i = 0; i < classes->count && shown < CANDIDATES_SHOWN && wanted[0]; i++) {
+    const bool telling = strlen(wanted) >= TELLING;
+    for (int i = 0; i < classes->count && shown < CANDIDATES_SHOWN && telling; i++) {
         normalise(classes->names[i], strlen(classes->names[i]), one);
         if (strstr(one, wanted)) {
             pr_class_first_name(classes->names[i], one, sizeof one);
             pr_text_add(&words, "%s'%s' (%d)", shown++ ? ", " : "; did you mean ", one, i);
         }
     }
-    const char *nearest = shown ? NULL : parry_nearest(wanted, classes->names, (size_t)classes->count);
+    const char *nearest = shown || !telling ? NULL : parry_nearest(wanted, classes->names, (size_t)classes->count);
     if (nearest)
         pr_text_add(&words, "; did you mean '%s'?", nearest);
     else

@@ -12,6 +12,7 @@ typedef struct pr_photo {
     char *path;
     char *name;    /* as shown: the path below the folder that was named */
     int32_t label; /* -1: unknown */
+    bool matched;  /* by the path in a table of labels */
 } pr_photo;
 
 typedef struct pr_photos {

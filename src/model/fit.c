@@ -243,25 +243,26 @@ static void reverse_channels(pr_weight *kernel)
 
 /* A network of BGR images that begins with a convolution becomes one of RGB: the kernel's channels change places,
  * exactly. What it is saved as then says so too. */
-void pr_fold_order(pr_onnx_model *file, parry_preprocess *preprocess)
+bool pr_fold_order(pr_onnx_model *file, parry_preprocess *preprocess)
 {
     const pr_graph *graph = file->graph;
     const pr_dims *dims = &graph->values[graph->input].dims;
     const pr_node *first = only_reader(graph, graph->input);
     if (preprocess->channel_order != PARRY_ORDER_BGR || preprocess->layout == PARRY_LAYOUT_NHWC || dims->rank != 4 ||
         dims->dim[1] != 3 || !first || first->op != PR_OP_CONV || first->attrs.conv.group != 1)
-        return;
+        return false;
     const pr_node *user = only_reader(graph, first->in[1]);
     if (user != first || graph->values[first->in[1]].kind != PR_VALUE_WEIGHT)
-        return;
+        return false;
     pr_weight *kernel = &file->weights->items[graph->values[first->in[1]].weight];
     if (kernel->rank != 4 || kernel->dim[1] != 3)
-        return;
+        return false;
     reverse_channels(kernel);
     pr_weights_changed(file->weights);
     reverse(&preprocess->mean);
     reverse(&preprocess->std);
     preprocess->channel_order = PARRY_ORDER_RGB;
+    return true;
 }
 
 parry_status pr_fit(parry_ctx *ctx, const pr_fit_request *request, int image[3], pr_affine *affine, pr_graph **out)

@@ -44,7 +44,7 @@ PR_OPTIONS(
                "of its input, where the shape alone does not tell"),
     OPT_CHOICE(parry_preprocess, resize, "resize", "unstated", resizes,
                "photographs: crop (shorter side to --resize-size, the centre is cut out), squash to size, none; crop "
-               "as torchvision rounds"),
+               "as torchvision rounds. If nothing says, crop"),
     OPT_INT(parry_preprocess, resize_size, "resize-size", "0", 0, 1 << 15,
             "pixels of the shorter side before the cut; 0: 8/7 of the network's side"));
 #undef LIMIT

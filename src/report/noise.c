@@ -24,6 +24,9 @@ static parry_status pair_up(parry_ctx *ctx, parry_noise_study *study)
         if (study->count > 1000000)
             status = pr_fail(ctx, PARRY_INVALID, "%lld means and %lld deviations make more than a million images", (long long)mus,
                              (long long)sigmas);
+        else if (zip && mus != sigmas)
+            pr_log(ctx, PARRY_LOG_INFO, "--pairs zip: %lld means and %lld deviations make %lld pairs; the longer list is cut",
+                   (long long)mus, (long long)sigmas, (long long)study->count);
     }
     for (int64_t i = 0; i < (status == PARRY_OK ? sigmas : 0) && status == PARRY_OK; i++)
         if (sigma[i] < 0)

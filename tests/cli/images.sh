@@ -18,6 +18,12 @@ for label in $labels; do
 done
 succeeds "a folder with a named table" "$PARRY" attack net.onnx pics --labels table.csv --eps 0 --json table.json --quiet
 between "accuracy by table" "$(json_number table.json clean_acc)" "$clean" "$clean"
+sed '2,$s,^,elsewhere/,' table.csv >moved.csv
+succeeds "a table with other folders" "$PARRY" evaluate net.onnx pics --labels moved.csv --json moved.json --quiet
+between "accuracy by file names" "$(json_number moved.json clean_acc)" "$clean" "$clean"
+sed 's,elsewhere/adv-00001,elsewhere/adv-00000,' moved.csv >twice.csv
+succeeds "a table with one name twice" "$PARRY" predict net.onnx pics --labels twice.csv --show 0 --quiet
+holds "labels neither" grep -q "labels 28 of 30 pictures" err
 cp table.csv pics/labels.csv
 succeeds "a folder with its own table" "$PARRY" evaluate net.onnx --data pics --json own.json --quiet
 between "accuracy by its own table" "$(json_number own.json clean_acc)" "$clean" "$clean"
@@ -44,7 +50,7 @@ fails "an empty folder" 1 "empty" "$PARRY" attack net.onnx empty --quiet
 mkdir -p strange/one strange/two && cp cut.png strange/one && cp cut.png strange/two
 fails "folders of no class" 1 "the folder one stands for no class" "$PARRY" evaluate net.onnx strange --quiet
 echo "file,label" >none.csv; echo "other.png,3" >>none.csv
-fails "a table of other files" 1 "none.csv" "$PARRY" evaluate net.onnx pics --labels none.csv --quiet
+fails "a table of other files" 1 "it says other.png, the first picture is adv-00000.png" "$PARRY" evaluate net.onnx pics --labels none.csv --quiet
 echo "file,label" >bad.csv; echo "adv-00000.png,eleven" >>bad.csv
 fails "a table with an unknown class" 1 "bad.csv: line 2" "$PARRY" evaluate net.onnx pics --labels bad.csv --quiet
 fails "photographs and data" 2 "both --data" "$PARRY" attack net.onnx pics --data digits --quiet

@@ -46,6 +46,10 @@ static void test_imagenet(void **state)
     check_not(&imagenet, "1000", PARRY_NOT_FOUND, "0 to 999");
     check_not(&imagenet, "n99999999", PARRY_NOT_FOUND, "n99999999");
     check_not(&imagenet, "", PARRY_NOT_FOUND, "''");
+    check_not(&imagenet, "a", PARRY_NOT_FOUND, "no class 'a'");
+    int index;
+    assert_int_equal(pr_classes_find(ctx, &imagenet, "an", &index), PARRY_NOT_FOUND); /* part of many names */
+    assert_null(strstr(parry_ctx_error(ctx), "did you mean"));
 }
 
 static void test_identifiers_ascend_and_are_unique(void **state)

@@ -107,12 +107,52 @@ static void test_mobilenet_v2(void **state)
     check_network("mobilenet_v2_1.0_224", 54, 58);
 }
 
+/* Whether the declaration over the one in the file beside the network looks wrong, and what is said to be better. */
+static parry_preprocess_check gate(const char *name, const parry_preprocess *flags)
+{
+    char path[PATH];
+    const char *data = getenv("PARRY_DATA");
+    parry_model *model;
+    parry_dataset *photos;
+    parry_preprocess_check found;
+    snprintf(path, sizeof path, "%s/models/imagenet/%s.onnx", data, name);
+    OK_IN(ctx, parry_model_load_as(ctx, path, flags, NULL, &model));
+    snprintf(path, sizeof path, "%s/imagenet", data);
+    const char *const paths[] = {path};
+    OK_IN(ctx, parry_dataset_open_images(ctx, paths, 1, model, NULL, PARRY_TEST, 0, &photos));
+    OK_IN(ctx, parry_model_check_preprocess(ctx, model, photos, &found));
+    parry_dataset_free(photos);
+    parry_model_free(model);
+    return found;
+}
+
+static void test_wrong_declarations(void **state)
+{
+    (void)state;
+    if (absent())
+        skip();
+    parry_preprocess_check c = gate("mobilenet_v1_0.25_128", NULL);
+    assert_false(c.suspicious);
+    c = gate("squeezenet1.1", NULL); /* below 70 %, but nothing does better */
+    assert_false(c.suspicious);
+    c = gate("squeezenet1.1", &(parry_preprocess){.preset = "tf", .channel_order = PARRY_ORDER_BGR});
+    assert_true(c.suspicious);
+    assert_float_equal(c.better_accuracy, 30.0 / 48, 1e-12);
+    assert_int_equal(c.better.channel_order, PARRY_ORDER_BGR); /* in the terms of the file, not of a turned kernel */
+    assert_float_equal(c.better.mean.value[0], 103.939, 1e-9);
+    c = gate("squeezenet1.1", &(parry_preprocess){.channel_order = PARRY_ORDER_RGB}); /* far from guessing */
+    assert_true(c.suspicious);
+    assert_true(c.accuracy > 0.35);
+    assert_int_equal(c.better.channel_order, PARRY_ORDER_BGR);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_squeezenet),
         cmocka_unit_test(test_mobilenet_v1),
         cmocka_unit_test(test_mobilenet_v2),
+        cmocka_unit_test(test_wrong_declarations),
     };
     return cmocka_run_group_tests_name("imagenet", tests, set_up_context, tear_down_context);
 }

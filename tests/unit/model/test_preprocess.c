@@ -295,6 +295,11 @@ static void test_wrong_declarations_are_noticed(void **state)
     c = check(&(parry_preprocess){.range = {2, {0, 0.82}}}, all); /* some wrong, but nothing better was claimed */
     assert_false(c.suspicious);
     assert_true(c.accuracy < 0.8);
+    c = check(&(parry_preprocess){.range = {2, {0, 0.7}}}, all); /* half of them wrong: another is clearly better */
+    assert_true(c.suspicious);
+    assert_float_equal(c.accuracy, 0.5, 0);
+    assert_float_equal(c.better_accuracy, 1, 0);
+    assert_float_equal(c.better.range.value[1], 1, 0);
     write_text("light.json", "{\"clean_test_accuracy\": {\"a\": 1.0, \"b\": 0.99}}");
     c = check(&(parry_preprocess){.range = {2, {0, 0.82}}}, all);
     assert_true(c.suspicious);
