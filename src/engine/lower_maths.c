@@ -141,7 +141,7 @@ static bool joins(const struct walk *w, int inputs, int d)
 
 static struct walk walk_of(const pr_step *step, const pr_frame *frame)
 {
-    static const int rows[] = {0, 1, 2, 3, 4, 5}, image[] = {0, 2, 3, 1};
+    static const int rows[PR_RANK_MAX] = {0, 1, 2, 3, 4, 5, 6, 7}, image[] = {0, 2, 3, 1};
     const pr_node *node = step->node;
     const pr_dims y = rows_of(frame, node->out[0]);
     const int *order = step->flag ? image : rows;

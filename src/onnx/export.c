@@ -272,7 +272,7 @@ static parry_status pad(exporter *ex, const pr_node *from, PrOnnx__NodeProto *no
 /* A constant part is stretched over the batch: expanded to (batch size, 1, ...), the size being that of `batch`. */
 static parry_status expand_part(exporter *ex, PrOnnx__NodeProto *node, int part, int rank, char *batch)
 {
-    static const int64_t ones[PR_RANK_MAX] = {1, 1, 1, 1, 1, 1};
+    static const int64_t ones[PR_RANK_MAX] = {1, 1, 1, 1, 1, 1, 1, 1};
     PrOnnx__NodeProto *shape, *size, *full, *expand;
     TRY(pr_export_before(ex, node, "Shape", ".shape", &shape));
     pr_export_input(shape, batch);

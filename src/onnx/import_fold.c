@@ -82,6 +82,17 @@ parry_status pr_import_shape(importer *imp, const onnx_node *node)
     return PARRY_OK;
 }
 
+/* 1 where the constant is not 0. */
+static parry_status cast_to_truth(importer *imp, const onnx_node *node, const pr_constant *x)
+{
+    pr_constant out;
+    TRY(pr_constant_make(&imp->budget, true, x->rank, x->dim, &out));
+    for (int64_t e = 0; e < out.count; e++)
+        ((int64_t *)out.owned)[e] = x->integer ? x->i[e] != 0 : x->f[e] != 0;
+    pr_define_constant(imp, node, &out);
+    return PARRY_OK;
+}
+
 /* Between float and integer constants; activations are float whatever their width in the file. */
 parry_status pr_import_cast(importer *imp, const onnx_node *node)
 {
@@ -93,6 +104,8 @@ parry_status pr_import_cast(importer *imp, const onnx_node *node)
                           to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
     const bool to_integer =
         to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT32 || to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    if (to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__BOOL && pr_is_constant(x))
+        return cast_to_truth(imp, node, &x->constant);
     if (pr_is_value(x) ? !to_float : !to_float && !to_integer)
         return pr_node_missing(imp, node, "to a type that is neither float nor a plain integer");
     if (pr_is_value(x) || x->constant.integer == to_integer) {

@@ -173,7 +173,7 @@ static bool read_equation(const char *at, size_t inputs, const int *rank, labels
         return read_term(&at, letters + most, result) && !*at;
     }
     *result = (labels){0};
-    for (int d = PR_MIN(most, PR_RANK_MAX); d > 0; d--)
+    for (int d = most; d > 0 && result->count < PR_RANK_MAX; d--)
         result->at[result->count++] = (char)('9' + 1 - d);
     for (char c = 'A'; c <= 'z'; c++) {
         int found = 0;

@@ -71,7 +71,7 @@ static bool counts_from_the_right(const onnx_node *node)
     static const char *const types[] = {
         "MatMul",   "Add",        "Sub",   "Mul",       "Div",         "Pow",      "Min",   "Max",
         "Sum",      "Mean",       "Where", "Relu",      "LeakyRelu",   "Sigmoid",  "Tanh",  "Neg",
-        "Identity", "Cast",       "Clip",  "Erf",       "Gelu",        "Sqrt",     "Exp",   "Log",
+        "Identity", "Cast", "Expand",       "Clip",  "Erf",       "Gelu",        "Sqrt",     "Exp",   "Log",
         "Abs",      "Reciprocal", "Elu",   "HardSwish", "HardSigmoid", "Softplus", "Swish", "Mish"};
     for (size_t i = 0; i < PR_COUNT(types); i++)
         if (strcmp(node->op_type, types[i]) == 0)
@@ -251,7 +251,9 @@ static parry_status translate_gemm(importer *imp, const onnx_node *node)
 
 static parry_status translate_single(importer *imp, const onnx_node *node, int rank, translation translate)
 {
-    const slot *x = pr_node_input(imp, node, 0);
+    const slot *x = pr_node_input(imp, node, 0), *sizes = pr_node_input(imp, node, 1);
+    if (is_type(node, "Expand") && (!pr_is_constant(sizes) || sizes->constant.count > rank))
+        return pr_node_missing(imp, node, "to more axes, or to a computed shape");
     if (counts_from_the_right(node))
         return translate(imp, node);
     if (is_type(node, "Gemm"))

@@ -1,6 +1,6 @@
 """Makes block_*.onnx: small random networks of the kinds of block that today's architectures are made of, exported by PyTorch.
 
-Usage: python blocks.py FOLDER (needs torch and onnx). Beside "test.input" and "test.output" (see make.py) the metadata holds
+Usage: python blocks.py FOLDER (needs torch, torchvision, onnx and onnxscript). Beside "test.input" and "test.output" (see make.py) the metadata holds
 "test.cotangent" and "test.gradient": the derivative of <cotangent, output> by the input, computed by PyTorch, which also
 computed the output. Made with torch 2.15.0.
 """
@@ -10,6 +10,7 @@ import sys
 
 import onnx
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 
@@ -140,18 +141,29 @@ class Norms(nn.Module):
         return self.head(F.softplus(self.body(x)).flatten(1))
 
 
-def write(name, model, opset):
+def swin(**version):
+    """Shifted windows: 4 x 4 positions in windows of 2 x 2, in every other block rolled by one and masked."""
+    model = torchvision.models.SwinTransformer([2, 2], 4, [2], [2], [2, 2], num_classes=4, stochastic_depth_prob=0.0, **version)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, parameter.mean().item() if parameter.dim() == 1 else 0, 0.4)
+    return model
+
+
+def write(name, model, opset, dynamo=False):
     model.eval()
     x = torch.randn(2, 3, 8, 8, requires_grad=True)
     y = model(x)
     cotangent = torch.randn_like(y)
     (gradient,) = torch.autograd.grad(y, x, cotangent)
     file = io.BytesIO()
-    torch.onnx.export(model, (x,), file, input_names=["x"], output_names=["y"], opset_version=opset, dynamo=False,
-                      dynamic_axes={"x": {0: "N"}, "y": {0: "N"}})
+    torch.onnx.export(model, (x,), file, input_names=["x"], output_names=["y"], opset_version=opset, dynamo=dynamo,
+                      **({"dynamic_shapes": ({0: torch.export.Dim("N")},)} if dynamo else
+                         {"dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}}))
     out = onnx.load_from_string(file.getvalue())
     for node in out.graph.node:
         node.doc_string = ""
+        del node.metadata_props[:]
+    del out.graph.value_info[:]
     for key, value in (("test.input", x), ("test.output", y), ("test.cotangent", cotangent), ("test.gradient", gradient)):
         entry = out.metadata_props.add()
         entry.key, entry.value = key, " ".join(f"{v:.9g}" for v in value.detach().numpy().ravel())
@@ -169,3 +181,7 @@ for name, model, opset in (
     ("vit_sequence_first", ViT(SequenceFirst), 17),
 ):
     write(name, model, opset)
+
+for name, version in (("swin", {}), ("swin_v2", {"block": torchvision.models.swin_transformer.SwinTransformerBlockV2})):
+    torch.manual_seed(1)
+    write(name, swin(**version), 18, dynamo=True)
