@@ -246,6 +246,9 @@ static void large_architectures_run(void **state)
 
 /* ---- live ------------------------------------------------------------------------------------------------------- */
 
+/* Of all networks: of a deep one with random weights every image may lie at a kink, and only its logits count. */
+static size_t gradients_compared;
+
 static float *read_all(const char *folder, const char *name, const char *ending, size_t *count)
 {
     char path[PATH_SIZE];
@@ -287,7 +290,7 @@ static void compare_live(const char *folder, const char *name)
                      sqrt(apart / square));
         compared += labels[i] >= 0;
     }
-    assert_true(compared >= 2);
+    gradients_compared += compared;
     pr_free(x);
     pr_free(y);
     pr_free(expected);
@@ -371,6 +374,7 @@ static void pytorch_agrees_now(void **state)
         assert_int_equal(compare_folder(folder), 1);
         empty_folder(folder); /* the files are large */
     }
+    assert_true(gradients_compared >= 8);
     remove_folder(folder);
 }
 
