@@ -1,6 +1,7 @@
 /* Kernels of the families of maths.def, softmax and normalisation. exp is a polynomial of degree 6 after reduction to
- * |r| <= ln 2 / 2 (Moshier's Cephes), erf is formula 7.1.26 of Abramowitz and Stegun (absolute error 1.5e-7): about the
- * rounding of float where results are of the order of 1. The rest is the oracle's formula in float. */
+ * |r| <= ln 2 / 2, log one of degree 8 after reduction to sqrt(1/2) <= m < sqrt(2) (both Moshier's Cephes), erf is
+ * formula 7.1.26 of Abramowitz and Stegun (absolute error 1.5e-7): about the rounding of float where results are of the
+ * order of 1. The rest is the oracle's formula in float, or one that is equal and loses less. */
 #include <math.h>
 
 #include "engine/kernels_isa.h"
@@ -43,11 +44,9 @@ static inline vec vpower(ivec k)
     return (vec)((k + 127) << 23);
 }
 
-static inline vec vexp(vec x)
+/* 2^n e^r for whole -150 <= n <= 129 and |r| <= ln 2 / 2. */
+static inline vec power_exp(vec n, vec r)
 {
-    const vec bounded = vmin(vmax(x, ALL(-104.0f)), ALL(89.0f));
-    const vec n = vround_small(bounded * 1.44269504088896341f);
-    const vec r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
     vec p = ALL(1.9875691500e-4f);
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
@@ -56,7 +55,14 @@ static inline vec vexp(vec x)
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
     const ivec k = __builtin_convertvector(n, ivec), half = k >> 1;
-    const vec y = p * vpower(half) * vpower(k - half);
+    return p * vpower(half) * vpower(k - half);
+}
+
+static inline vec vexp(vec x)
+{
+    const vec bounded = vmin(vmax(x, ALL(-104.0f)), ALL(89.0f));
+    const vec n = vround_small(bounded * 1.44269504088896341f);
+    const vec y = power_exp(n, (bounded - n * 0.693359375f) + n * 2.12194440e-4f);
     return BLEND(x == x, y, x);
 }
 
@@ -82,6 +88,112 @@ static inline vec verf(vec x)
     return BLEND(x < (vec){0}, -y, y);
 }
 
+static inline vec vsqrt(vec x)
+{
+    vec y;
+    for (int l = 0; l < LANES; l++)
+        y[l] = sqrtf(x[l]);
+    return y;
+}
+
+/* log(m) of a positive number m 2^e, m from sqrt(1/2) to sqrt(2), and e. */
+static inline vec mantissa_log(vec x, vec *e)
+{
+    const vec tiny = ALL(1.17549435e-38f);                                   /* below it a float has no leading 1 */
+    const ivec bits = (ivec)BLEND(x < tiny, x * 8388608.0f, x) - 0x3f3504f3; /* sqrt(1/2) */
+    const vec m = (vec)((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
+    *e = __builtin_convertvector(bits >> 23, vec) - BLEND(x < tiny, ALL(23.0f), ALL(0.0f));
+    vec p = ALL(7.0376836292e-2f);
+    p = p * m - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    return m + (p * m * m * m - 0.5f * m * m);
+}
+
+static inline vec vlog(vec x)
+{
+    vec e;
+    const vec log_m = mantissa_log(x, &e), y = (log_m + e * -2.12194440e-4f) + e * 0.693359375f;
+    const vec outside = BLEND(x == ALL(0.0f), ALL(-INFINITY), BLEND(x < ALL(0.0f), ALL(NAN), x)); /* inf and NaN stay */
+    return BLEND((x > ALL(0.0f)) & (x < ALL(INFINITY)), y, outside);
+}
+
+/* log(1 + u) of u >= 0: what rounding takes from 1 + u is given back. */
+static inline vec vlog1p(vec u)
+{
+    const vec w = 1.0f + u;
+    return BLEND(w == ALL(1.0f), u, vlog(w) * (u / (w - 1.0f)));
+}
+
+static inline vec vsoftplus(vec x)
+{
+    return vmax(x, ALL(0.0f)) + vlog1p(vexp(-vabs(x)));
+}
+
+/* x^a for x >= 0: 2^(a e + a log2(m)). a e has to be exact to the last bit of its fraction: a in two parts. */
+static inline vec positive_power(vec x, float a)
+{
+    int32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    bits &= ~0xfff;
+    float high;
+    memcpy(&high, &bits, sizeof high);
+    vec e;
+    const vec log_m = mantissa_log(x, &e), rest = (a - high) * e;
+    const vec t = high * e + (rest + a * log_m * 1.44269504088896341f);
+    const vec n = vround_small(vmin(vmax(t, ALL(-150.0f)), ALL(129.0f)));
+    const vec r = ((high * e - n) + rest) * 0.693147181f + a * log_m;
+    const vec y = power_exp(n, BLEND((t > ALL(-150.0f)) & (t < ALL(129.0f)), r, ALL(0.0f)));
+    const vec far = ALL(INFINITY), at_zero = ALL(a > 0 ? 0.0f : INFINITY), at_far = ALL(a > 0 ? INFINITY : 0.0f);
+    return BLEND((x > ALL(0.0f)) & (x < far), y, BLEND(x == ALL(0.0f), at_zero, BLEND(x == far, at_far, x)));
+}
+
+/* x^a; of finite x < 0 for whole a alone. */
+static inline vec vpow(vec x, float a)
+{
+    if (a == 2)
+        return x * x;
+    if (a == 0.5f)
+        return vsqrt(x + 0.0f); /* of -0 it is 0 */
+    if (a == 0)
+        return ALL(1.0f);
+    const bool whole = floorf(a) == a, odd = whole && fmodf(a, 2) != 0;
+    const vec size = positive_power(vabs(x), a), below = whole ? size * (odd ? -1.0f : 1.0f) : ALL(NAN);
+    return BLEND((x < ALL(0.0f)) & (whole ? x == x : x > ALL(-INFINITY)), below, size);
+}
+
+static inline vec power_slope(vec x, float a)
+{
+    return a == 0 ? ALL(0.0f) : a * vpow(x, a - 1);
+}
+
+/* With n = e^x, tanh(log(1 + n)) = w / (w + 2), w = n (n + 2); beyond 20 it is 1 in float. x_slope: x times its slope.
+ */
+static inline vec mish_gate(vec x, vec *x_slope)
+{
+    const vec bounded = vmin(x, ALL(20.0f)), n = vexp(bounded), w = n * (n + 2.0f), scale = 1.0f / (w + 2.0f);
+    *x_slope = bounded * (4.0f * n * (n + 1.0f) * scale * scale);
+    return w * scale;
+}
+
+static inline vec mish(vec x)
+{
+    vec x_slope;
+    return x * mish_gate(x, &x_slope);
+}
+
+static inline vec mish_slope(vec x)
+{
+    vec x_slope;
+    const vec gate = mish_gate(x, &x_slope);
+    return gate + x_slope;
+}
+
 /* 0 to 1 */
 static inline vec vunit(vec x)
 {
@@ -89,18 +201,28 @@ static inline vec vunit(vec x)
 }
 
 #define GELU_SLOPE(x) (0.5f * (1.0f + verf((x)*0.70710678f)) + (x)*0.39894228f * vexp(-0.5f * (x) * (x)))
-#define TANH_OF(x) vtanh(0.79788456f * ((x) + 0.044715f * (x) * (x) * (x)))
+/* Where |x| > 10 the tanh is 1 or -1 in float; a number beyond has a cube beyond float. */
+static inline vec gelu_tanh_bounded(vec x)
+{
+    return vmin(vmax(x, ALL(-10.0f)), ALL(10.0f));
+}
+
+static inline vec gelu_tanh_gate(vec x)
+{
+    const vec b = gelu_tanh_bounded(x);
+    return 0.5f * (1.0f + vtanh(0.79788456f * (b + 0.044715f * b * b * b)));
+}
 
 static inline vec gelu_tanh_slope(vec x)
 {
-    const vec t = TANH_OF(x);
-    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.79788456f * (1.0f + 0.134145f * x * x);
+    const vec b = gelu_tanh_bounded(x), gate = gelu_tanh_gate(x);
+    return gate + 2.0f * b * gate * (1.0f - gate) * 0.79788456f * (1.0f + 0.134145f * b * b);
 }
 
 static inline vec swish_slope(vec x, float a)
 {
-    const vec s = vsigmoid(a * x);
-    return s * (1.0f + a * x * (1.0f - s));
+    const vec bounded = vmin(vmax(a * x, ALL(-104.0f)), ALL(104.0f)), s = vsigmoid(bounded);
+    return s * (1.0f + bounded * (1.0f - s));
 }
 
 /* ---- elementwise ------------------------------------------------------------------------------------------------- */
@@ -153,11 +275,17 @@ FUNCTION(elu, BLEND(x > ZERO, x, a *(vexp(x) - 1.0f)), BLEND(x > ZERO, ONE, a *v
 FUNCTION(selu, c *BLEND(x > ZERO, x, a *(vexp(x) - 1.0f)), c *BLEND(x > ZERO, ONE, a *vexp(x)))
 FUNCTION(celu, BLEND(x > ZERO, x, a *(vexp(x / a) - 1.0f)), BLEND(x > ZERO, ONE, vexp(x / a)))
 FUNCTION(hard_sigmoid, vunit(a *x + b), BLEND((a * x + b > ZERO) & (a * x + b < ONE), ALL(a), ZERO))
-FUNCTION(hard_swish, x *vunit(x / 6.0f + 0.5f), BLEND(x <= ALL(-3.0f), ZERO, BLEND(x < ALL(3.0f), x / 3.0f + 0.5f, ONE)))
+FUNCTION(hard_swish, x *vunit(x / 6.0f + 0.5f),
+         BLEND(x <= ALL(-3.0f), ZERO, BLEND(x < ALL(3.0f), x / 3.0f + 0.5f, ONE)))
 FUNCTION(softsign, x / (1.0f + vabs(x)), 1.0f / ((1.0f + vabs(x)) * (1.0f + vabs(x))))
 FUNCTION(gelu, 0.5f * x * (1.0f + verf(x * 0.70710678f)), GELU_SLOPE(x))
-FUNCTION(gelu_tanh, 0.5f * x * (1.0f + TANH_OF(x)), gelu_tanh_slope(x))
+FUNCTION(gelu_tanh, x *gelu_tanh_gate(x), gelu_tanh_slope(x))
 FUNCTION(swish, x *vsigmoid(a *x), swish_slope(x, a))
+FUNCTION(logarithm, vlog(x), 1.0f / x)
+FUNCTION(square_root, vsqrt(x), 0.5f / vsqrt(x))
+FUNCTION(softplus, vsoftplus(x), vsigmoid(x))
+FUNCTION(mish_function, mish(x), mish_slope(x))
+FUNCTION(power, vpow(x, a), power_slope(x, a))
 FUNCTION(clip, vmin(vmax(x, ALL(a)), ALL(b)), BLEND((x >= ALL(a)) & (x <= ALL(b)), ONE, ZERO))
 FUNCTION(quantize, vmin(vmax(vround(x), ALL(a)), ALL(b)), BLEND((x >= ALL(a)) & (x <= ALL(b)), ONE, ZERO))
 
@@ -175,6 +303,11 @@ const pr_map_kernel PR_ISA_NAME(map_kernels)[PR_MAP_COUNT] = {
     [PR_MAP_GELU] = gelu,
     [PR_MAP_GELU_TANH] = gelu_tanh,
     [PR_MAP_SWISH] = swish,
+    [PR_MAP_LOG] = logarithm,
+    [PR_MAP_SQRT] = square_root,
+    [PR_MAP_SOFTPLUS] = softplus,
+    [PR_MAP_MISH] = mish_function,
+    [PR_MAP_POWER] = power,
     [PR_MAP_CLIP] = clip,
     [PR_MAP_QUANTIZE] = quantize,
 };
@@ -193,6 +326,11 @@ const pr_map_grad_kernel PR_ISA_NAME(map_grad_kernels)[PR_MAP_COUNT] = {
     [PR_MAP_GELU] = gelu_grad,
     [PR_MAP_GELU_TANH] = gelu_tanh_grad,
     [PR_MAP_SWISH] = swish_grad,
+    [PR_MAP_LOG] = logarithm_grad,
+    [PR_MAP_SQRT] = square_root_grad,
+    [PR_MAP_SOFTPLUS] = softplus_grad,
+    [PR_MAP_MISH] = mish_function_grad,
+    [PR_MAP_POWER] = power_grad,
     [PR_MAP_CLIP] = clip_grad,
     [PR_MAP_QUANTIZE] = quantize_grad,
 };
