@@ -33,10 +33,14 @@ static parry_status through(exporter *ex, PrOnnx__NodeProto *node, size_t input,
     return PARRY_OK;
 }
 
-/* What the node computes is a truth value: it goes on as the numbers 0 and 1. */
+/* What the node computes is a truth value: it goes on as the numbers 0 and 1. The operator keeps the node's name, since
+ * the Cast behind it is nothing when the file is read. */
 static parry_status as_numbers(exporter *ex, const char *type, PrOnnx__NodeProto *node, PrOnnx__NodeProto **out)
 {
+    char *const name = node->name;
     TRY(pr_export_before(ex, node, type, ".truth", out));
+    node->name = (*out)->name;
+    (*out)->name = name;
     for (size_t i = 0; i < node->n_input; i++)
         pr_export_input(*out, node->input[i]);
     node->input[0] = (*out)->output[0];

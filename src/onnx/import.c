@@ -205,15 +205,37 @@ static parry_status mark_needed(importer *imp)
 
 /* ---- translating ------------------------------------------------------------------------------------------------ */
 
+static parry_status read_initialiser(importer *imp, slot *x)
+{
+    if (x->kind == SLOT_TENSOR) {
+        TRY(pr_constant_read(&imp->budget, x->name, x->tensor, &x->constant));
+        x->kind = SLOT_CONSTANT;
+    }
+    return PARRY_OK;
+}
+
+/* What a node of a branch is worth: SLOT_PENDING, to be translated, or what its outputs are without being looked at. */
+static parry_status judge(importer *imp, const pr_guard *guard, slot_kind *kind)
+{
+    slot *condition = guard->condition ? pr_find_slot(imp, guard->condition) : NULL;
+    *kind = SLOT_PENDING;
+    if (!condition)
+        return PARRY_OK;
+    TRY(read_initialiser(imp, condition));
+    if (!pr_is_constant(condition))
+        *kind = pr_is_value(condition) ? SLOT_UNTAKEN : condition->kind; /* of a value the If itself complains */
+    else if (condition->constant.count == 1 && pr_truth(&condition->constant) != guard->when)
+        *kind = SLOT_UNTAKEN;
+    return PARRY_OK;
+}
+
 static parry_status read_inputs(importer *imp, const onnx_node *node, bool *poisoned)
 {
     *poisoned = false;
     for (size_t i = 0; i < node->n_input; i++) {
         slot *input = pr_node_input(imp, node, i);
-        if (input && input->kind == SLOT_TENSOR) {
-            TRY(pr_constant_read(&imp->budget, input->name, input->tensor, &input->constant));
-            input->kind = SLOT_CONSTANT;
-        }
+        if (input)
+            TRY(read_initialiser(imp, input));
         if (input && input->kind == SLOT_PENDING)
             return pr_node_fail(imp, node,
                                 "it reads '%.80s' before that is computed: the nodes are out of order, or form a cycle",
@@ -243,7 +265,7 @@ static parry_status translate_one(importer *imp, const onnx_node *node, const op
         single |= pr_is_value(input) && input->single;
         values |= pr_is_value(input);
     }
-    if (!values || strcmp(node->op_type, "Shape") == 0)
+    if (!values || strcmp(node->op_type, "Shape") == 0 || strcmp(node->op_type, "If") == 0)
         return row->translate(imp, node);
     if (!single)
         TRY(row->translate(imp, node));
@@ -272,7 +294,7 @@ static parry_status translate(importer *imp, const onnx_node *node)
         /* What is poisoned comes from an activation, so an operator for constants is missing here too. */
         if (row->first == CONSTANT)
             return pr_node_missing(imp, node, NULL);
-        pr_poison(imp, node);
+        pr_define_all(imp, node, SLOT_POISONED);
         return PARRY_OK;
     }
     if (node->n_input < row->min_inputs || node->n_input > row->max_inputs)
@@ -367,9 +389,15 @@ static parry_status import_graph(importer *imp)
     TRY(add_slots(imp));
     TRY(mark_needed(imp));
     TRY(pr_import_inputs(imp));
-    for (size_t n = 0; n < imp->file->n_node; n++)
-        if (any_output_needed(imp, imp->file->node[n]))
-            TRY(translate(imp, imp->file->node[n]));
+    for (size_t n = 0; n < imp->file->n_node; n++) {
+        const onnx_node *node = imp->file->node[n];
+        slot_kind known;
+        TRY(judge(imp, &imp->guards[n], &known));
+        if (known != SLOT_PENDING)
+            pr_define_all(imp, node, known);
+        else if (any_output_needed(imp, node))
+            TRY(translate(imp, node));
+    }
     return imp->missing_count ? report_missing(imp) : finish(imp);
 }
 
@@ -405,6 +433,7 @@ static parry_status decode(parry_ctx *ctx, const char *where, const char *path, 
         TRY_TO(done, pr_asprintf(ctx, &folder, "%.*s.", (int)(pr_path_base(path) - path), path));
     imp->budget.folder = folder;
     TRY_TO(done, pr_decode_model(&decoder, where, data, size, &file));
+    imp->decoder = &decoder;
     TRY_TO(done, pr_functions_expand(imp, file));
     TRY_TO(done, read_opset(imp, file));
     TRY_TO(done, read_identity(imp, file));

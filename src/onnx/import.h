@@ -17,6 +17,7 @@ typedef enum slot_kind {
     SLOT_TENSOR,  /* an initialiser, not read yet */
     SLOT_CONSTANT,
     SLOT_POISONED, /* depends on an operator that is missing */
+    SLOT_UNTAKEN,  /* of a branch that the file's conditions never reach */
 } slot_kind;
 
 typedef struct slot {
@@ -35,6 +36,12 @@ typedef struct slot {
     } weight[2]; /* the parameter made of the constant: as it is, and transposed */
 } slot;
 
+/* When a node counts: it stands in a branch of If. A condition of NULL: always. */
+typedef struct pr_guard {
+    const char *condition;
+    bool when;
+} pr_guard;
+
 /* An operator or a use of one that parry lacks. */
 typedef struct missing {
     const onnx_node *node;
@@ -47,10 +54,14 @@ typedef struct importer {
     const char *where; /* the file's name */
     const PrOnnx__GraphProto *file;
     pr_onnx_model *model;
-    PrOnnx__GraphProto expanded; /* the file's graph where its functions have been put in place */
-    size_t expanded_capacity;
+    PrOnnx__GraphProto expanded; /* the file's graph with functions and branches put in place */
+    pr_guard *guards;            /* of its nodes */
+    size_t expanded_capacity, guard_capacity;
     void **owned; /* what that has allocated */
     size_t owned_count, owned_capacity;
+    pr_decoder *decoder;
+    PrOnnx__GraphProto **branches; /* decoded */
+    size_t branch_count, branch_capacity;
     unsigned calls;
     int opset;
     int64_t fixed_batch; /* the batch size that the file was exported with, 0 when it is open */
@@ -70,7 +81,8 @@ typedef struct importer {
     size_t missing_count, missing_more;
 } importer;
 
-/* Sets imp->file to the graph with every call of a model-local function replaced by the function's nodes. */
+/* Sets imp->file to the graph with every call of a model-local function replaced by the function's nodes, and with the
+ * branches' nodes, guarded, in front of each If, whose inputs are then the condition and what the branches give. */
 PARRY_CHECKED parry_status pr_functions_expand(importer *imp, const PrOnnx__ModelProto *file);
 void pr_functions_release(importer *imp);
 slot *pr_find_slot(const importer *imp, const char *name);
@@ -95,9 +107,9 @@ const char *pr_node_label(const onnx_node *node, char label[NODE_LABEL]);
 /* A malformed node: "file: node 'x' (Op): ...". */
 parry_status pr_node_fail(const importer *imp, const onnx_node *node, const char *format, ...) PARRY_PRINTF(3, 4);
 /* A use that parry lacks ("with mode reflect"; a string constant): noted for the one sentence that lists them all.
- * Importing goes on, the node's outputs are poisoned. */
+ * Importing goes on, the node's outputs are poisoned. pr_define_all gives all outputs a kind. */
 PARRY_CHECKED parry_status pr_node_missing(importer *imp, const onnx_node *node, const char *detail);
-void pr_poison(importer *imp, const onnx_node *node);
+void pr_define_all(importer *imp, const onnx_node *node, slot_kind kind);
 
 /* ---- inputs and outputs ----------------------------------------------------------------------------------------- */
 
@@ -114,6 +126,11 @@ static inline bool pr_is_constant(const slot *input)
 static inline bool pr_is_float_constant(const slot *input)
 {
     return pr_is_constant(input) && !input->constant.integer;
+}
+/* Of one number. */
+static inline bool pr_truth(const pr_constant *c)
+{
+    return c->integer ? c->i[0] != 0 : c->f[0] != 0;
 }
 static inline bool pr_is_vector(const slot *input)
 {
@@ -133,6 +150,8 @@ void pr_clean_name(const char *name, char out[GRAPH_NAME]);
 void pr_define_value(importer *imp, const onnx_node *node, pr_value value);
 /* The output is this constant, which is taken over. */
 void pr_define_constant(importer *imp, const onnx_node *node, pr_constant *constant);
+/* `output` is another name for what `source` is. */
+void pr_stand_for(slot *output, const slot *source);
 /* The output is the same as `source`. */
 void pr_define_same(importer *imp, const onnx_node *node, const slot *source);
 /* Adds a node to the graph and makes its result the output; pr_add_node only adds it. */

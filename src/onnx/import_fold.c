@@ -93,6 +93,15 @@ static parry_status cast_to_truth(importer *imp, const onnx_node *node, const pr
     return PARRY_OK;
 }
 
+/* Truth values are the numbers 0 and 1. */
+static bool is_truth(const pr_graph *graph, pr_value value)
+{
+    const pr_value_info *info = &graph->values[value];
+    const pr_node *from = info->kind == PR_VALUE_NODE ? &graph->nodes[info->producer] : NULL;
+    return from && ((from->op == PR_OP_BINARY && from->attrs.binary.function >= PR_BINARY_EQUAL) ||
+                    (from->op == PR_OP_MAP && from->attrs.map.function == PR_MAP_NOT));
+}
+
 /* Between float and integer constants; activations are float whatever their width in the file. */
 parry_status pr_import_cast(importer *imp, const onnx_node *node)
 {
@@ -106,6 +115,13 @@ parry_status pr_import_cast(importer *imp, const onnx_node *node)
         to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT32 || to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
     if (to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__BOOL && pr_is_constant(x))
         return cast_to_truth(imp, node, &x->constant);
+    if (to == PR_ONNX__TENSOR_PROTO__DATA_TYPE__BOOL) {
+        pr_value value = x->value;
+        for (int i = 0; i < 2 && !is_truth(imp->model->graph, x->value); i++)
+            TRY(pr_add_map(imp, node, PR_MAP_NOT, 0, 0, 0, &value));
+        pr_define_value(imp, node, value);
+        return PARRY_OK;
+    }
     if (pr_is_value(x) ? !to_float : !to_float && !to_integer)
         return pr_node_missing(imp, node, "to a type that is neither float nor a plain integer");
     if (pr_is_value(x) || x->constant.integer == to_integer) {

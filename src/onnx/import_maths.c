@@ -103,6 +103,12 @@ parry_status pr_import_binary(importer *imp, const onnx_node *node)
     slot *a = pr_node_input(imp, node, 0), *b = pr_node_input(imp, node, 1);
     if (pr_is_constant(a) && pr_is_constant(b))
         return pr_fold_binary(imp, node, f, &a->constant, &b->constant);
+    if (f == PR_BINARY_EQUAL && pr_is_constant(b) && b->constant.count == 1 && b->constant.rank <= 1 && !pr_truth(&b->constant)) {
+        pr_value value = a->value;
+        TRY(pr_add_map(imp, node, PR_MAP_NOT, 0, 0, 0, &value));
+        pr_define_value(imp, node, value);
+        return PARRY_OK;
+    }
     return pr_emit_operands(imp, node, PR_OP_BINARY, &attrs, (slot *[]){a, b}, 2);
 }
 

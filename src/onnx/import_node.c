@@ -25,11 +25,11 @@ parry_status pr_node_fail(const importer *imp, const onnx_node *node, const char
     return pr_fail(imp->ctx, PARRY_FORMAT, "%s: %s: %s", imp->where, pr_node_label(node, label), reason);
 }
 
-void pr_poison(importer *imp, const onnx_node *node)
+void pr_define_all(importer *imp, const onnx_node *node, slot_kind kind)
 {
     for (size_t o = 0; o < node->n_output; o++)
         if (*node->output[o])
-            imp->slots[pr_names_get(&imp->names, node->output[o])].kind = SLOT_POISONED;
+            imp->slots[pr_names_get(&imp->names, node->output[o])].kind = kind;
 }
 
 parry_status pr_node_missing(importer *imp, const onnx_node *node, const char *detail)
@@ -38,7 +38,7 @@ parry_status pr_node_missing(importer *imp, const onnx_node *node, const char *d
         imp->missing[imp->missing_count++] = (missing){node, detail};
     else
         imp->missing_more++;
-    pr_poison(imp, node);
+    pr_define_all(imp, node, SLOT_POISONED);
     return PARRY_OK;
 }
 
@@ -76,14 +76,19 @@ void pr_define_constant(importer *imp, const onnx_node *node, pr_constant *const
     *constant = (pr_constant){0};
 }
 
-void pr_define_same(importer *imp, const onnx_node *node, const slot *source)
+void pr_stand_for(slot *output, const slot *source)
 {
-    slot *output = pr_node_output(imp, node);
     output->kind = source->kind;
+    output->single = source->single;
     output->value = source->value;
     output->constant = source->constant;
     output->constant.owned = NULL; /* the source lives as long as the importer */
     output->uses += source->uses - 1;
+}
+
+void pr_define_same(importer *imp, const onnx_node *node, const slot *source)
+{
+    pr_stand_for(pr_node_output(imp, node), source);
 }
 
 void pr_clean_name(const char *name, char out[GRAPH_NAME])

@@ -34,11 +34,11 @@ static const struct {
     const char *part, *reason;
 } excluded[] = {
     {"training_dropout", "random: dropout in training"},
-    {"dropout_default_mask", "a second output that no classifier reads: the mask"},
-    {"maxpool_with_argmax", "a second output that no classifier reads: indices"},
     {"empty_set", "empty tensors"},
     {"batchnorm_epsilon_training_mode", "training form of batch norm"},
     {"batchnorm_example_training_mode", "training form of batch norm"},
+    {"averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True",
+     "disputed output: ONNX' reference and onnxruntime now compute what parry does"},
     {"_3d_", "three spatial dimensions"},
 };
 
@@ -61,14 +61,19 @@ static bool has_operator(const pr_onnx_outline *o, const char *type)
     return strncmp(o->operators, type, strlen(type)) == 0;
 }
 
-static bool is_image_operator(const pr_onnx_outline *o)
+static bool only_of_images(const pr_onnx_outline *o)
 {
-    static const char *const types[] = {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "BatchNorm",
-                                        "InstanceNorm"};
+    static const char *const types[] = {"Conv", "BatchNorm", "InstanceNorm"};
     for (size_t i = 0; i < PR_COUNT(types); i++)
         if (has_operator(o, types[i]))
             return true;
     return false;
+}
+
+/* Tests whose second output, the mask or the indices, is none of a classifier's: the first has to be right beside it. */
+static bool only_first_output(const char *name)
+{
+    return strstr(name, "dropout_default_mask") || strstr(name, "maxpool_with_argmax");
 }
 
 /* Why the test does not apply; "": it does. */
@@ -85,19 +90,22 @@ static void classify(const pr_onnx_outline *o, const char *name, char reason[REA
         return;
     }
     for (size_t i = 0; i < PR_COUNT(excluded); i++)
-        if (strstr(name, excluded[i].part) && (strcmp(excluded[i].part, "_3d_") != 0 || is_image_operator(o))) {
+        if (strstr(name, excluded[i].part) && (strcmp(excluded[i].part, "_3d_") != 0 || only_of_images(o))) {
             snprintf(reason, REASON, "%s", excluded[i].reason);
             return;
         }
-    if (o->inputs && o->input[0].rank > 4 && is_image_operator(o)) {
+    if (o->inputs && o->input[0].rank > 4 && only_of_images(o)) {
         snprintf(reason, REASON, "three spatial dimensions");
         return;
     }
     bool quantised = strstr(o->operators, "QuantizeLinear") || strstr(o->operators, "DequantizeLinear");
     for (size_t i = 0; i < o->inputs + o->outputs; i++) {
         int type = i < o->inputs ? o->input[i].type : o->output[i - o->inputs].type;
+        if (i > o->inputs && only_first_output(name))
+            break;
         bool fits = type == TYPE_FLOAT || type == TYPE_DOUBLE || type == TYPE_INT64 || type == TYPE_BOOL ||
-                    (quantised && (type == TYPE_UINT8 || type == TYPE_INT8 || type == TYPE_INT32));
+                    type == TYPE_INT32 ||
+                    (quantised && (type == TYPE_UINT8 || type == TYPE_INT8));
         if (!fits) {
             snprintf(reason, REASON, "data type %d", type);
             return;
@@ -226,7 +234,7 @@ typedef struct node_test {
     uint8_t *model;
     size_t size;
     pr_onnx_tensor input[TENSORS], output[TENSORS];
-    size_t inputs, outputs;
+    size_t inputs, outputs, checked;
 } node_test;
 
 static size_t read_tensors(const char *folder, const char *kind, pr_onnx_tensor *out, bool *readable)
@@ -269,7 +277,7 @@ static bool give(const node_test *t, int way, pr_onnx_given *given)
 static bool run_set(const node_test *t, char reason[REASON])
 {
     static const char *const names[] = {"as constants", "as an activation", "as activations"};
-    for (size_t o = 0; o < t->outputs; o++) {
+    for (size_t o = 0; o < t->checked; o++) {
         int open = 0;
         for (int way = 0; way < 3; way++) {
             pr_onnx_given given[TENSORS];
@@ -319,6 +327,7 @@ static void run_node_test(const char *root, const char *name)
             break;
         t.inputs = read_tensors(path, "input", t.input, &readable);
         t.outputs = read_tensors(path, "output", t.output, &readable);
+        t.checked = only_first_output(name) ? 1 : t.outputs;
         passed = readable && run_set(&t, reason);
         if (!readable)
             snprintf(reason, sizeof reason, "%.1000s", parry_ctx_error(ctx));

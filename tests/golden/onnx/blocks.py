@@ -141,6 +141,20 @@ class Norms(nn.Module):
         return self.head(F.softplus(self.body(x)).flatten(1))
 
 
+class ResponseNorm(nn.Module):
+    """AlexNet's normalisation, over images and over sequences: a mean over neighbouring channels as pooling of a volume."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 1, 1)
+        self.norm, self.last = nn.LocalResponseNorm(5, alpha=0.8, beta=0.75, k=1.5), nn.LocalResponseNorm(4, alpha=2.0)
+        self.head = nn.Linear(8 * 16, 4)
+
+    def forward(self, x):
+        x = F.max_pool2d(self.norm(F.softplus(self.stem(x))), 2)
+        return self.head(self.last(x.flatten(2)).flatten(1))
+
+
 def swin(**version):
     """Shifted windows: 4 x 4 positions in windows of 2 x 2, in every other block rolled by one and masked."""
     model = torchvision.models.SwinTransformer([2, 2], 4, [2], [2], [2, 2], num_classes=4, stochastic_depth_prob=0.0, **version)
@@ -185,3 +199,7 @@ for name, model, opset in (
 for name, version in (("swin", {}), ("swin_v2", {"block": torchvision.models.swin_transformer.SwinTransformerBlockV2})):
     torch.manual_seed(1)
     write(name, swin(**version), 18, dynamo=True)
+
+for name, dynamo in (("response_norm", False), ("response_norm_new", True)):
+    torch.manual_seed(1)
+    write(name, ResponseNorm(), 18 if dynamo else 17, dynamo)

@@ -710,3 +710,80 @@ good(
     [const("one", np.array([1])), const("end", np.array([3])), const("minus", np.array([-1]))],
     ["N", 3, 5], ["N", 15],
 )
+
+# ---- volumes, and windows rounded up -----------------------------------------------------------------------------
+rng = np.random.default_rng(5)
+volume = dict(kernel_shape=[2, 3, 2], strides=[2, 1, 2], pads=[1, 1, 0, 0, 1, 1])
+layout("max_pool_volume", "MaxPool", "x", [], [2, 4, 5, 3], ceil_mode=1, **volume)
+layout("average_pool_volume", "AveragePool", "x", [], [2, 4, 5, 3], **volume)
+layout("average_pool_channels", "AveragePool", "x", [], [1, 6, 2, 3], kernel_shape=[3, 1, 1], pads=[1, 0, 0, 1, 0, 0], count_include_pad=1)
+layout("global_max_pool_volume", "GlobalMaxPool", "x", [], [2, 3, 2, 3])
+layout("lp_pool_ceil", "LpPool", "x", [], [2, 6, 7], opset=18, kernel_shape=[3, 2], strides=[2, 3], pads=[0, 1, 1, 0], ceil_mode=1, p=3)
+
+# ---- branches ----------------------------------------------------------------------------------------------------
+def branch(name, nodes, *outputs, inits=()):
+    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs], inits)
+
+
+def choice(condition, output, then, otherwise):
+    return node("If", condition, output, then_branch=then, else_branch=otherwise)
+
+
+truth = const("truth", np.array(True))
+# The branch that is not taken holds what parry does not have. Branches call their tensors the same.
+inner = choice(
+    "truth", "s",
+    branch("sum", [node("Add", "x c", "a"), node("Mul", "a k", "s")], "s", inits=[const("c", rand(1, 4))]),
+    branch("twice", [node("Add", "x x", "a"), node("Identity", "a", "s")], "s"),
+)
+good(
+    "branches",
+    [
+        node("Shape", "x", "sizes"), node("Gather", "sizes one", "size"), node("Equal", "size one", "is_one"),
+        choice(
+            "is_one", "t u",
+            branch("drop", [node("Hardmax", "x", "a"), node("Neg", "a", "s")], "a", "s"),
+            branch("keep", [inner, node("Relu", "x", "r")], "s", "r"),
+        ),
+        node("Sub", "t u", "v"), node("Flatten", "v", "y"),
+    ],
+    [const("one", np.array([1])), const("k", rand(3, 1)), truth], ["N", 3, 4], ["N", "K"],
+)
+bad(
+    "branch_of_the_image",
+    [
+        node("Greater", "x zero", "positive"),
+        choice("positive", "y", branch("a", [node("LSTM", "x", "p")], "p"), branch("b", [node("Neg", "x", "q")], "q")),
+    ],
+    [const("zero", np.float32(0))],
+)
+bad("branch_missing", [node("If", "truth", "y", then_branch=branch("a", [node("Neg", "x", "p")], "p"))], [truth])
+bad(
+    "branch_outputs",
+    [choice("truth", "y", branch("a", [node("Split", "x", "p q")], "p", "q"), branch("b", [node("Neg", "x", "p")], "p"))], [truth],
+)
+bad("branch_unknown", [choice("truth", "y", branch("a", [node("Neg", "none", "p")], "p"), branch("b", [node("Neg", "x", "p")], "p"))], [truth])
+nested = branch("innermost", [node("Neg", "x", "p")], "p")
+for _ in range(20):
+    nested = branch("around", [choice("truth", "p", nested, branch("other", [node("Neg", "x", "p")], "p"))], "p")
+bad("branch_deep", [choice("truth", "y", nested, branch("other", [node("Neg", "x", "p")], "p"))], [truth])
+
+# ---- truth values of numbers ---------------------------------------------------------------------------------------
+rng = np.random.default_rng(6)
+good(
+    "truth",
+    [
+        node("Floor", "x", "f"), node("Cast", "f", "b", to=TensorProto.BOOL), node("Cast", "b", "n", to=TensorProto.FLOAT),
+        node("Less", "x zero", "l"), node("Cast", "l", "m", to=TensorProto.BOOL), node("Where", "m x n", "y"),
+    ],
+    [const("zero", np.float32(0))], ["N", 8], ["N", 8],
+)
+
+# ---- the positions of the largest, which nobody reads, or somebody does --------------------------------------------
+rng = np.random.default_rng(7)
+largest = node("MaxPool", "x", "p i", kernel_shape=[2, 2], strides=[2, 2])
+good("max_pool_indices", [largest, node("Shape", "i", "s"), node("Flatten", "p", "y")], [], ["N", 1, 4, 4], ["N", 4])
+bad(
+    "max_pool_indices", [largest, node("Cast", "i", "j", to=TensorProto.FLOAT), node("Flatten", "j", "y")],
+    in_shape=("N", 1, 4, 4), out_shape=("N", 4),
+)

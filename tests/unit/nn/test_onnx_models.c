@@ -142,7 +142,7 @@ static void gradients_agree_with_pytorch(void **state)
     int files = 0;
     assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
     for_each_golden(ctx, assert_gradient, &files);
-    assert_int_equal(files, 10);
+    assert_int_equal(files, 12);
     parry_ctx_free(ctx);
 }
 

@@ -25,6 +25,11 @@ static const struct {
     {"bell", PARRY_UNSUPPORTED, "Bell??[2J ('n??ode')"},
     {"computed_kernel", PARRY_UNSUPPORTED, "Conv with computed weights ('t_node')"},
     {"constant_output", PARRY_FORMAT, "the output 'y' does not depend on the input"},
+    {"branch_deep", PARRY_UNSUPPORTED, "its functions and branches nest more than 16 deep"},
+    {"branch_missing", PARRY_FORMAT, "node 'y_node' (If): the attribute else_branch should be a graph"},
+    {"branch_of_the_image", PARRY_UNSUPPORTED, "does not have: If with a condition that depends on the image ('y_node')"},
+    {"branch_outputs", PARRY_FORMAT, "node 'y_node' (If): its then_branch has 2 outputs, expected 1"},
+    {"branch_unknown", PARRY_FORMAT, "it reads 'none', which nothing defines"},
     {"cycle", PARRY_FORMAT, "node 'a_node' (Add): it reads 'b' before that is computed"},
     {"divide_by_zero", PARRY_UNSUPPORTED, "Div with"},
     {"empty_huge_dims", PARRY_FORMAT, "dimension 1 of tensor 'c' is 1073741824"},
@@ -42,6 +47,7 @@ static const struct {
     {"large_constants", PARRY_UNSUPPORTED, "more memory than parry allows"},
     {"many_axes", PARRY_UNSUPPORTED, "tensor 'c' has 9 dimensions, at most 8"},
     {"many_axes_value", PARRY_UNSUPPORTED, "Add with a constant that differs between images"},
+    {"max_pool_indices", PARRY_UNSUPPORTED, "MaxPool with more than its first output ('p_node')"},
     {"negative_dims", PARRY_FORMAT, "dimension 0 of tensor 'c' is -6"},
     {"no_data", PARRY_FORMAT, "tensor 'c' should hold 6 float values, but has 0 of them"},
     {"no_nodes", PARRY_FORMAT, "holds no network"},
@@ -242,7 +248,8 @@ static const char *const seeds[] = {
     "gemm_scaled.onnx",        "softmax_tail.onnx",   "type_float16.onnx", "nhwc.onnx",       "preprocessing.onnx",
     "matmul_add.onnx",         "constant_nodes.onnx", "squeeze.onnx",      "dropout.onnx",    "fixed_batch.onnx",
     "split.onnx",        "concat_constant.onnx", "resize_cubic.onnx", "slice.onnx",     "pad_reflect.onnx",
-    "tile.onnx",         "depth_to_space_dcr.onnx", "gather_matrix.onnx", "lp_pool.onnx"};
+    "tile.onnx",         "depth_to_space_dcr.onnx", "gather_matrix.onnx", "lp_pool.onnx",
+    "branches.onnx",     "max_pool_volume.onnx"};
 
 static void for_each_seed(void (*test)(parry_ctx *ctx, uint8_t *data, size_t size))
 {
