@@ -165,7 +165,7 @@ bool pr_lower_is_image(const pr_lower *l, pr_value value)
     static const bool moves[PR_OP_COUNT] = {
         [PR_OP_RESHAPE] = true, [PR_OP_TRANSPOSE] = true, [PR_OP_PAD] = true, [PR_OP_IDENTITY] = true,
         [PR_OP_DROPOUT] = true, [PR_OP_CHANNEL_AFFINE] = true, [PR_OP_BATCH_NORM] = true, [PR_OP_ADD] = true,
-        [PR_OP_SUB] = true, [PR_OP_MUL] = true, [PR_OP_DIV] = true};
+        [PR_OP_SUB] = true, [PR_OP_MUL] = true, [PR_OP_DIV] = true, [PR_OP_GATHER] = true};
     const pr_value_info *info = &l->graph->values[value];
     while (info->kind == PR_VALUE_NODE && moves[l->graph->nodes[info->producer].op])
         info = &l->graph->values[l->graph->nodes[info->producer].in[0]];

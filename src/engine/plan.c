@@ -96,7 +96,7 @@ static parry_status fold(parry_ctx *ctx, const pr_plan *plan, bool with_weights,
         *graph = plain;
         return PARRY_OK;
     }
-    parry_status status = pr_rewrite_affine(ctx, plain, *weights, graph);
+    parry_status status = pr_rewrite_channels(ctx, plain, *weights, graph);
     pr_graph_free(plain);
     return status;
 }

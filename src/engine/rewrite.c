@@ -23,7 +23,7 @@ parry_status pr_rewrite_flatten(parry_ctx *ctx, const pr_graph *graph, pr_graph 
     return status;
 }
 
-/* ---- ChannelAffine into the convolution behind it -------------------------------------------------------------- */
+/* ---- scale, shift and order of channels into the convolution behind them ---------------------------------------- */
 
 struct fold {
     parry_ctx *ctx;
@@ -31,6 +31,15 @@ struct fold {
     pr_graph *into;
     pr_weights *weights;
     pr_value *map; /* value of `from` -> value of `into` */
+};
+
+/* What a convolution reads, channel by channel: y[c] = x[takes[c]] * scale[c] + shift[c]. Whether anything is shifted
+ * is told by the nodes, not by their numbers, which may change under a plan. */
+struct mix {
+    pr_value x;
+    bool shifted;
+    int64_t *takes;
+    double *scale, *shift;
 };
 
 static bool is_weight(const pr_graph *graph, pr_value value)
@@ -48,23 +57,66 @@ static int uses_of(const pr_graph *graph, pr_value value)
     return uses;
 }
 
-/* The ChannelAffine that `node`, a convolution with stored parameters, can take over; NULL if there is none. */
-static const pr_node *affine_before(const pr_graph *graph, const pr_node *node)
+/* The node that made `x`, if `conv` can take it over and nothing else reads it: a ChannelAffine, or a Gather of as many
+ * channels as there are, where these may all change places. NULL if it is none of them. */
+static const pr_node *mixer_before(const pr_graph *graph, const pr_node *conv, pr_value x)
 {
-    const pr_value_info *x = &graph->values[node->in[0]];
-    if (node->op != PR_OP_CONV || !is_weight(graph, node->in[1]) ||
-        (node->inputs > 2 && !is_weight(graph, node->in[2])) || x->kind != PR_VALUE_NODE ||
-        uses_of(graph, node->in[0]) != 1)
+    if (graph->values[x].kind != PR_VALUE_NODE || uses_of(graph, x) != 1)
         return NULL;
-    const pr_node *affine = &graph->nodes[x->producer];
-    bool stored =
-        affine->op == PR_OP_CHANNEL_AFFINE && is_weight(graph, affine->in[1]) && is_weight(graph, affine->in[2]);
-    return stored ? affine : NULL;
+    const pr_node *node = &graph->nodes[graph->values[x].producer];
+    for (int i = 1; i < node->inputs; i++) {
+        if (!is_weight(graph, node->in[i]))
+            return NULL;
+    }
+    if (node->op == PR_OP_CHANNEL_AFFINE)
+        return node;
+    bool orders = node->op == PR_OP_GATHER && node->attrs.gather.axis == 1 && conv->attrs.conv.group == 1;
+    return orders && pr_dims_equal(graph->values[node->in[0]].dims, graph->values[x].dims) ? node : NULL;
+}
+
+/* Whether the node is a convolution with stored parameters, behind what it can take over. */
+static bool can_fold(const pr_graph *graph, const pr_node *node)
+{
+    return node->op == PR_OP_CONV && is_weight(graph, node->in[1]) &&
+           (node->inputs < 3 || is_weight(graph, node->in[2])) && mixer_before(graph, node, node->in[0]);
 }
 
 static const float *data_of(const struct fold *f, pr_value value)
 {
     return f->weights->items[f->from->values[value].weight].data;
+}
+
+static void mix_release(struct mix *mix)
+{
+    pr_free(mix->takes);
+    pr_free(mix->scale);
+    pr_free(mix->shift);
+}
+
+static parry_status mix_make(const struct fold *f, const pr_node *conv, struct mix *mix)
+{
+    int64_t channels = f->from->values[conv->in[0]].dims.dim[1];
+    const pr_node *node;
+    TRY(pr_alloc(f->ctx, channels, &mix->takes));
+    TRY(pr_alloc(f->ctx, channels, &mix->scale));
+    TRY(pr_alloc(f->ctx, channels, &mix->shift));
+    for (int64_t c = 0; c < channels; c++) {
+        mix->takes[c] = c;
+        mix->scale[c] = 1;
+    }
+    for (mix->x = conv->in[0]; (node = mixer_before(f->from, conv, mix->x)); mix->x = node->in[0]) {
+        mix->shifted |= node->op == PR_OP_CHANNEL_AFFINE;
+        for (int64_t c = 0; c < channels; c++) {
+            int64_t *takes = &mix->takes[c];
+            if (node->op == PR_OP_GATHER) {
+                *takes = (int64_t)data_of(f, node->in[1])[*takes];
+                continue;
+            }
+            mix->shift[c] += mix->scale[c] * data_of(f, node->in[2])[*takes];
+            mix->scale[c] *= data_of(f, node->in[1])[*takes];
+        }
+    }
+    return PARRY_OK;
 }
 
 static parry_status add_tensor(struct fold *f, const pr_node *node, const char *what, int rank, const int64_t *dim,
@@ -87,7 +139,7 @@ static bool pads(const pr_node *node)
 }
 
 /* What one tap of output channel o adds for the shift alone. */
-static double tap_shift(const float *w, const float *shift, int64_t o, int64_t group_out, int64_t group_in,
+static double tap_shift(const float *w, const double *shift, int64_t o, int64_t group_out, int64_t group_in,
                         int64_t taps, int64_t tap)
 {
     double sum = 0;
@@ -98,7 +150,7 @@ static double tap_shift(const float *w, const float *shift, int64_t o, int64_t g
 
 /* map[o][y][x] = b[o] + the convolution of the shifts; h = w = 1 for one that does not pad. */
 static void fill_map(const pr_node *node, const int64_t *kernel, const int64_t *image, const int64_t *size,
-                     const float *w, const float *shift, const float *b, float *map)
+                     const float *w, const double *shift, const float *b, float *map)
 {
     const int *stride = node->attrs.conv.stride, *dilation = node->attrs.conv.dilation, *pad = node->attrs.conv.pad;
     int64_t taps = kernel[2] * kernel[3], group_out = kernel[0] / node->attrs.conv.group;
@@ -117,27 +169,55 @@ static void fill_map(const pr_node *node, const int64_t *kernel, const int64_t *
     }
 }
 
-static parry_status fold_conv(struct fold *f, const pr_node *node, const pr_node *affine)
+/* The kernel `from` for the channels of mix->x, added to the zeros in `to`. */
+static void mix_kernel(const pr_node *node, const int64_t *kernel, const struct mix *mix, const float *from, float *to)
 {
-    float *w, *map;
-    pr_value in[3] = {f->map[affine->in[0]]}, moved, y;
+    int64_t taps = kernel[2] * kernel[3], group_out = kernel[0] / node->attrs.conv.group;
+    for (int64_t o = 0; o < kernel[0]; o++)
+        for (int64_t i = 0; i < kernel[1]; i++) {
+            int64_t first = o / group_out * kernel[1], c = first + i; /* of the group, this one */
+            float *row = to + (o * kernel[1] + mix->takes[c] - first) * taps;
+            for (int64_t tap = 0; tap < taps; tap++)
+                row[tap] += (float)(from[(o * kernel[1] + i) * taps + tap] * mix->scale[c]);
+        }
+}
+
+/* The bias with what the shifts add, one number for each channel or, where the convolution pads, for each place. */
+static parry_status add_shift(struct fold *f, const pr_node *node, const struct mix *mix, pr_value *out)
+{
+    float *map;
     const int64_t *kernel = f->from->values[node->in[1]].dims.dim, *image = f->from->values[node->in[0]].dims.dim + 2;
     const int64_t *result = f->from->values[node->out[0]].dims.dim, one[2] = {1, 1};
     const float *b = node->inputs > 2 && node->in[2] >= 0 ? data_of(f, node->in[2]) : NULL;
-    int64_t row = kernel[1] * kernel[2] * kernel[3], taps = kernel[2] * kernel[3],
-            group_out = kernel[0] / node->attrs.conv.group;
-    TRY(add_tensor(f, node, "scaled_weight", 4, kernel, &in[1], &w));
-    TRY(add_tensor(f, node, "shift", pads(node) ? 3 : 1, result + 1, &moved, &map));
-    const float *from = data_of(f, node->in[1]), *scale = data_of(f, affine->in[1]);
-    for (int64_t e = 0; e < kernel[0] * row; e++)
-        w[e] = from[e] * scale[e / row / group_out * kernel[1] + e % row / taps];
-    fill_map(node, kernel, image, pads(node) ? result + 2 : one, from, data_of(f, affine->in[2]), b, map);
-    in[2] = moved;
-    TRY(pr_graph_node(f->ctx, f->into, PR_OP_CONV, node->name, &node->attrs, in, pads(node) ? 2 : 3, &y));
-    if (pads(node))
-        TRY(pr_graph_node(f->ctx, f->into, PR_OP_ADD, node->name, NULL, (pr_value[]){y, moved}, 2, &y));
-    f->map[node->out[0]] = y;
+    TRY(add_tensor(f, node, "shift", pads(node) ? 3 : 1, result + 1, out, &map));
+    fill_map(node, kernel, image, pads(node) ? result + 2 : one, data_of(f, node->in[1]), mix->shift, b, map);
     return PARRY_OK;
+}
+
+static parry_status fold_mix(struct fold *f, const pr_node *node, const struct mix *mix)
+{
+    float *w;
+    const int64_t *kernel = f->from->values[node->in[1]].dims.dim;
+    bool bias = node->inputs > 2 && node->in[2] >= 0, spread = mix->shifted && pads(node);
+    pr_value in[3] = {f->map[mix->x], -1, bias ? f->map[node->in[2]] : -1}, shift, *out = &f->map[node->out[0]];
+    TRY(add_tensor(f, node, "mixed_weight", 4, kernel, &in[1], &w));
+    mix_kernel(node, kernel, mix, data_of(f, node->in[1]), w);
+    if (mix->shifted)
+        TRY(add_shift(f, node, mix, spread ? &shift : &in[2]));
+    TRY(pr_graph_node(f->ctx, f->into, PR_OP_CONV, node->name, &node->attrs, in, spread || in[2] < 0 ? 2 : 3, out));
+    if (spread)
+        TRY(pr_graph_node(f->ctx, f->into, PR_OP_ADD, node->name, NULL, (pr_value[]){*out, shift}, 2, out));
+    return PARRY_OK;
+}
+
+static parry_status fold_conv(struct fold *f, const pr_node *node)
+{
+    struct mix mix = {0};
+    parry_status status = mix_make(f, node, &mix);
+    if (status == PARRY_OK)
+        status = fold_mix(f, node, &mix);
+    mix_release(&mix);
+    return status;
 }
 
 static parry_status copy_node(struct fold *f, const pr_node *node)
@@ -163,15 +243,15 @@ static parry_status rebuild(struct fold *f)
             TRY(pr_graph_input(f->ctx, f->into, value->name, value->dims, &f->map[v]));
     }
     for (size_t n = 0; n < from->node_count; n++) {
-        const pr_node *affine = affine_before(from, &from->nodes[n]);
-        TRY(affine ? fold_conv(f, &from->nodes[n], affine) : copy_node(f, &from->nodes[n]));
+        const pr_node *node = &from->nodes[n];
+        TRY(can_fold(from, node) ? fold_conv(f, node) : copy_node(f, node));
     }
     f->into->input = f->map[from->input];
     f->into->logits = f->map[from->logits];
     return pr_graph_prune(f->ctx, f->into, NULL, 0);
 }
 
-parry_status pr_rewrite_affine(parry_ctx *ctx, const pr_graph *graph, pr_weights *weights, pr_graph **out)
+parry_status pr_rewrite_channels(parry_ctx *ctx, const pr_graph *graph, pr_weights *weights, pr_graph **out)
 {
     struct fold f = {.ctx = ctx, .from = graph, .weights = weights};
     *out = NULL;

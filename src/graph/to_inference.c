@@ -1,4 +1,4 @@
-/* The form that runs: no dropout, no identities, lines folded into their neighbours where that is exact.
+/* The form that runs: no dropout, no identities, no Transpose that the next undoes, lines folded into their neighbours where that is exact.
  *
  * A line is y = a x + s per channel: batch norm of the inference form with a = scale / sqrt(var + eps) and
  * s = shift - a mean, and arithmetic with a constant that is one number or one for each channel (normalisation of
@@ -8,7 +8,7 @@
  *   after a ChannelAffine          that one takes it over
  *   elsewhere                      ChannelAffine
  * Before a convolution it is not folded: where the convolution pads, its zeros would have to become s, so the shift is
- * wrong at the border. */
+ * wrong at the border; the engine folds it with a map of shifts. */
 #include <math.h>
 #include <string.h>
 
@@ -24,6 +24,20 @@ struct fold {
 };
 
 /* ---- identities ------------------------------------------------------------------------------------------------- */
+
+/* The Transpose that `node` undoes, or NULL. */
+static const pr_node *undone(const pr_graph *graph, const pr_node *node)
+{
+    const pr_value_info *x = &graph->values[node->in[0]];
+    if (node->op != PR_OP_TRANSPOSE || x->kind != PR_VALUE_NODE || graph->nodes[x->producer].op != PR_OP_TRANSPOSE)
+        return NULL;
+    const pr_node *before = &graph->nodes[x->producer];
+    for (int d = 0; d < x->dims.rank; d++) {
+        if (before->attrs.perm.perm[node->attrs.perm.perm[d]] != d)
+            return NULL;
+    }
+    return before;
+}
 
 /* Whether the node may hand its input on as it is. */
 static bool is_identity(const pr_graph *graph, const pr_node *node)
@@ -44,10 +58,10 @@ static bool is_flatten(const pr_graph *graph, const pr_node *node)
 static pr_value source_of(const pr_graph *graph, pr_value value, bool through_flatten)
 {
     while (value >= 0 && graph->values[value].kind == PR_VALUE_NODE) {
-        const pr_node *node = &graph->nodes[graph->values[value].producer];
-        if (!is_identity(graph, node) && !(through_flatten && is_flatten(graph, node)))
+        const pr_node *node = &graph->nodes[graph->values[value].producer], *before = undone(graph, node);
+        if (!before && !is_identity(graph, node) && !(through_flatten && is_flatten(graph, node)))
             break;
-        value = node->in[0];
+        value = before ? before->in[0] : node->in[0];
     }
     return value;
 }

@@ -122,33 +122,33 @@ static parry_status add_constant(parry_ctx *ctx, pr_graph *graph, pr_weights *we
     return pr_graph_weight(ctx, graph, weights, index, out);
 }
 
-/* The affine map in the image's channel order, then the reversal, each where it does something. */
+/* The network's channel order, then the affine map of its channels, each where it does something. */
 static parry_status add_affine(parry_ctx *ctx, const pr_affine *affine, pr_graph *graph, pr_weights *weights,
                                pr_value *at)
 {
     float scale[PR_PREPROCESS_CHANNELS], shift[PR_PREPROCESS_CHANNELS], index[PR_PREPROCESS_CHANNELS];
     bool needed = false;
     for (int c = 0; c < affine->channels; c++) {
-        const int from = affine->reversed ? affine->channels - 1 - c : c;
-        scale[c] = (float)affine->scale[from];
-        shift[c] = (float)affine->shift[from];
+        scale[c] = (float)affine->scale[c];
+        shift[c] = (float)affine->shift[c];
         index[c] = (float)(affine->channels - 1 - c);
         needed |= scale[c] != 1 || shift[c] != 0;
     }
-    if (needed) {
-        pr_value in[3] = {*at};
-        TRY(add_constant(ctx, graph, weights, "parry.preprocess.scale", PR_WEIGHT_CONSTANT, scale, affine->channels,
+    if (affine->reversed) {
+        pr_value in[2] = {*at};
+        const pr_attrs attrs = {.gather = {.axis = 1, .size = affine->channels}};
+        TRY(add_constant(ctx, graph, weights, "parry.preprocess.order", PR_WEIGHT_INDEX, index, affine->channels,
                          &in[1]));
-        TRY(add_constant(ctx, graph, weights, "parry.preprocess.shift", PR_WEIGHT_CONSTANT, shift, affine->channels,
-                         &in[2]));
-        TRY(pr_graph_node(ctx, graph, PR_OP_CHANNEL_AFFINE, "parry.preprocess", NULL, in, 3, at));
+        TRY(pr_graph_node(ctx, graph, PR_OP_GATHER, "parry.order", &attrs, in, 2, at));
     }
-    if (!affine->reversed)
+    if (!needed)
         return PARRY_OK;
-    pr_value in[2] = {*at};
-    const pr_attrs attrs = {.gather = {.axis = 1, .size = affine->channels}};
-    TRY(add_constant(ctx, graph, weights, "parry.preprocess.order", PR_WEIGHT_INDEX, index, affine->channels, &in[1]));
-    return pr_graph_node(ctx, graph, PR_OP_GATHER, "parry.order", &attrs, in, 2, at);
+    pr_value in[3] = {*at};
+    TRY(add_constant(ctx, graph, weights, "parry.preprocess.scale", PR_WEIGHT_CONSTANT, scale, affine->channels,
+                     &in[1]));
+    TRY(add_constant(ctx, graph, weights, "parry.preprocess.shift", PR_WEIGHT_CONSTANT, shift, affine->channels,
+                     &in[2]));
+    return pr_graph_node(ctx, graph, PR_OP_CHANNEL_AFFINE, "parry.preprocess", NULL, in, 3, at);
 }
 
 static parry_status add_shape_nodes(parry_ctx *ctx, const fitting *how, pr_dims declared, pr_graph *graph, pr_value *at)
@@ -197,72 +197,6 @@ static parry_status build(parry_ctx *ctx, const declaration *pre, pr_onnx_model 
     TRY(add_affine(ctx, pre->affine, graph, file->weights, &at));
     TRY(add_shape_nodes(ctx, how, declared, graph, &at));
     return append(ctx, file->graph, file->weights, at, map, graph);
-}
-
-/* ---- channel order folded into the first layer ----------------------------------------------------------------------
- */
-
-/* The only node that reads `value`, or NULL. */
-static const pr_node *only_reader(const pr_graph *graph, pr_value value)
-{
-    const pr_node *reader = NULL;
-    int readers = value == graph->logits;
-    for (size_t i = 0; i < graph->node_count; i++)
-        for (int k = 0; k < graph->nodes[i].inputs; k++)
-            if (graph->nodes[i].in[k] == value) {
-                reader = &graph->nodes[i];
-                readers++;
-            }
-    return readers == 1 ? reader : NULL;
-}
-
-static void reverse(parry_floats *values)
-{
-    for (int i = 0; i < values->count / 2; i++) {
-        const double kept = values->value[i];
-        values->value[i] = values->value[values->count - 1 - i];
-        values->value[values->count - 1 - i] = kept;
-    }
-}
-
-/* Swaps the input channels of a kernel O x C x KH x KW. */
-static void reverse_channels(pr_weight *kernel)
-{
-    const int64_t plane = kernel->dim[2] * kernel->dim[3], channels = kernel->dim[1];
-    for (int64_t o = 0; o < kernel->dim[0]; o++)
-        for (int64_t c = 0; c < channels / 2; c++) {
-            float *a = kernel->data + (o * channels + c) * plane,
-                  *b = kernel->data + (o * channels + channels - 1 - c) * plane;
-            for (int64_t i = 0; i < plane; i++) {
-                const float kept = a[i];
-                a[i] = b[i];
-                b[i] = kept;
-            }
-        }
-}
-
-/* A network of BGR images that begins with a convolution becomes one of RGB: the kernel's channels change places,
- * exactly. What it is saved as then says so too. */
-bool pr_fold_order(pr_onnx_model *file, parry_preprocess *preprocess)
-{
-    const pr_graph *graph = file->graph;
-    const pr_dims *dims = &graph->values[graph->input].dims;
-    const pr_node *first = only_reader(graph, graph->input);
-    if (preprocess->channel_order != PARRY_ORDER_BGR || preprocess->layout == PARRY_LAYOUT_NHWC || dims->rank != 4 ||
-        dims->dim[1] != 3 || !first || first->op != PR_OP_CONV || first->attrs.conv.group != 1)
-        return false;
-    const pr_node *user = only_reader(graph, first->in[1]);
-    if (user != first || graph->values[first->in[1]].kind != PR_VALUE_WEIGHT)
-        return false;
-    pr_weight *kernel = &file->weights->items[graph->values[first->in[1]].weight];
-    if (kernel->rank != 4 || kernel->dim[1] != 3)
-        return false;
-    reverse_channels(kernel);
-    pr_weights_changed(file->weights);
-    reverse(&preprocess->mean);
-    reverse(&preprocess->std);
-    preprocess->channel_order = PARRY_ORDER_RGB;
-    return true;
 }
 
 parry_status pr_fit(parry_ctx *ctx, const pr_fit_request *request, int image[3], pr_affine *affine, pr_graph **out)

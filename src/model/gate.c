@@ -170,36 +170,6 @@ static void swap_ends(parry_floats *values)
     }
 }
 
-/* What was declared, before a turned kernel made RGB of BGR. */
-static parry_preprocess as_declared(const pr_network *network)
-{
-    parry_preprocess declared = network->preprocess;
-    if (network->order_folded) {
-        swap_ends(&declared.mean);
-        swap_ends(&declared.std);
-        declared.channel_order = PARRY_ORDER_BGR;
-    }
-    return declared;
-}
-
-/* What a declaration for the network of the file means for the one with its first kernel turned. */
-static parry_status affine_of(parry_ctx *ctx, const pr_network *network, const parry_preprocess *declared,
-                              pr_affine *out)
-{
-    const int last = network->affine.channels - 1;
-    pr_affine a;
-    TRY(pr_preprocess_affine(ctx, network->name, declared, network->affine.channels, &a));
-    *out = a;
-    if (network->order_folded) {
-        out->reversed = !a.reversed;
-        for (int c = 0; c <= last; c++) {
-            out->scale[c] = a.scale[last - c];
-            out->shift[c] = a.shift[last - c];
-        }
-    }
-    return PARRY_OK;
-}
-
 /* The i-th of the usual declarations, each in both orders (its means and deviations belong to colours), after them the
  * network's own in the other order; false after the last. */
 static parry_status usual(parry_ctx *ctx, const pr_network *network, size_t i, parry_preprocess *out, bool *any)
@@ -219,7 +189,7 @@ static parry_status usual(parry_ctx *ctx, const pr_network *network, size_t i, p
         }
         out->channel_order = coloured ? order : PARRY_ORDER_UNSTATED;
     } else {
-        *out = as_declared(network);
+        *out = network->preprocess;
         out->channel_order = out->channel_order == PARRY_ORDER_BGR ? PARRY_ORDER_RGB : PARRY_ORDER_BGR;
     }
     out->preset = NULL;
@@ -243,7 +213,7 @@ static parry_status try_others(parry_ctx *ctx, const sample *s, const pr_network
         TRY(usual(ctx, network, i, &t.declared, &any));
         if (!any)
             break;
-        TRY(affine_of(ctx, network, &t.declared, &seen[tried]));
+        TRY(pr_preprocess_affine(ctx, network->name, &t.declared, network->affine.channels, &seen[tried]));
         known = false;
         for (int k = 0; k < tried; k++)
             known = known || same_affine(&seen[k], &seen[tried]);
@@ -314,8 +284,7 @@ static parry_status say(parry_ctx *ctx, const pr_network *network, const sample 
 {
     pr_text text = {0};
     char *own, *sentence = NULL;
-    const parry_preprocess declared = as_declared(network);
-    TRY(parry_preprocess_text(ctx, &declared, &own));
+    TRY(parry_preprocess_text(ctx, &network->preprocess, &own));
     pr_text_add(&text, "%s classifies %.1f %% of %lld images correctly", network->name, 100 * c->accuracy,
                 (long long)c->count);
     if (near_guessing(c))

@@ -389,7 +389,6 @@ static parry_status fit_network(parry_ctx *ctx, pr_network *network, const parry
         snprintf(where, sizeof where, "%s: metadata \"%s\"", network->name, PR_PREPROCESS_KEY);
     else
         snprintf(where, sizeof where, "%s: preprocessing (%s)", network->name, network->preprocess_source);
-    network->order_folded = pr_fold_order(&network->file, &network->preprocess);
     const pr_fit_request request = {network->name, where, &network->file, &network->preprocess, fit};
     return pr_fit(ctx, &request, image, &network->affine, &network->graph);
 }

@@ -16,7 +16,6 @@ typedef struct pr_network {
     pr_graph *graph;    /* the declared graph behind fitting and preprocessing: takes images in [0,1] */
     char *name, *path, *history;
     parry_preprocess preprocess; /* merged from all who declared it */
-    bool order_folded;           /* they said BGR: the first kernel was turned and `preprocess` with it */
     char *preprocess_source;     /* who: "metadata", a file's name, "flags"; "" when nobody */
     pr_affine affine;
     pr_claims claims;
@@ -57,7 +56,5 @@ typedef struct pr_fit_request {
  * `affine` what the pixels go through. */
 PARRY_CHECKED parry_status pr_fit(parry_ctx *ctx, const pr_fit_request *request, int image[3], pr_affine *affine,
                                   pr_graph **out);
-/* Turns a network of BGR images into one of RGB where that is exact: where it begins with a convolution. */
-bool pr_fold_order(pr_onnx_model *file, parry_preprocess *preprocess);
 
 #endif

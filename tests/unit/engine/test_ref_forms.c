@@ -4,6 +4,7 @@
 
 #include "../../ops/ops_table.h"
 #include "engine/engine.h"
+#include "engine/rewrite.h"
 #include "../support/context.h"
 
 enum { BATCH = 3, CLASSES = 4, CHANNELS = 3, SIDE = 6, ROW = 2 * SIDE * SIDE };
@@ -295,6 +296,94 @@ static void random_networks(void **state)
     }
 }
 
+/* ---- channels before a convolution ------------------------------------------------------------------------------ */
+
+static pr_value affine(struct net *n, pr_value x)
+{
+    const pr_dims channels = {1, {n->graph->values[x].dims.dim[1]}};
+    return node(n, PR_OP_CHANNEL_AFFINE, NULL,
+                (pr_value[]){x, tensor(n, channels, true), tensor(n, channels, false)}, 3);
+}
+
+static pr_value reversed(struct net *n, pr_value x)
+{
+    const int64_t channels = n->graph->values[x].dims.dim[1];
+    pr_value index = tensor(n, (pr_dims)VECTOR(channels), false);
+    pr_weight *weight = &n->weights->items[n->graph->values[index].weight];
+    weight->role = PR_WEIGHT_INDEX;
+    for (int64_t c = 0; c < channels; c++)
+        weight->data[c] = (float)(channels - 1 - c);
+    return node(n, PR_OP_GATHER, &(pr_attrs){.gather = {1, channels}}, (pr_value[]){x, index}, 2);
+}
+
+static pr_value transposed(struct net *n, pr_value x, int a, int b, int c)
+{
+    return node(n, PR_OP_TRANSPOSE, &(pr_attrs){.perm.perm = {0, a, b, c}}, &x, 1);
+}
+
+/* A convolution with a bias, padded or not, in groups of one channel or in one. */
+static pr_value first_conv(struct net *n, pr_value x, bool pads, bool groups)
+{
+    const int pad = pads ? 1 : 0;
+    const pr_attrs one = CONV_ATTRS(1, 1, 1, 1, 1, pad, pad, pad, pad, 3, 3, 0, 0),
+                   two = CONV_ATTRS(2, 1, 1, 1, 1, pad, pad, pad, pad, 3, 3, 0, 0);
+    return node(n, PR_OP_CONV, groups ? &two : &one,
+                (pr_value[]){x, tensor(n, (pr_dims)KERNEL(4, groups ? 1 : 2, 3, 3), false),
+                             tensor(n, (pr_dims)VECTOR(4), false)},
+                3);
+}
+
+/* What runs for the network that ends in `v` and a GEMM has `nodes` nodes and gives its logits and input gradients. */
+static void check_channels(struct net *n, pr_value v, size_t nodes)
+{
+    pr_graph *plain, *graph;
+    pr_weights *weights;
+    float expected[BATCH * CLASSES], found[BATCH * CLASSES], dx_expected[BATCH * ROW], dx_found[BATCH * ROW];
+    n->graph->logits = gemm(n, v, CLASSES);
+    OK(pr_graph_to_inference(ctx, n->graph, n->weights, true, &plain, &weights));
+    OK(pr_rewrite_channels(ctx, plain, weights, &graph));
+    OK(pr_graph_check(ctx, graph, weights));
+    assert_int_equal(graph->node_count, nodes);
+    run_with_gradient(graph, weights, found, dx_found);
+    run_with_gradient(n->graph, n->weights, expected, dx_expected);
+    assert_near(found, expected, BATCH * CLASSES);
+    assert_near(dx_found, dx_expected, BATCH * ROW);
+    pr_graph_free(plain);
+    pr_graph_free(graph);
+    pr_weights_free(weights);
+    pr_graph_free(n->graph);
+    pr_weights_free(n->weights);
+}
+
+static void channels_before_conv(void **state)
+{
+    (void)state;
+    for (int pads = 0; pads < 2; pads++) {
+        struct net n = empty_net(); /* a line, an order, a line: with padding the shift becomes a map that is added */
+        pr_value v = affine(&n, reversed(&n, affine(&n, n.graph->input)));
+        check_channels(&n, first_conv(&n, v, pads, false), pads ? 3 : 2);
+
+        n = empty_net(); /* an order alone shifts nothing */
+        check_channels(&n, first_conv(&n, reversed(&n, n.graph->input), pads, false), 2);
+
+        n = empty_net(); /* of a network that reads N x H x W x C and turns it round */
+        v = transposed(&n, reversed(&n, affine(&n, n.graph->input)), 2, 3, 1);
+        check_channels(&n, first_conv(&n, transposed(&n, v, 3, 1, 2), pads, false), pads ? 3 : 2);
+
+        n = empty_net(); /* channels do not change groups */
+        v = affine(&n, reversed(&n, n.graph->input));
+        check_channels(&n, first_conv(&n, v, pads, true), pads ? 4 : 3);
+
+        n = empty_net(); /* what others read as well stays */
+        v = reversed(&n, n.graph->input);
+        v = node(&n, PR_OP_ADD, NULL, (pr_value[]){first_conv(&n, v, pads, false), first_conv(&n, v, pads, true)}, 2);
+        check_channels(&n, v, 5);
+    }
+    struct net n = empty_net(); /* Transposes that do not undo one another */
+    pr_value v = transposed(&n, transposed(&n, n.graph->input, 2, 3, 1), 2, 3, 1);
+    check_channels(&n, v, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +394,7 @@ int main(void)
         cmocka_unit_test(on_the_image_and_in_a_row),
         cmocka_unit_test(residual_and_averaged),
         cmocka_unit_test(random_networks),
+        cmocka_unit_test(channels_before_conv),
     };
     return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

@@ -138,7 +138,7 @@ static void test_wrong_declarations(void **state)
     c = gate("squeezenet1.1", &(parry_preprocess){.preset = "tf", .channel_order = PARRY_ORDER_BGR});
     assert_true(c.suspicious);
     assert_float_equal(c.better_accuracy, 30.0 / 48, 1e-12);
-    assert_int_equal(c.better.channel_order, PARRY_ORDER_BGR); /* in the terms of the file, not of a turned kernel */
+    assert_int_equal(c.better.channel_order, PARRY_ORDER_BGR);
     assert_float_equal(c.better.mean.value[0], 103.939, 1e-9);
     c = gate("squeezenet1.1", &(parry_preprocess){.channel_order = PARRY_ORDER_RGB}); /* far from guessing */
     assert_true(c.suspicious);

@@ -59,10 +59,12 @@ static void assert_flags(const parry_model *model, const char *flags, const char
     parry_string_free(text);
 }
 
-static void logits_of(const parry_model *model, bool reversed, const float scale[3], const float shift[3],
-                      float out[CLASSES])
+/* Logits, and the gradient with respect to the image before it is reversed, scaled and shifted. */
+static void outputs_of(const parry_model *model, bool reversed, const float scale[3], const float shift[3],
+                       float out[CLASSES], float gradient[PIXELS])
 {
-    float x[PIXELS];
+    const int32_t label = 1;
+    float x[PIXELS], dy[PIXELS];
     pr_rng rng = pr_rng_init(1, PR_STREAM_TEST, 5);
     for (int i = 0; i < PIXELS; i++)
         x[i] = pr_rng_unit(&rng);
@@ -71,6 +73,19 @@ static void logits_of(const parry_model *model, bool reversed, const float scale
         for (int i = 0; i < SIDE * SIDE; i++)
             y[c * SIDE * SIDE + i] = x[(reversed ? 2 - c : c) * SIDE * SIDE + i] * scale[c] + shift[c];
     OK_IN(ctx, parry_model_logits(ctx, model, y, 1, out));
+    OK_IN(ctx, parry_model_input_gradient(ctx, model, "ce", y, &label, 1, NULL, dy));
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < SIDE * SIDE; i++)
+            gradient[(reversed ? 2 - c : c) * SIDE * SIDE + i] = dy[c * SIDE * SIDE + i] * scale[c];
+}
+
+static void assert_close(const float *found, const float *expected, int count)
+{
+    float most = 0;
+    for (int i = 0; i < count; i++)
+        most = fmaxf(most, fabsf(expected[i]));
+    for (int i = 0; i < count; i++)
+        assert_float_equal(found[i], expected[i], 1e-5 * (double)most);
 }
 
 static const float ones[3] = {1, 1, 1}, zeros[3] = {0, 0, 0};
@@ -80,19 +95,20 @@ static const float ones[3] = {1, 1, 1}, zeros[3] = {0, 0, 0};
 static void check_declared(const char *file, const parry_preprocess *flags, bool reversed, const float scale[3],
                            const float shift[3])
 {
-    float expected[CLASSES], found[CLASSES];
+    float expected[CLASSES], found[CLASSES], dx_expected[PIXELS], dx_found[PIXELS];
     char copy[128];
     parry_model *plain = load(file, NULL), *declared = load(file, flags);
-    logits_of(plain, reversed, scale, shift, expected);
-    logits_of(declared, false, ones, zeros, found);
-    for (int k = 0; k < CLASSES; k++)
-        assert_float_equal(found[k], expected[k], 1e-4 * (1 + fabs((double)expected[k])));
+    outputs_of(plain, reversed, scale, shift, expected, dx_expected);
+    outputs_of(declared, false, ones, zeros, found, dx_found);
+    assert_close(found, expected, CLASSES);
+    assert_close(dx_found, dx_expected, PIXELS);
     in_folder("copy.onnx", copy);
     OK_IN(ctx, parry_model_save(ctx, declared, copy));
     parry_model *saved = load("copy.onnx", NULL);
     assert_string_equal(parry_model_describe(saved)->preprocess_source, "metadata");
-    logits_of(saved, false, ones, zeros, expected);
+    outputs_of(saved, false, ones, zeros, expected, dx_expected);
     assert_memory_equal(found, expected, sizeof found);
+    assert_memory_equal(dx_found, dx_expected, sizeof dx_found);
     parry_model_free(plain);
     parry_model_free(declared);
     parry_model_free(saved);
@@ -111,6 +127,33 @@ static void test_channel_order_and_scaling(void **state)
     check_declared("conv.onnx", &flags, false, scale, shift);
     flags = (parry_preprocess){.preset = "caffe"};
     check_declared("conv.onnx", &flags, true, (float[]){255, 255, 255}, (float[]){-103.939f, -116.779f, -123.68f});
+}
+
+/* A convolution or a dense layer takes scale and shift into its weights, a convolution the order too: no step of a plan
+ * is left for them. The declaration stays what it was. */
+static void test_preprocessing_costs_nothing(void **state)
+{
+    static const char *const purposes[] = {"inference", "gradient"};
+    (void)state;
+    const parry_preprocess flags = {.preset = "imagenet", .channel_order = PARRY_ORDER_BGR};
+    for (int convolution = 0; convolution < 2; convolution++)
+        for (size_t p = 0; p < PR_COUNT(purposes); p++) {
+            char *plain, *declared;
+            parry_model *model = load(convolution ? "conv.onnx" : "dense.onnx", NULL);
+            OK_IN(ctx, parry_model_plan_text(ctx, model, purposes[p], PARRY_F32, &plain));
+            parry_model_free(model);
+            model = load(convolution ? "conv.onnx" : "dense.onnx", &flags);
+            assert_int_equal(parry_model_describe(model)->preprocess->channel_order, PARRY_ORDER_BGR);
+            assert_float_equal(parry_model_describe(model)->preprocess->mean.value[0], 0.485, 0);
+            OK_IN(ctx, parry_model_plan_text(ctx, model, purposes[p], PARRY_F32, &declared));
+            assert_null(strstr(declared, "Affine"));
+            assert_true(convolution == !strstr(declared, "Gather"));
+            if (convolution)
+                assert_string_equal(declared, plain);
+            parry_string_free(plain);
+            parry_string_free(declared);
+            parry_model_free(model);
+        }
 }
 
 static void test_who_goes_before_whom(void **state)
@@ -386,6 +429,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_channel_order_and_scaling),
+        cmocka_unit_test(test_preprocessing_costs_nothing),
         cmocka_unit_test(test_who_goes_before_whom),
         cmocka_unit_test(test_model_cards),
         cmocka_unit_test(test_bad_declarations),
