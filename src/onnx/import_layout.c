@@ -228,7 +228,7 @@ static parry_status split_part(importer *imp, const onnx_node *node, const slot 
     slot *out = pr_node_output_at(imp, node, o);
     if (!out || !out->needed)
         return PARRY_OK;
-    if (pr_is_value(x)) {
+    if (x->kind == SLOT_VALUE) {
         pr_value value = x->value;
         if (count < 1)
             return pr_node_fail(imp, node, "part %zu is empty", o);
