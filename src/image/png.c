@@ -7,7 +7,7 @@
 
 #include "image/image.h"
 
-enum { CHUNK_LIMIT = 16 << 20, CHUNKS_MAX = 1000 };
+enum { CHUNK_LIMIT = 16 << 20, CHUNKS_MAX = 1000, SIGNATURE = 8, CHUNK_OVERHEAD = 12 };
 
 typedef struct reader {
     const uint8_t *data;
@@ -78,10 +78,28 @@ static parry_status read_rows(parry_ctx *ctx, const char *where, reader *r, pr_i
     return PARRY_OK;
 }
 
+/* Whether every chunk (length, name, data, checksum) up to the one that ends the picture lies within the file: libpng
+ * makes room for what some chunks announce before it reads them. */
+static bool chunks_fit(const reader *r)
+{
+    for (size_t at = SIGNATURE; at <= r->size && r->size - at >= CHUNK_OVERHEAD;) {
+        const uint8_t *chunk = r->data + at;
+        const size_t length = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | chunk[3];
+        if (length > r->size - at - CHUNK_OVERHEAD)
+            return false;
+        if (memcmp(chunk + 4, "IEND", 4) == 0)
+            return true;
+        at += CHUNK_OVERHEAD + length;
+    }
+    return true; /* libpng says what is missing */
+}
+
 static parry_status decode(parry_ctx *ctx, const char *where, reader *r, pr_image_traits *traits, pr_bitmap *out)
 {
     if (setjmp(png_jmpbuf(r->png)))
         return pr_fail(ctx, PARRY_FORMAT, "%s: damaged or cut PNG: %s", where, r->message);
+    if (!chunks_fit(r))
+        png_error(r->png, "the file ends too early");
     png_set_user_limits(r->png, PR_IMAGE_SIDE_MAX, PR_IMAGE_SIDE_MAX);
     png_set_chunk_malloc_max(r->png, CHUNK_LIMIT);
     png_set_chunk_cache_max(r->png, CHUNKS_MAX);
