@@ -65,7 +65,8 @@ static parry_status fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_store *st
 {
     const pr_program *program = instance->program;
     int count = program->shards + program->blocks + 1, scratches = program->training ? count : 1;
-    TRY(pr_alloc(ctx, program->arena + program->scratch * scratches, &instance->arena));
+    /* one number more, so that there is an arena to point into where nothing needs one */
+    TRY(pr_alloc(ctx, program->arena + program->scratch * scratches + 1, &instance->arena));
     instance->scratch = instance->arena + program->arena;
     TRY(pr_alloc(ctx, program->buffer_count, &instance->base));
     TRY(pr_alloc(ctx, count, &instance->frames));
