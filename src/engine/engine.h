@@ -56,6 +56,10 @@ PARRY_CHECKED parry_status pr_plan_profile(parry_ctx *ctx, const pr_plan *plan, 
 /* n <= micro_batch images, n x C x H x W -> logits, n x K. On the calling thread. */
 PARRY_CHECKED parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x,
                                            int n, float *logits);
+/* Whether the last pass in the workspace made or compared a NaN (the processor's flag for invalid operations). oneDNN's
+ * ReLU and max pooling drop NaNs, so that logits may look sound; a plan with PR_BACKEND_REFERENCE passes them on. The
+ * flag may also stand for numbers that belong to no image. */
+bool pr_workspace_doubtful(const pr_workspace *workspace);
 /* After a forward of the same n images in the same workspace, any number of times: dlogits n x K -> dx n x C x H x W.
  */
 PARRY_CHECKED parry_status pr_plan_backward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace,

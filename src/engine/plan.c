@@ -1,4 +1,5 @@
 /* Plans for inference and input gradients, and the workspaces that run them. */
+#include <fenv.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -9,8 +10,8 @@
 
 enum {
     MICRO_BATCH_MOST = 32,
-    SHARED_WEIGHTS = 4,    /* images that weights should serve when they come from memory */
-    CACHE = 1600 << 10,    /* bytes of a second-level cache that activations may fill */
+    SHARED_WEIGHTS = 4, /* images that weights should serve when they come from memory */
+    CACHE = 1600 << 10, /* bytes of a second-level cache that activations may fill */
 };
 
 /* What moves with the weights. */
@@ -29,7 +30,7 @@ struct pr_plan {
     pr_program program;
     int micro_batch, shard; /* images at once; of those, in steps that run shard by shard */
     int most, least;        /* the engine's micro-batches for many images and for one */
-    pr_value seed, dx; /* -1 without gradients */
+    pr_value seed, dx;      /* -1 without gradients */
     int in, out, seed_buffer, dx_buffer;
     bool keeps_input,
         binds_dx; /* the input is read again by backward passes; dx can be written where the caller wants it */
@@ -40,6 +41,7 @@ struct pr_workspace {
     pr_instance *instance;
     pr_call call;
     float *x, *dlogits, *dx; /* of a full micro-batch, for smaller ones */
+    bool doubtful;
 };
 
 static int64_t row_of(const pr_plan *plan, pr_value value)
@@ -71,8 +73,8 @@ static int choose_shard(const pr_graph *graph)
     return images;
 }
 
-/* For few images half, a quarter ... of the micro-batch for many; down to one image where a shard is small too, since an
- * image then takes so long that none should be computed for padding. */
+/* For few images half, a quarter ... of the micro-batch for many; down to one image where a shard is small too, since
+ * an image then takes so long that none should be computed for padding. */
 static void choose_sizes(pr_plan *plan, const pr_plan_options *options)
 {
     const int shard = choose_shard(plan->graph);
@@ -201,8 +203,8 @@ static parry_status compile(parry_ctx *ctx, pr_plan *plan, pr_purpose purpose, b
     if (purpose == PR_INPUT_GRADIENT)
         TRY(pr_graph_differentiate(ctx, plan->graph, plan->graph->logits, &plan->graph->input, 1, &plan->seed,
                                    &plan->dx));
-    plan->program = (pr_program){
-        .graph = plan->graph, .rows = plan->micro_batch, .shard_rows = plan->shard, .variants = 1};
+    plan->program =
+        (pr_program){.graph = plan->graph, .rows = plan->micro_batch, .shard_rows = plan->shard, .variants = 1};
     plan->program.shards = plan->micro_batch / plan->shard;
     parry_status status =
         pr_lower_init(ctx, &l, plan->graph, plan->packed->store.weights, &plan->packed->store, &plan->program);
@@ -372,12 +374,15 @@ void pr_workspace_free(pr_workspace *workspace)
     pr_free(workspace);
 }
 
-/* Binds the caller's n rows where they are a whole micro-batch, and a copy of them in `own` otherwise. */
+/* Binds the caller's n rows where they are a whole micro-batch, and a copy of them in `own` otherwise, filled up with
+ * the last one: of what else there is there may be no logits. */
 static parry_status feed(parry_ctx *ctx, pr_workspace *workspace, int buffer, const float *data, int n, int64_t row,
                          bool copy, float *own)
 {
     if (copy || n < workspace->plan->micro_batch) {
         memcpy(own, data, (size_t)(n * row) * sizeof(*own));
+        for (int64_t r = n; r < workspace->plan->micro_batch; r++)
+            memcpy(own + r * row, data + (n - 1) * row, (size_t)row * sizeof(*own));
         data = own;
     }
     return pr_instance_bind(ctx, workspace->instance, buffer, data);
@@ -401,11 +406,13 @@ static parry_status run_steps(parry_ctx *ctx, const pr_workspace *workspace, siz
 }
 
 /* Runs steps first .. end - 1 under the engine's policies. */
-static parry_status run(parry_ctx *ctx, const pr_workspace *workspace, size_t first, size_t end, int n)
+static parry_status run(parry_ctx *ctx, pr_workspace *workspace, size_t first, size_t end, int n)
 {
     int threads = pr_omp_single();
     unsigned denormals = pr_denormals_flush();
+    feclearexcept(FE_INVALID);
     parry_status status = run_steps(ctx, workspace, first, end, n);
+    workspace->doubtful = fetestexcept(FE_INVALID);
     pr_denormals_restore(denormals);
     pr_omp_restore(threads);
     return status;
@@ -420,6 +427,11 @@ parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *
     memcpy(logits, workspace->instance->frames[0].data[plan->out],
            (size_t)(n * row_of(plan, plan->graph->logits)) * sizeof(*logits));
     return PARRY_OK;
+}
+
+bool pr_workspace_doubtful(const pr_workspace *workspace)
+{
+    return workspace->doubtful;
 }
 
 parry_status pr_plan_backward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *dlogits, int n,

@@ -1,5 +1,6 @@
 /* Oracle: pooling with its gradients, plane by plane. */
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "engine/ref.h"
@@ -33,15 +34,17 @@ static struct taps window_taps(const struct planes *p, int axis, int64_t out)
     return t;
 }
 
-/* Offset in the plane of the window's largest value, the first among equals; -1 when no tap meets the input. */
+/* Offset in the plane of the window's largest value, the first among equals, or of a NaN if there is one; -1 when no
+ * tap meets the input. */
 static int64_t window_max(const struct planes *p, const float *x, int64_t oy, int64_t ox)
 {
     struct taps v = window_taps(p, 0, oy), h = window_taps(p, 1, ox);
     int64_t best = -1;
     for (int64_t i = v.first; i < v.limit; i += v.step) {
         for (int64_t j = h.first; j < h.limit; j += h.step) {
-            if (best < 0 || x[i * p->in_w + j] > x[best])
-                best = i * p->in_w + j;
+            const int64_t at = i * p->in_w + j;
+            if (best < 0 || x[at] > x[best] || isnan(x[at]))
+                best = at;
         }
     }
     return best;

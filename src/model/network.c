@@ -220,6 +220,18 @@ static void session_free(pr_session *base)
         session_destroy(session);
 }
 
+/* At most a micro-batch of images, by the session's plan for the purpose. Logits are not finite where a number within
+ * the network is no number, though fast kernels may lose that on the way. */
+static parry_status forward(parry_ctx *ctx, const network_session *session, pr_purpose purpose, const float *x, int n,
+                            float *out)
+{
+    const pr_plan *plan = session->slot[purpose]->plan;
+    pr_workspace *workspace = session->workspace[purpose];
+    TRY(pr_plan_forward(ctx, plan, workspace, x, n, out));
+    return pr_workspace_doubtful(workspace) ? pr_network_recompute(ctx, network_of(session->base.model), x, n, out)
+                                            : PARRY_OK;
+}
+
 static parry_status logits(parry_ctx *ctx, pr_session *base, const float *x, int64_t n, float *out)
 {
     network_session *session = (network_session *)base;
@@ -228,8 +240,7 @@ static parry_status logits(parry_ctx *ctx, pr_session *base, const float *x, int
     const int64_t row = pr_model_row(base->model), classes = base->model->info.classes,
                   step = pr_plan_micro_batch(plan);
     for (int64_t first = 0; first < n; first += step)
-        TRY(pr_plan_forward(ctx, plan, session->workspace[PR_INFERENCE], x + first * row, (int)PR_MIN(step, n - first),
-                            out + first * classes));
+        TRY(forward(ctx, session, PR_INFERENCE, x + first * row, (int)PR_MIN(step, n - first), out + first * classes));
     return PARRY_OK;
 }
 
@@ -245,7 +256,7 @@ static parry_status vjp(parry_ctx *ctx, pr_session *base, const float *x, int64_
                   step = pr_plan_micro_batch(plan);
     for (int64_t first = 0; first < n; first += step) {
         const int count = (int)PR_MIN(step, n - first);
-        TRY(pr_plan_forward(ctx, plan, workspace, x + first * row, count, session->logits));
+        TRY(forward(ctx, session, PR_INPUT_GRADIENT, x + first * row, count, session->logits));
         for (int which = 0; which < cotangents; which++) {
             cotangent(arg, which, first, count, session->logits, session->dlogits);
             TRY(pr_plan_backward(ctx, plan, workspace, session->dlogits, count, grads[which] + first * row));

@@ -32,14 +32,18 @@ PARRY_CHECKED parry_status pr_network_create(parry_ctx *ctx, const char *name, c
                                              pr_onnx_model *file_take, const parry_preprocess *flags,
                                              const parry_dataset_info *fit, pr_network **out);
 
+/* Computes the logits of n images again in plain C, which passes NaNs on, and puts those that are not finite in the
+ * place of `logits`. */
+PARRY_CHECKED parry_status pr_network_recompute(parry_ctx *ctx, const pr_network *network, const float *x, int n,
+                                                float *logits);
+
 /* Fills class_names and class_wnids of the description, whose `classes` is known. `fit` may be NULL. */
 PARRY_CHECKED parry_status pr_network_name_classes(parry_ctx *ctx, pr_network *network, const parry_dataset_info *fit);
 /* The metadata key of a JSON array of names, one for each class. */
 #define PR_CLASSES_KEY "parry.classes"
 PARRY_CHECKED parry_status pr_classes_json(parry_ctx *ctx, const char *const *names, int count, char **out);
 /* Writes the names into the file's metadata, unless they stand there in any order. */
-PARRY_CHECKED parry_status pr_classes_declare(parry_ctx *ctx, const char *const *names, int count,
-                                              pr_onnx_model *file);
+PARRY_CHECKED parry_status pr_classes_declare(parry_ctx *ctx, const char *const *names, int count, pr_onnx_model *file);
 /* The description's classes as a table. */
 pr_classes pr_model_class_table(const parry_model *model);
 

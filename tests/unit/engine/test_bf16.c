@@ -49,6 +49,7 @@ static void run_plan(const zoo *z, const pr_plan_options *options, int n, struct
     for (int first = 0; first < IMAGES; first += step) {
         const int count = PR_MIN(step, IMAGES - first);
         OK(pr_plan_forward(ctx, plan, workspace, j->x + first * pixels, count, j->logits + first * classes));
+        assert_false(pr_workspace_doubtful(workspace));
         for (int again = 0; again < 2; again++)
             OK(pr_plan_backward(ctx, plan, workspace, j->dlogits + first * classes, count, j->dx + first * pixels));
     }

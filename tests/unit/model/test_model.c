@@ -230,6 +230,48 @@ static void check_error(parry_ctx *ctx, parry_status status, parry_status expect
         fail_msg("the error is \"%s\"; expected it to say \"%s\"", parry_ctx_error(ctx), says);
 }
 
+static pr_weight *named_weight(pr_weights *weights, const char *ending)
+{
+    for (size_t i = 0; i < weights->count; i++) {
+        const char *name = weights->items[i].name;
+        if (strlen(name) >= strlen(ending) && strcmp(name + strlen(name) - strlen(ending), ending) == 0)
+            return &weights->items[i];
+    }
+    fail_msg("no weight %s", ending);
+    return NULL;
+}
+
+/* Numbers within the network that are none, behind which ReLUs still follow: a negative variance, and infinity less
+ * infinity. */
+static void test_what_a_relu_hides_is_reported(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        parry_ctx *ctx = make_ctx(2);
+        parry_model *model = make_model(ctx);
+        static float logits[40 * CLASSES], grad[40 * ROW];
+        const pr_graph *graph;
+        pr_weights *weights;
+        assert_int_equal(pr_model_network(ctx, model, &graph, &weights), PARRY_OK);
+        assert_int_equal(parry_model_logits(ctx, model, images, 40, logits), PARRY_OK);
+        if (which == 0) {
+            named_weight(weights, "bn1.var")->data[3] = -1;
+        } else {
+            for (int k = 0; k < 32; k++)
+                named_weight(weights, "conv1.bias")->data[k] = named_weight(weights, "bn1.scale")->data[k] = 3e38f;
+        }
+        pr_weights_changed(weights);
+        assert_int_equal(pr_model_refresh(ctx, model), PARRY_OK);
+        assert_int_equal(parry_model_logits(ctx, model, images, 40, logits), PARRY_NUMERIC);
+        assert_non_null(strstr(parry_ctx_error(ctx), "simplecnn: a logit that is not finite"));
+        assert_int_equal(parry_model_input_gradient(ctx, model, "ce", images, labels, 1, NULL, grad), PARRY_NUMERIC);
+        assert_int_equal(pr_model_set_moving(ctx, model, true), PARRY_OK);
+        assert_int_equal(parry_model_logits(ctx, model, images, 1, logits), PARRY_NUMERIC);
+        parry_model_free(model);
+        parry_ctx_free(ctx);
+    }
+}
+
 static void test_wrong_requests(void **state)
 {
     (void)state;
@@ -288,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_moving_weights),
         cmocka_unit_test(test_queries_are_counted),
         cmocka_unit_test(test_numbers_that_are_not_finite_are_reported),
+        cmocka_unit_test(test_what_a_relu_hides_is_reported),
         cmocka_unit_test(test_wrong_requests),
         cmocka_unit_test(test_texts),
     };
