@@ -6,26 +6,25 @@ enum { BLOCK = 196 };
 
 /* ---- elementwise ----------------------------------------------------------------------------------------------- */
 
-#define MAP(name, arguments, expression)                                                                               \
-    static void name arguments                                                                                         \
-    {                                                                                                                  \
-        for (int64_t i = 0; i < count; i++)                                                                            \
-            expression;                                                                                                \
-    }
+#define EACH(before, expression)                                                                                       \
+    before;                                                                                                            \
+    for (int64_t i = 0; i < count; i++)                                                                                \
+        y[i] = expression;
+#define MAP(name, expression) static PR_FLAT(name, EACH((void)0, expression))
+#define MAP_ALPHA(name, expression) static PR_FLAT(name, EACH(const float alpha = attrs->alpha.alpha, expression))
 
-MAP(relu, (const float *x, float *y, int64_t count), y[i] = x[i] < 0 ? 0 : x[i])
-MAP(relu_grad, (const float *y, const float *dy, float *dx, int64_t count), dx[i] = y[i] > 0 ? dy[i] : 0)
-MAP(leaky_relu, (float alpha, const float *x, float *y, int64_t count), y[i] = x[i] < 0 ? alpha * x[i] : x[i])
-MAP(leaky_relu_grad, (float alpha, const float *x, const float *dy, float *dx, int64_t count),
-    dx[i] = x[i] > 0 ? dy[i] : alpha * dy[i])
-MAP(add, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] + b[i])
-MAP(sub, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] - b[i])
-MAP(mul, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] * b[i])
-MAP(divide, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] / b[i])
-MAP(neg, (const float *x, float *y, int64_t count), y[i] = -x[i])
-MAP(add_relu, (const float *a, const float *b, float *y, int64_t count), y[i] = a[i] + b[i] < 0 ? 0 : a[i] + b[i])
-MAP(add_relu_grad, (const float *y, const float *a, const float *b, float *dx, int64_t count),
-    dx[i] = y[i] > 0 ? a[i] + b[i] : 0)
+MAP(relu, a[i] < 0 ? 0 : a[i])
+MAP(relu_grad, a[i] > 0 ? b[i] : 0)
+MAP_ALPHA(leaky_relu, a[i] < 0 ? alpha * a[i] : a[i])
+MAP_ALPHA(leaky_relu_grad, a[i] > 0 ? b[i] : alpha * b[i])
+MAP(add, a[i] + b[i])
+MAP(sub, a[i] - b[i])
+MAP(mul, a[i] * b[i])
+MAP(divide, a[i] / b[i])
+MAP(neg, -a[i])
+MAP(where, a[i] != 0 ? b[i] : c[i])
+MAP(add_relu, a[i] + b[i] < 0 ? 0 : a[i] + b[i])
+MAP(add_relu_grad, c[i] > 0 ? a[i] + b[i] : 0)
 
 /* ---- channels -------------------------------------------------------------------------------------------------- */
 
@@ -211,28 +210,35 @@ static void sum_blocks(const float *partial, int blocks, int64_t stride, const f
 
 extern const pr_engine_kernels PR_ISA_NAME(engine_kernels);
 const pr_engine_kernels PR_ISA_NAME(engine_kernels) = {
+    .flat = {[PR_OP_RELU] = relu,
+             [PR_OP_LEAKY_RELU] = leaky_relu,
+             [PR_OP_SIGMOID] = PR_ISA_NAME(sigmoid),
+             [PR_OP_TANH] = PR_ISA_NAME(tanh),
+             [PR_OP_ADD] = add,
+             [PR_OP_SUB] = sub,
+             [PR_OP_MUL] = mul,
+             [PR_OP_DIV] = divide,
+             [PR_OP_NEG] = neg,
+             [PR_OP_WHERE] = where,
+             [PR_OP_RELU_GRAD] = relu_grad,
+             [PR_OP_LEAKY_RELU_GRAD] = leaky_relu_grad,
+             [PR_OP_SIGMOID_GRAD] = PR_ISA_NAME(sigmoid_grad),
+             [PR_OP_TANH_GRAD] = PR_ISA_NAME(tanh_grad)},
     .map = PR_ISA_NAME(map_kernels),
     .map_grad = PR_ISA_NAME(map_grad_kernels),
-    .sigmoid = PR_ISA_NAME(sigmoid),
-    .sigmoid_grad = PR_ISA_NAME(sigmoid_grad),
-    .tanh = PR_ISA_NAME(tanh),
-    .tanh_grad = PR_ISA_NAME(tanh_grad),
+    .add_relu = add_relu,
+    .add_relu_grad = add_relu_grad,
+    .pool = {[PR_OP_MAX_POOL] = PR_ISA_NAME(max_pool),
+             [PR_OP_MAX_POOL_GRAD] = PR_ISA_NAME(max_pool_grad),
+             [PR_OP_AVERAGE_POOL] = PR_ISA_NAME(average_pool),
+             [PR_OP_AVERAGE_POOL_GRAD] = PR_ISA_NAME(average_pool_grad),
+             [PR_OP_GLOBAL_AVERAGE_POOL] = PR_ISA_NAME(average_pool),
+             [PR_OP_GLOBAL_AVERAGE_POOL_GRAD] = PR_ISA_NAME(average_pool_grad)},
     .row_sums = PR_ISA_NAME(row_sums),
     .softmax = PR_ISA_NAME(softmax),
     .softmax_grad = PR_ISA_NAME(softmax_grad),
     .normalize = PR_ISA_NAME(normalize),
     .normalize_grad = PR_ISA_NAME(normalize_grad),
-    .relu = relu,
-    .relu_grad = relu_grad,
-    .leaky_relu = leaky_relu,
-    .leaky_relu_grad = leaky_relu_grad,
-    .add = add,
-    .sub = sub,
-    .mul = mul,
-    .div = divide,
-    .neg = neg,
-    .add_relu = add_relu,
-    .add_relu_grad = add_relu_grad,
     .affine = affine,
     .column_sums = column_sums,
     .moments = moments,
@@ -240,10 +246,6 @@ const pr_engine_kernels PR_ISA_NAME(engine_kernels) = {
     .norm_grad = norm_grad,
     .sum_blocks = sum_blocks,
     .gemm = PR_ISA_NAME(gemm),
-    .max_pool = PR_ISA_NAME(max_pool),
-    .max_pool_grad = PR_ISA_NAME(max_pool_grad),
-    .average_pool = PR_ISA_NAME(average_pool),
-    .average_pool_grad = PR_ISA_NAME(average_pool_grad),
     .few_grad = PR_ISA_NAME(few_grad),
     .few_scratch = PR_ISA_NAME(few_scratch),
     .dropout_mask = PR_ISA_NAME(dropout_mask),

@@ -15,38 +15,29 @@ typedef struct pr_window {
     bool count_pad;
 } pr_window;
 
-/* y = f(x) and dx = dy f'(x) of a function of maths.def; y and dx may be inputs. */
-typedef void (*pr_map_kernel)(const float *parameter, const float *x, float *y, int64_t count);
-typedef void (*pr_map_grad_kernel)(const float *parameter, const float *x, const float *dy, float *dx, int64_t count);
+/* Elementwise: y[i] from a[i], b[i] and c[i], as many of them as the operator has inputs and in its order, over `count`
+ * numbers of the table's type. y may be one of the inputs. attrs: the operator's. */
+typedef void (*pr_flat_kernel)(const pr_attrs *attrs, const void *a, const void *b, const void *c, void *y,
+                               int64_t count);
+
+/* Pooling from x, or its gradient from what the operator's node reads, into y. Numbers are of the table's type. A
+ * gradient is zeroed by the kernel. */
+typedef void (*pr_pool_kernel)(const pr_window *w, const void *x, const void *dy, void *y);
 
 typedef struct pr_engine_kernels {
+    pr_flat_kernel flat[PR_OP_COUNT]; /* NULL: there is none */
     /* by pr_map; NULL: there is none, the oracle's loop does */
-    const pr_map_kernel *map;
-    const pr_map_grad_kernel *map_grad;
-    void (*sigmoid)(const float *x, float *y, int64_t count);
-    void (*sigmoid_grad)(const float *y, const float *dy, float *dx, int64_t count);
-    void (*tanh)(const float *x, float *y, int64_t count);
-    void (*tanh_grad)(const float *y, const float *dy, float *dx, int64_t count);
+    const pr_flat_kernel *map, *map_grad;
+    pr_flat_kernel add_relu;      /* floored at 0: a + b */
+    pr_flat_kernel add_relu_grad; /* a + b where c > 0, and else 0 */
+    pr_pool_kernel pool[PR_OP_COUNT];
+
     /* over rows of `count` numbers; the order of sums depends on `count` alone */
     void (*row_sums)(const float *x, int64_t rows, int64_t count, float *y);
     void (*softmax)(const float *x, int64_t rows, int64_t count, float *y);
     void (*softmax_grad)(const float *y, const float *dy, int64_t rows, int64_t count, float *dx);
     void (*normalize)(const float *x, int64_t rows, int64_t count, float eps, float *y);
     void (*normalize_grad)(const float *x, const float *dy, int64_t rows, int64_t count, float eps, float *dx);
-
-    /* elementwise over `count` floats; y may be one of the inputs */
-    void (*relu)(const float *x, float *y, int64_t count);
-    void (*relu_grad)(const float *y, const float *dy, float *dx, int64_t count);
-    void (*leaky_relu)(float alpha, const float *x, float *y, int64_t count);
-    void (*leaky_relu_grad)(float alpha, const float *x, const float *dy, float *dx, int64_t count);
-    void (*add)(const float *a, const float *b, float *y, int64_t count);
-    void (*sub)(const float *a, const float *b, float *y, int64_t count);
-    void (*mul)(const float *a, const float *b, float *y, int64_t count);
-    void (*div)(const float *a, const float *b, float *y, int64_t count);
-    void (*neg)(const float *x, float *y, int64_t count);
-    void (*add_relu)(const float *a, const float *b, float *y, int64_t count);
-    /* dx = a + b where y > 0 */
-    void (*add_relu_grad)(const float *y, const float *a, const float *b, float *dx, int64_t count);
 
     /* y = x * scale[c] + shift[c]; shift NULL: none. In place allowed. */
     void (*affine)(const float *x, float *y, int64_t rows, int64_t c, const float *scale, const float *shift);
@@ -72,12 +63,6 @@ typedef struct pr_engine_kernels {
      * rows. */
     void (*gemm)(const float *x, int64_t rows, int64_t k, int64_t n, const float *panels, int64_t width,
                  const float *bias, bool relu, float *y);
-
-    /* Pooling; dx is zeroed by the kernel. */
-    void (*max_pool)(const pr_window *w, const float *x, float *y);
-    void (*max_pool_grad)(const pr_window *w, const float *x, const float *dy, float *dx);
-    void (*average_pool)(const pr_window *w, const float *x, float *y);
-    void (*average_pool_grad)(const pr_window *w, const float *dy, float *dx);
 
     /* Gradient of a convolution of few input channels (dilation 1 along rows) with respect to its input, dy counting
      * only where mask (NULL: everywhere) is positive; see kernels.c. packed: for each output channel pr_few_lanes()

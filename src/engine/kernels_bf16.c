@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/kernels_bf16.h"
+#include "engine/kernels_window.h"
 
 enum { WIDE = 16, TILE_ROWS = 8, PANEL_MOST = 32 };
 
@@ -42,49 +43,50 @@ static void widen(const pr_bf16 *x, float *y, int64_t count)
 
 /* ---- elementwise ----------------------------------------------------------------------------------------------- */
 
-/* `to` at i.. = expression of `a` and `b`, the vectors of the pointers p and q. */
-#define MAP(name, arguments, p, q, to, expression)                                                                     \
-    static void name arguments                                                                                         \
-    {                                                                                                                  \
-        for (int64_t i = 0; i < count; i += WIDE) {                                                                    \
-            const __mmask16 m = lanes(count - i);                                                                      \
-            const __m512 zero = _mm512_setzero_ps(), a = load(m, (p) + i), b = load(m, (q) + i);                       \
-            (void)zero, (void)b;                                                                                       \
-            store(m, (to) + i, expression);                                                                            \
-        }                                                                                                              \
-    }
 static __m512 floored(__m512 v)
 {
     return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), _mm512_setzero_ps());
 }
 
+/* A kernel (pr_flat_kernel) whose expression knows the vectors of its operands as A, B and C. */
+#define MAP(name, before, expression)                                                                                  \
+    static void name(const pr_attrs *attrs, const void *in_a, const void *in_b, const void *in_c, void *out,           \
+                     int64_t count)                                                                                    \
+    {                                                                                                                  \
+        const pr_bf16 *a = in_a, *b = in_b, *c = in_c;                                                                 \
+        pr_bf16 *y = out;                                                                                              \
+        const __m512 zero = _mm512_setzero_ps();                                                                       \
+        (void)attrs, (void)a, (void)b, (void)c, (void)zero;                                                            \
+        before;                                                                                                        \
+        for (int64_t i = 0; i < count; i += WIDE) {                                                                    \
+            const __mmask16 m = lanes(count - i);                                                                      \
+            store(m, y + i, expression);                                                                               \
+        }                                                                                                              \
+    }
+#define A load(m, a + i)
+#define B load(m, b + i)
+#define C load(m, c + i)
+#define ALPHA const __m512 alpha = _mm512_set1_ps(attrs->alpha.alpha)
 #define POSITIVE(v) _mm512_cmp_ps_mask(v, zero, _CMP_GT_OQ)
 #define NEGATIVE(v) _mm512_cmp_ps_mask(v, zero, _CMP_LT_OQ)
 
-MAP(relu, (const pr_bf16 *x, pr_bf16 *y, int64_t count), x, x, y, floored(a))
-MAP(leaky_relu, (float alpha, const pr_bf16 *x, pr_bf16 *y, int64_t count), x, x, y,
-    _mm512_mask_mul_ps(a, NEGATIVE(a), a, _mm512_set1_ps(alpha)))
-MAP(leaky_relu_grad, (float alpha, const pr_bf16 *x, const pr_bf16 *dy, pr_bf16 *dx, int64_t count), x, dy, dx,
-    _mm512_mask_mov_ps(_mm512_mul_ps(b, _mm512_set1_ps(alpha)), POSITIVE(a), b))
-MAP(add, (const pr_bf16 *x, const pr_bf16 *z, pr_bf16 *y, int64_t count), x, z, y, _mm512_add_ps(a, b))
-MAP(sub, (const pr_bf16 *x, const pr_bf16 *z, pr_bf16 *y, int64_t count), x, z, y, _mm512_sub_ps(a, b))
-MAP(mul, (const pr_bf16 *x, const pr_bf16 *z, pr_bf16 *y, int64_t count), x, z, y, _mm512_mul_ps(a, b))
-
-MAP(add_relu, (const pr_bf16 *x, const pr_bf16 *z, pr_bf16 *y, int64_t count), x, z, y, floored(_mm512_add_ps(a, b)))
-
-static void add_relu_grad(const pr_bf16 *y, const pr_bf16 *a, const pr_bf16 *b, pr_bf16 *dx, int64_t count)
-{
-    for (int64_t i = 0; i < count; i += WIDE) {
-        const __mmask16 m = lanes(count - i);
-        const __mmask16 on = _mm512_cmp_ps_mask(load(m, y + i), _mm512_setzero_ps(), _CMP_GT_OQ);
-        store(m, dx + i, _mm512_maskz_add_ps(on, load(m, a + i), load(m, b + i)));
-    }
-}
+MAP(relu, (void)0, floored(A))
+MAP(leaky_relu, ALPHA, _mm512_mask_mul_ps(A, NEGATIVE(A), A, alpha))
+MAP(leaky_relu_grad, ALPHA, _mm512_mask_mov_ps(_mm512_mul_ps(B, alpha), POSITIVE(A), B))
+MAP(add, (void)0, _mm512_add_ps(A, B))
+MAP(sub, (void)0, _mm512_sub_ps(A, B))
+MAP(mul, (void)0, _mm512_mul_ps(A, B))
+MAP(add_relu, (void)0, floored(_mm512_add_ps(A, B)))
+MAP(add_relu_grad, (void)0, _mm512_maskz_add_ps(POSITIVE(C), A, B))
 
 /* Positive as a bf16 number is positive as an integer. */
-static void relu_grad(const pr_bf16 *y, const pr_bf16 *dy, pr_bf16 *dx, int64_t count)
+static void relu_grad(const pr_attrs *attrs, const void *in_y, const void *in_dy, const void *unused, void *out,
+                      int64_t count)
 {
     enum { ALL = 2 * WIDE };
+    const pr_bf16 *y = in_y, *dy = in_dy;
+    pr_bf16 *dx = out;
+    (void)attrs, (void)unused;
     for (int64_t i = 0; i < count; i += ALL) {
         const __mmask32 m = count - i >= ALL ? 0xffffffff : (__mmask32)((1u << (count - i)) - 1);
         const __mmask32 on = _mm512_cmpgt_epi16_mask(_mm512_maskz_loadu_epi16(m, y + i), _mm512_setzero_si512());
@@ -105,14 +107,6 @@ static void affine(const pr_bf16 *x, pr_bf16 *y, int64_t rows, int64_t c, const 
 
 /* ---- pooling --------------------------------------------------------------------------------------------------- */
 
-/* Offset of the pixel under a tap of output pixel (n, y, x), -1 outside. */
-static int64_t pixel_at(const pr_window *w, int64_t n, int64_t y, int64_t x, int tap)
-{
-    const int64_t i = y * w->stride[0] - w->pad[0] + (int64_t)(tap / w->kernel[1]) * w->dilation[0],
-                  j = x * w->stride[1] - w->pad[1] + (int64_t)(tap % w->kernel[1]) * w->dilation[1];
-    return i < 0 || i >= w->in_h || j < 0 || j >= w->in_w ? -1 : ((n * w->in_h + i) * w->in_w + j) * w->c;
-}
-
 /* The largest of each channel under the window of output pixel (n, y, x), and under which tap it came first. */
 static __m512 largest(const pr_window *w, const pr_bf16 *in, int64_t n, int64_t y, int64_t x, int64_t ch, __mmask16 m,
                       __m512i *where)
@@ -120,7 +114,7 @@ static __m512 largest(const pr_window *w, const pr_bf16 *in, int64_t n, int64_t 
     __m512 best = _mm512_set1_ps(-FLT_MAX);
     *where = _mm512_set1_epi32(-1);
     for (int tap = 0; tap < w->kernel[0] * w->kernel[1]; tap++) {
-        const int64_t from = pixel_at(w, n, y, x, tap);
+        const int64_t from = pr_pixel_at(w, n, y, x, tap);
         if (from < 0)
             continue;
         const __m512 v = load(m, in + from + ch);
@@ -133,25 +127,25 @@ static __m512 largest(const pr_window *w, const pr_bf16 *in, int64_t n, int64_t 
 }
 
 #define EACH_OUTPUT(w, ...)                                                                                            \
-    do {                                                                                                               \
-        int64_t at = 0;                                                                                                \
-        for (int64_t n = 0; n < (w)->n; n++)                                                                           \
-            for (int64_t y = 0; y < (w)->out_h; y++)                                                                   \
-                for (int64_t x = 0; x < (w)->out_w; x++, at += (w)->c)                                                 \
-                    for (int64_t ch = 0; ch < (w)->c; ch += WIDE) {                                                    \
-                        const __mmask16 m = lanes((w)->c - ch);                                                        \
-                        __VA_ARGS__;                                                                                   \
-                    }                                                                                                  \
-    } while (0)
+    PR_EACH_PIXEL(                                                                                                     \
+        w, for (int64_t ch = 0; ch < (w)->c; ch += WIDE) {                                                             \
+            const __mmask16 m = lanes((w)->c - ch);                                                                    \
+            __VA_ARGS__;                                                                                               \
+        })
 
-static void max_pool(const pr_window *w, const pr_bf16 *in, pr_bf16 *out)
+static void max_pool(const pr_window *w, const void *a, const void *unused, void *result)
 {
+    const pr_bf16 *in = a;
+    pr_bf16 *out = result;
     __m512i where;
+    (void)unused;
     EACH_OUTPUT(w, store(m, out + at + ch, largest(w, in, n, y, x, ch, m, &where)));
 }
 
-static void max_pool_grad(const pr_window *w, const pr_bf16 *in, const pr_bf16 *dy, pr_bf16 *dx)
+static void max_pool_grad(const pr_window *w, const void *a, const void *b, void *result)
 {
+    const pr_bf16 *in = a, *dy = b;
+    pr_bf16 *dx = result;
     const int taps = w->kernel[0] * w->kernel[1];
     __m512i where;
     memset(dx, 0, (size_t)(w->n * w->in_h * w->in_w * w->c) * sizeof(*dx));
@@ -159,7 +153,7 @@ static void max_pool_grad(const pr_window *w, const pr_bf16 *in, const pr_bf16 *
         const __m512 d = load(m, dy + at + ch);
         (void)largest(w, in, n, y, x, ch, m, &where);
         for (int tap = 0; tap < taps; tap++) {
-            const int64_t to = pixel_at(w, n, y, x, tap);
+            const int64_t to = pr_pixel_at(w, n, y, x, tap);
             const __mmask16 here = _mm512_mask_cmpeq_epi32_mask(m, where, _mm512_set1_epi32(tap));
             if (to >= 0 && here)
                 store(here, dx + to + ch, _mm512_add_ps(load(here, dx + to + ch), d));
@@ -167,24 +161,32 @@ static void max_pool_grad(const pr_window *w, const pr_bf16 *in, const pr_bf16 *
     });
 }
 
-static void global_average(const pr_bf16 *x, float *y, int64_t rows, int64_t area, int64_t c)
+static void global_average(const pr_window *w, const void *a, const void *unused, void *result)
 {
-    for (int64_t r = 0; r < rows; r++, x += area * c)
+    const int64_t area = w->in_h * w->in_w, c = w->c;
+    const pr_bf16 *x = a;
+    float *y = result;
+    (void)unused;
+    for (int64_t n = 0; n < w->n; n++, x += area * c, y += c)
         for (int64_t ch = 0; ch < c; ch += WIDE) {
             const __mmask16 m = lanes(c - ch);
             __m512 sum = _mm512_setzero_ps();
             for (int64_t p = 0; p < area; p++)
                 sum = _mm512_add_ps(sum, load(m, x + p * c + ch));
-            _mm512_mask_storeu_ps(y + r * c + ch, m, _mm512_div_ps(sum, _mm512_set1_ps((float)area)));
+            _mm512_mask_storeu_ps(y + ch, m, _mm512_div_ps(sum, _mm512_set1_ps((float)area)));
         }
 }
 
-static void global_average_grad(const float *dy, pr_bf16 *dx, int64_t rows, int64_t area, int64_t c)
+static void global_average_grad(const pr_window *w, const void *a, const void *unused, void *result)
 {
-    for (int64_t r = 0; r < rows; r++, dx += area * c)
+    const int64_t area = w->in_h * w->in_w, c = w->c;
+    const float *dy = a;
+    pr_bf16 *dx = result;
+    (void)unused;
+    for (int64_t n = 0; n < w->n; n++, dx += area * c, dy += c)
         for (int64_t ch = 0; ch < c; ch += WIDE) {
             const __mmask16 m = lanes(c - ch);
-            const __m512 d = _mm512_div_ps(_mm512_maskz_loadu_ps(m, dy + r * c + ch), _mm512_set1_ps((float)area));
+            const __m512 d = _mm512_div_ps(_mm512_maskz_loadu_ps(m, dy + ch), _mm512_set1_ps((float)area));
             for (int64_t p = 0; p < area; p++)
                 store(m, dx + p * c + ch, d);
         }
@@ -272,19 +274,19 @@ extern const pr_bf16_kernels pr_bf16_kernels_avx512;
 const pr_bf16_kernels pr_bf16_kernels_avx512 = {
     .narrow = narrow,
     .widen = widen,
-    .relu = relu,
-    .relu_grad = relu_grad,
-    .leaky_relu = leaky_relu,
-    .leaky_relu_grad = leaky_relu_grad,
-    .add = add,
-    .sub = sub,
-    .mul = mul,
+    .flat = {[PR_OP_RELU] = relu,
+             [PR_OP_LEAKY_RELU] = leaky_relu,
+             [PR_OP_ADD] = add,
+             [PR_OP_SUB] = sub,
+             [PR_OP_MUL] = mul,
+             [PR_OP_RELU_GRAD] = relu_grad,
+             [PR_OP_LEAKY_RELU_GRAD] = leaky_relu_grad},
     .add_relu = add_relu,
     .add_relu_grad = add_relu_grad,
+    .pool = {[PR_OP_MAX_POOL] = max_pool,
+             [PR_OP_MAX_POOL_GRAD] = max_pool_grad,
+             [PR_OP_GLOBAL_AVERAGE_POOL] = global_average,
+             [PR_OP_GLOBAL_AVERAGE_POOL_GRAD] = global_average_grad},
     .affine = affine,
-    .max_pool = max_pool,
-    .max_pool_grad = max_pool_grad,
-    .global_average = global_average,
-    .global_average_grad = global_average_grad,
     .gemm = gemm,
 };

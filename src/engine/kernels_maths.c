@@ -251,19 +251,20 @@ static inline void store_part(float *p, vec v, int64_t n)
         memcpy(p, &v, (size_t)n * sizeof(float));
 }
 
-#define FUNCTION(name, f, df)                                                                                          \
-    static void name(const float *parameter, const float *in, float *y, int64_t count)                                 \
+/* Kernels by their parameters a, b, c and operand x: f, and dy times df. */
+#define FUNCTION_LOOP(name, result)                                                                                    \
+    static void name(const pr_attrs *attrs, const void *in, const void *in_dy, const void *unused, void *out,          \
+                     int64_t count)                                                                                    \
     {                                                                                                                  \
-        const float a = parameter[0], b = parameter[1], c = parameter[2];                                              \
-        (void)a, (void)b, (void)c;                                                                                     \
-        EACH(const vec x = load_part(in + i, n); store_part(y + i, (f), n);)                                           \
-    }                                                                                                                  \
-    static void name##_grad(const float *parameter, const float *in, const float *dy, float *dx, int64_t count)        \
-    {                                                                                                                  \
-        const float a = parameter[0], b = parameter[1], c = parameter[2];                                              \
-        (void)a, (void)b, (void)c;                                                                                     \
-        EACH(const vec x = load_part(in + i, n); store_part(dx + i, load_part(dy + i, n) * (df), n);)                  \
+        const float a = attrs->map.parameter[0], b = attrs->map.parameter[1], c = attrs->map.parameter[2];             \
+        const float *from = in, *dy = in_dy;                                                                           \
+        float *y = out;                                                                                                \
+        (void)a, (void)b, (void)c, (void)dy, (void)unused;                                                             \
+        EACH(const vec x = load_part(from + i, n); store_part(y + i, result, n);)                                      \
     }
+#define FUNCTION(name, f, df)                                                                                          \
+    FUNCTION_LOOP(name, (f))                                                                                           \
+    FUNCTION_LOOP(name##_grad, load_part(dy + i, n) * (df))
 #define ZERO ((vec){0})
 #define ONE ALL(1.0f)
 
@@ -289,71 +290,40 @@ FUNCTION(power, vpow(x, a), power_slope(x, a))
 FUNCTION(clip, vmin(vmax(x, ALL(a)), ALL(b)), BLEND((x >= ALL(a)) & (x <= ALL(b)), ONE, ZERO))
 FUNCTION(quantize, vmin(vmax(vround(x), ALL(a)), ALL(b)), BLEND((x >= ALL(a)) & (x <= ALL(b)), ONE, ZERO))
 
-const pr_map_kernel PR_ISA_NAME(map_kernels)[PR_MAP_COUNT] = {
-    [PR_MAP_ABS] = absolute,
-    [PR_MAP_EXP] = exponential,
-    [PR_MAP_RECIPROCAL] = reciprocal,
-    [PR_MAP_ERF] = error_function,
-    [PR_MAP_ELU] = elu,
-    [PR_MAP_SELU] = selu,
-    [PR_MAP_CELU] = celu,
-    [PR_MAP_HARD_SIGMOID] = hard_sigmoid,
-    [PR_MAP_HARD_SWISH] = hard_swish,
-    [PR_MAP_SOFTSIGN] = softsign,
-    [PR_MAP_GELU] = gelu,
-    [PR_MAP_GELU_TANH] = gelu_tanh,
-    [PR_MAP_SWISH] = swish,
-    [PR_MAP_LOG] = logarithm,
-    [PR_MAP_SQRT] = square_root,
-    [PR_MAP_SOFTPLUS] = softplus,
-    [PR_MAP_MISH] = mish_function,
-    [PR_MAP_POWER] = power,
-    [PR_MAP_CLIP] = clip,
-    [PR_MAP_QUANTIZE] = quantize,
-};
+#define FUNCTIONS(KERNEL)                                                                                              \
+    KERNEL(ABS, absolute)                                                                                              \
+    KERNEL(EXP, exponential)                                                                                           \
+    KERNEL(RECIPROCAL, reciprocal)                                                                                     \
+    KERNEL(ERF, error_function)                                                                                        \
+    KERNEL(ELU, elu)                                                                                                   \
+    KERNEL(SELU, selu)                                                                                                 \
+    KERNEL(CELU, celu)                                                                                                 \
+    KERNEL(HARD_SIGMOID, hard_sigmoid)                                                                                 \
+    KERNEL(HARD_SWISH, hard_swish)                                                                                     \
+    KERNEL(SOFTSIGN, softsign)                                                                                         \
+    KERNEL(GELU, gelu)                                                                                                 \
+    KERNEL(GELU_TANH, gelu_tanh)                                                                                       \
+    KERNEL(SWISH, swish)                                                                                               \
+    KERNEL(LOG, logarithm)                                                                                             \
+    KERNEL(SQRT, square_root)                                                                                          \
+    KERNEL(SOFTPLUS, softplus)                                                                                         \
+    KERNEL(MISH, mish_function)                                                                                        \
+    KERNEL(POWER, power)                                                                                               \
+    KERNEL(CLIP, clip)                                                                                                 \
+    KERNEL(QUANTIZE, quantize)
+#define ENTRY(id, name) [PR_MAP_##id] = name,
+#define GRAD_ENTRY(id, name) [PR_MAP_##id] = name##_grad,
 
-const pr_map_grad_kernel PR_ISA_NAME(map_grad_kernels)[PR_MAP_COUNT] = {
-    [PR_MAP_ABS] = absolute_grad,
-    [PR_MAP_EXP] = exponential_grad,
-    [PR_MAP_RECIPROCAL] = reciprocal_grad,
-    [PR_MAP_ERF] = error_function_grad,
-    [PR_MAP_ELU] = elu_grad,
-    [PR_MAP_SELU] = selu_grad,
-    [PR_MAP_CELU] = celu_grad,
-    [PR_MAP_HARD_SIGMOID] = hard_sigmoid_grad,
-    [PR_MAP_HARD_SWISH] = hard_swish_grad,
-    [PR_MAP_SOFTSIGN] = softsign_grad,
-    [PR_MAP_GELU] = gelu_grad,
-    [PR_MAP_GELU_TANH] = gelu_tanh_grad,
-    [PR_MAP_SWISH] = swish_grad,
-    [PR_MAP_LOG] = logarithm_grad,
-    [PR_MAP_SQRT] = square_root_grad,
-    [PR_MAP_SOFTPLUS] = softplus_grad,
-    [PR_MAP_MISH] = mish_function_grad,
-    [PR_MAP_POWER] = power_grad,
-    [PR_MAP_CLIP] = clip_grad,
-    [PR_MAP_QUANTIZE] = quantize_grad,
-};
+const pr_flat_kernel PR_ISA_NAME(map_kernels)[PR_MAP_COUNT] = {FUNCTIONS(ENTRY)};
+const pr_flat_kernel PR_ISA_NAME(map_grad_kernels)[PR_MAP_COUNT] = {FUNCTIONS(GRAD_ENTRY)};
 
-void PR_ISA_NAME(sigmoid)(const float *in, float *y, int64_t count)
-{
-    EACH(store_part(y + i, vsigmoid(load_part(in + i, n)), n);)
-}
-
-void PR_ISA_NAME(tanh)(const float *in, float *y, int64_t count)
-{
-    EACH(store_part(y + i, vtanh(load_part(in + i, n)), n);)
-}
-
-void PR_ISA_NAME(sigmoid_grad)(const float *in, const float *dy, float *dx, int64_t count)
-{
-    EACH(const vec y = load_part(in + i, n); store_part(dx + i, load_part(dy + i, n) * y * (1.0f - y), n);)
-}
-
-void PR_ISA_NAME(tanh_grad)(const float *in, const float *dy, float *dx, int64_t count)
-{
-    EACH(const vec y = load_part(in + i, n); store_part(dx + i, load_part(dy + i, n) * (1.0f - y * y), n);)
-}
+PR_FLAT(PR_ISA_NAME(sigmoid), EACH(store_part(y + i, vsigmoid(load_part(a + i, n)), n);))
+PR_FLAT(PR_ISA_NAME(tanh), EACH(store_part(y + i, vtanh(load_part(a + i, n)), n);))
+/* a is the function's result, b its gradient */
+PR_FLAT(PR_ISA_NAME(sigmoid_grad),
+        EACH(const vec f = load_part(a + i, n); store_part(y + i, load_part(b + i, n) * f * (1.0f - f), n);))
+PR_FLAT(PR_ISA_NAME(tanh_grad),
+        EACH(const vec f = load_part(a + i, n); store_part(y + i, load_part(b + i, n) * (1.0f - f * f), n);))
 
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
 

@@ -2,45 +2,25 @@
 #include <float.h>
 
 #include "engine/kernels_isa.h"
+#include "engine/kernels_window.h"
 
 enum { TILE = 64, POSITIONS = 14 };
 
-/* ---- windows --------------------------------------------------------------------------------------------------- */
+/* ---- pooling --------------------------------------------------------------------------------------------------- */
 
-/* Position of tap `tap` of output position `out` along `axis`, -1 outside. */
-static int64_t tap_at(const pr_window *w, int axis, int64_t out, int64_t tap)
+void PR_ISA_NAME(max_pool)(const pr_window *w, const void *a, const void *unused, void *result)
 {
-    int64_t at = out * w->stride[axis] - w->pad[axis] + tap * w->dilation[axis], size = axis ? w->in_w : w->in_h;
-    return at < size ? at : -1;
-}
-
-/* Offset of the pixel under a tap of output pixel (n, y, x), -1 outside. */
-static int64_t pixel_at(const pr_window *w, int64_t n, int64_t y, int64_t x, int tap)
-{
-    int64_t i = tap_at(w, 0, y, tap / w->kernel[1]), j = tap_at(w, 1, x, tap % w->kernel[1]);
-    return i < 0 || j < 0 ? -1 : ((n * w->in_h + i) * w->in_w + j) * w->c;
-}
-
-/* Runs BODY for each output pixel: n, y, x and its offset `at`. */
-#define EACH_PIXEL(w, ...)                                                                                             \
-    do {                                                                                                               \
-        int64_t at = 0;                                                                                                \
-        for (int64_t n = 0; n < (w)->n; n++)                                                                           \
-            for (int64_t y = 0; y < (w)->out_h; y++)                                                                   \
-                for (int64_t x = 0; x < (w)->out_w; x++, at += (w)->c)                                                 \
-                    __VA_ARGS__;                                                                                       \
-    } while (0)
-
-void PR_ISA_NAME(max_pool)(const pr_window *w, const float *in, float *out)
-{
-    int taps = w->kernel[0] * w->kernel[1];
-    EACH_PIXEL(w, {
+    const float *in = a;
+    float *out = result;
+    (void)unused;
+    const int taps = w->kernel[0] * w->kernel[1];
+    PR_EACH_PIXEL(w, {
         bool any = false;
         float *to = out + at;
         for (int64_t k = 0; k < w->c; k++)
             to[k] = -FLT_MAX;
         for (int tap = 0; tap < taps; tap++) {
-            int64_t from = pixel_at(w, n, y, x, tap);
+            int64_t from = pr_pixel_at(w, n, y, x, tap);
             if (from < 0)
                 continue;
             for (int64_t k = 0; k < w->c; k++)
@@ -60,7 +40,7 @@ static void max_pool_grad_tile(const pr_window *w, const float *in, const float 
     for (int64_t k = 0; k < count; k++)
         where[k] = -1;
     for (int tap = 0; tap < taps; tap++) {
-        int64_t from = pixel_at(w, n, y, x, tap);
+        int64_t from = pr_pixel_at(w, n, y, x, tap);
         for (int64_t k = 0; from >= 0 && k < count; k++) {
             bool better = where[k] < 0 || in[from + first + k] > best[k];
             best[k] = better ? in[from + first + k] : best[k];
@@ -68,16 +48,18 @@ static void max_pool_grad_tile(const pr_window *w, const float *in, const float 
         }
     }
     for (int tap = 0; tap < taps; tap++) {
-        int64_t to = pixel_at(w, n, y, x, tap);
+        int64_t to = pr_pixel_at(w, n, y, x, tap);
         for (int64_t k = 0; to >= 0 && k < count; k++)
             dx[to + first + k] += where[k] == tap ? dy[k] : 0;
     }
 }
 
-void PR_ISA_NAME(max_pool_grad)(const pr_window *w, const float *in, const float *dy, float *dx)
+void PR_ISA_NAME(max_pool_grad)(const pr_window *w, const void *a, const void *b, void *result)
 {
+    const float *in = a, *dy = b;
+    float *dx = result;
     memset(dx, 0, (size_t)(w->n * w->in_h * w->in_w * w->c) * sizeof(float));
-    EACH_PIXEL(w, {
+    PR_EACH_PIXEL(w, {
         for (int64_t first = 0; first < w->c; first += TILE)
             max_pool_grad_tile(w, in, dy + at + first, dx, n, y, x, first, MIN(TILE, w->c - first));
     });
@@ -101,14 +83,17 @@ static float divisor(const pr_window *w, int64_t y, int64_t x)
     return (float)MAX(1, count);
 }
 
-void PR_ISA_NAME(average_pool)(const pr_window *w, const float *in, float *out)
+void PR_ISA_NAME(average_pool)(const pr_window *w, const void *a, const void *unused, void *result)
 {
+    const float *in = a;
+    float *out = result;
+    (void)unused;
     int taps = w->kernel[0] * w->kernel[1];
-    EACH_PIXEL(w, {
+    PR_EACH_PIXEL(w, {
         float *to = out + at, d = divisor(w, y, x);
         memset(to, 0, (size_t)w->c * sizeof(float));
         for (int tap = 0; tap < taps; tap++) {
-            int64_t from = pixel_at(w, n, y, x, tap);
+            int64_t from = pr_pixel_at(w, n, y, x, tap);
             for (int64_t k = 0; from >= 0 && k < w->c; k++)
                 to[k] += in[from + k];
         }
@@ -117,14 +102,17 @@ void PR_ISA_NAME(average_pool)(const pr_window *w, const float *in, float *out)
     });
 }
 
-void PR_ISA_NAME(average_pool_grad)(const pr_window *w, const float *dy, float *dx)
+void PR_ISA_NAME(average_pool_grad)(const pr_window *w, const void *a, const void *unused, void *result)
 {
+    const float *dy = a;
+    float *dx = result;
+    (void)unused;
     int taps = w->kernel[0] * w->kernel[1];
     memset(dx, 0, (size_t)(w->n * w->in_h * w->in_w * w->c) * sizeof(float));
-    EACH_PIXEL(w, {
+    PR_EACH_PIXEL(w, {
         float d = divisor(w, y, x);
         for (int tap = 0; tap < taps; tap++) {
-            int64_t to = pixel_at(w, n, y, x, tap);
+            int64_t to = pr_pixel_at(w, n, y, x, tap);
             for (int64_t k = 0; to >= 0 && k < w->c; k++)
                 dx[to + k] += dy[at + k] / d;
         }

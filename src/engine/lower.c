@@ -160,6 +160,47 @@ pr_layout pr_lower_layout(const pr_lower *l, pr_value value)
     return l->place[value][PR_NHWC] >= 0 || l->place[value][PR_NHWC_BF16] >= 0 ? PR_NHWC : PR_ROWS;
 }
 
+parry_status pr_lower_room(pr_lower *l, int64_t floats, int *buffer)
+{
+    return pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (floats + 15) / 16 * 16, buffer);
+}
+
+static const char *name_of(const pr_node *node)
+{
+    return node->op == PR_OP_MAP      ? pr_map_name(node->attrs.map.function)
+           : node->op == PR_OP_BINARY ? pr_binary_name(node->attrs.binary.function)
+                                      : pr_op_name(node->op);
+}
+
+parry_status pr_lower_step(pr_lower *l, const pr_recipe *r, pr_step **step)
+{
+    int in[PR_NODE_IN], room[PR_ROOM], out[PR_NODE_OUT], rooms = 0;
+    const pr_node *node = r->node;
+    const pr_value *values = r->in ? r->in : node->in;
+    const int inputs = r->in ? r->inputs : node->inputs;
+    for (int i = 0; i < inputs; i++) {
+        if (values[i] >= 0)
+            TRY(pr_lower_read(l, values[i], pr_has_batch(pr_dims_of(l, values[i])) ? r->from : PR_ROWS, &in[i]));
+    }
+    for (; rooms < PR_ROOM && r->room[rooms]; rooms++)
+        TRY(pr_lower_room(l, r->room[rooms], &room[rooms]));
+    for (int o = 0; o < node->outputs; o++)
+        TRY(pr_lower_write(l, node->out[o], r->to, &out[o]));
+    TRY(pr_program_step(l->ctx, l->program, r->what ? r->what : name_of(node), node, r->once ? PR_ONCE : PR_EACH_SHARD,
+                        step));
+    (*step)->run = r->run;
+    (*step)->area = pr_dims_row(pr_dims_of(l, node->out[0]));
+    for (int i = 0; i < inputs; i++) {
+        if (values[i] >= 0)
+            pr_step_operand(*step, in[i], PR_READS, PR_ARG_SRC);
+    }
+    for (int i = 0; i < rooms; i++)
+        pr_step_operand(*step, room[i], PR_WRITES, PR_ARG_SRC);
+    for (int o = 0; o < node->outputs; o++)
+        pr_step_operand(*step, out[o], PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
 bool pr_lower_is_image(const pr_lower *l, pr_value value)
 {
     static const bool moves[PR_OP_COUNT] = {
@@ -214,24 +255,9 @@ static bool row_wise(const pr_lower *l, const pr_node *node)
 
 parry_status pr_lower_plain_c(pr_lower *l, const pr_node *node)
 {
-    int in[PR_NODE_IN], out[PR_NODE_OUT];
     pr_step *step;
-    for (int i = 0; i < node->inputs; i++) {
-        if (node->in[i] >= 0)
-            TRY(pr_lower_read(l, node->in[i], PR_ROWS, &in[i]));
-    }
-    for (int o = 0; o < node->outputs; o++)
-        TRY(pr_lower_write(l, node->out[o], PR_ROWS, &out[o]));
-    pr_domain domain = row_wise(l, node) || !l->program->training ? PR_EACH_SHARD : PR_ONCE;
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, domain, &step));
-    step->run = run_plain_c;
-    for (int i = 0; i < node->inputs; i++) {
-        if (node->in[i] >= 0)
-            pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
-    }
-    for (int o = 0; o < node->outputs; o++)
-        pr_step_operand(step, out[o], PR_WRITES, PR_ARG_DST);
-    return PARRY_OK;
+    const bool once = l->program->training && !row_wise(l, node);
+    return pr_lower_step(l, &(pr_recipe){.node = node, .run = run_plain_c, .once = once}, &step);
 }
 
 /* ---- movement: the same numbers under another name ------------------------------------------------------------- */

@@ -7,6 +7,8 @@
 
 #include "engine/program.h"
 
+enum { PR_ROOM = 3 };
+
 typedef enum pr_layout {
     PR_ROWS, /* row-major, as the graph says */
     PR_NHWC,
@@ -56,6 +58,24 @@ void pr_lower_alias(pr_lower *l, pr_value value, pr_layout layout, int buffer);
 pr_layout pr_lower_layout(const pr_lower *l, pr_value value);
 PARRY_CHECKED parry_status pr_lower_plain_c(pr_lower *l, const pr_node *node);
 
+/* Memory to work in for each shard, in whole cache lines. */
+PARRY_CHECKED parry_status pr_lower_room(pr_lower *l, int64_t floats, int *buffer);
+
+/* A step of a kernel of our own, as most rules add one. */
+typedef struct pr_recipe {
+    const pr_node *node;
+    pr_step_run run;
+    const char *what;   /* NULL: what the node computes */
+    const pr_value *in; /* `inputs` values that are read, -1 for one that is absent; NULL: the node's */
+    int inputs;
+    pr_layout from, to;    /* of what every image has of its own, read and written; the rest is row-major */
+    int64_t room[PR_ROOM]; /* floats of memory to work in, operands after those that are read; 0: no more */
+    bool once;             /* not for each shard */
+} pr_recipe;
+
+/* Adds it: the node's results are written, each in `to`. Its area is the first result's size per image. */
+PARRY_CHECKED parry_status pr_lower_step(pr_lower *l, const pr_recipe *recipe, pr_step **step);
+
 static inline pr_dims pr_dims_of(const pr_lower *l, pr_value value)
 {
     return l->graph->values[value].dims;
@@ -92,10 +112,15 @@ parry_status pr_rule_conv_grad_w(pr_lower *l, const pr_node *node);
 parry_status pr_rule_gemm(pr_lower *l, const pr_node *node);
 parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node);
 parry_status pr_rule_gemm_grad_w(pr_lower *l, const pr_node *node);
+/* Elementwise operators, and functions of one tensor; the same where operands differ in shape. */
 parry_status pr_rule_map(pr_lower *l, const pr_node *node);
-/* Functions of one tensor; elementwise operators whose operands differ in shape; what works on rows; sums over axes. */
 parry_status pr_rule_function(pr_lower *l, const pr_node *node);
 parry_status pr_rule_broadcast(pr_lower *l, const pr_node *node);
+/* The kernel for f32 of an elementwise operator or function. */
+pr_flat_kernel pr_flat_kernel_of(const pr_node *node);
+/* step->flat on the step's operands, over step->area numbers for each image. */
+parry_status pr_run_flat(parry_ctx *ctx, const pr_step *step, const pr_frame *frame);
+/* What works on rows; sums over axes. */
 parry_status pr_rule_rows(pr_lower *l, const pr_node *node);
 parry_status pr_rule_reduce(pr_lower *l, const pr_node *node);
 parry_status pr_rule_matmul(pr_lower *l, const pr_node *node);

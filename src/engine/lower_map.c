@@ -1,135 +1,64 @@
-/* Rules of elementwise operators, pooling, and what works channel by channel. */
+/* Rules of elementwise operators and functions, pooling, and what works channel by channel. */
 #include <math.h>
 #include <string.h>
 
 #include "engine/lower.h"
+#include "engine/ref.h"
 
 /* ---- elementwise ----------------------------------------------------------------------------------------------- */
 
-/* Which of the operators below have a kernel for bf16. */
-static const bool bf16_kernels[PR_OP_COUNT] = {[PR_OP_RELU] = true,
-                                               [PR_OP_LEAKY_RELU] = true,
-                                               [PR_OP_ADD] = true,
-                                               [PR_OP_SUB] = true,
-                                               [PR_OP_MUL] = true,
-                                               [PR_OP_RELU_GRAD] = true,
-                                               [PR_OP_MAX_POOL] = true,
-                                               [PR_OP_LEAKY_RELU_GRAD] = true,
-                                               [PR_OP_MAX_POOL_GRAD] = true,
-                                               [PR_OP_BATCH_NORM] = true,
-                                               [PR_OP_BATCH_NORM_GRAD_X] = true,
-                                               [PR_OP_CHANNEL_AFFINE] = true,
-                                               [PR_OP_CHANNEL_AFFINE_GRAD_X] = true};
-
-/* Whether a node should work in bf16: it can, and one of its activations is there in bf16 already. What pooling leaves
- * is read by others that want bf16: it does not wait for that. Training keeps all of this in f32. */
-static bool in_bf16(const pr_lower *l, const pr_node *node)
+/* Whether a plan has the value in bf16. Training keeps all but what convolutions read in f32. */
+static bool in_bf16(const pr_lower *l, pr_value value)
 {
-    if (l->program->training)
-        return false;
-    if (l->bf16 && node->op == PR_OP_MAX_POOL && !pr_lower_is_image(l, node->in[0]))
-        return true;
-    for (int i = 0; i < node->inputs && bf16_kernels[node->op]; i++)
-        if (node->in[i] >= 0 && l->place[node->in[i]][PR_NHWC_BF16] >= 0)
-            return true;
-    return false;
+    return !l->program->training && value >= 0 && l->place[value][PR_NHWC_BF16] >= 0;
 }
 
-static parry_status run_map_bf16(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+/* Whether a node that has a kernel for bf16 should work in it: one of its activations is there in bf16 already. */
+static bool reads_bf16(const pr_lower *l, const pr_node *node)
 {
-    const pr_bf16_kernels *k = pr_bf16_kernels_get();
-    const pr_bf16 *a = pr_bf16_at(step, frame, 0), *b = pr_bf16_at(step, frame, 1);
-    pr_bf16 *y = pr_bf16_at(step, frame, step->operands - 1);
-    int64_t count = frame->rows * step->area;
+    bool any = false;
+    for (int i = 0; i < node->inputs; i++)
+        any |= in_bf16(l, node->in[i]);
+    return any;
+}
+
+parry_status pr_run_flat(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
     (void)ctx;
-    switch (step->node->op) {
-    case PR_OP_RELU:
-        k->relu(a, y, count);
-        break;
-    case PR_OP_LEAKY_RELU:
-        k->leaky_relu(step->alpha, a, y, count);
-        break;
-    case PR_OP_ADD:
-        k->add(a, b, y, count);
-        break;
-    case PR_OP_SUB:
-        k->sub(a, b, y, count);
-        break;
-    case PR_OP_MUL:
-        k->mul(a, b, y, count);
-        break;
-    case PR_OP_RELU_GRAD:
-        k->relu_grad(a, b, y, count);
-        break;
-    default:
-        k->leaky_relu_grad(step->alpha, a, b, y, count);
+    step->flat(&step->node->attrs, pr_at(step, frame, 0), pr_at(step, frame, 1), pr_at(step, frame, 2),
+               pr_at(step, frame, step->operands - 1), frame->rows * step->area);
+    return PARRY_OK;
+}
+
+/* On numbers in bf16 by the kernel for f32, a piece at a time that stays in the first-level cache. */
+static parry_status run_flat_widened(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    enum { PIECE = 2048 };
+    const pr_bf16_kernels *k = pr_bf16_kernels_get();
+    const int64_t count = frame->rows * step->area;
+    float in[2][PIECE], out[PIECE];
+    (void)ctx;
+    for (int64_t at = 0; at < count; at += PIECE) {
+        const int64_t n = PR_MIN(PIECE, count - at);
+        for (int i = 0; i < step->node->inputs; i++)
+            k->widen(pr_bf16_at(step, frame, i) + at, in[i], n);
+        step->flat(&step->node->attrs, in[0], in[1], NULL, out, n);
+        k->narrow(out, pr_bf16_at(step, frame, step->operands - 1) + at, n);
     }
     return PARRY_OK;
 }
 
-static parry_status run_map(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+pr_flat_kernel pr_flat_kernel_of(const pr_node *node)
 {
+    static const pr_flat_kernel plain_c[PR_OP_COUNT] = {[PR_OP_MAP] = pr_ref_map_flat,
+                                                        [PR_OP_MAP_GRAD] = pr_ref_map_grad_flat,
+                                                        [PR_OP_BINARY] = pr_ref_binary_flat,
+                                                        [PR_OP_BINARY_GRAD] = pr_ref_binary_grad_flat};
     const pr_engine_kernels *k = pr_engine_kernels_get();
-    const float *a = pr_at(step, frame, 0), *b = pr_at(step, frame, 1);
-    float *y = pr_at(step, frame, step->operands - 1);
-    int64_t count = frame->rows * step->area;
-    (void)ctx;
-    switch (step->node->op) {
-    case PR_OP_RELU:
-        k->relu(a, y, count);
-        break;
-    case PR_OP_LEAKY_RELU:
-        k->leaky_relu(step->alpha, a, y, count);
-        break;
-    case PR_OP_NEG:
-        k->neg(a, y, count);
-        break;
-    case PR_OP_ADD:
-        k->add(a, b, y, count);
-        break;
-    case PR_OP_SUB:
-        k->sub(a, b, y, count);
-        break;
-    case PR_OP_MUL:
-        k->mul(a, b, y, count);
-        break;
-    case PR_OP_DIV:
-        k->div(a, b, y, count);
-        break;
-    case PR_OP_RELU_GRAD:
-        k->relu_grad(a, b, y, count);
-        break;
-    default:
-        k->leaky_relu_grad(step->alpha, a, b, y, count);
-    }
-    return PARRY_OK;
-}
-
-/* Operands: a, b, and for the gradient the ReLU's result; then relu(a + b), or a + b where that result is positive. */
-static parry_status run_add_relu(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
-{
-    const pr_engine_kernels *k = pr_engine_kernels_get();
-    const float *a = pr_at(step, frame, 0), *b = pr_at(step, frame, 1);
-    float *y = pr_at(step, frame, step->operands - 1);
-    (void)ctx;
-    if (step->flag)
-        k->add_relu_grad(pr_at(step, frame, 2), a, b, y, frame->rows * step->area);
-    else
-        k->add_relu(a, b, y, frame->rows * step->area);
-    return PARRY_OK;
-}
-
-static parry_status run_add_relu_bf16(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
-{
-    const pr_bf16_kernels *k = pr_bf16_kernels_get();
-    const pr_bf16 *a = pr_bf16_at(step, frame, 0), *b = pr_bf16_at(step, frame, 1);
-    pr_bf16 *y = pr_bf16_at(step, frame, step->operands - 1);
-    (void)ctx;
-    if (step->flag)
-        k->add_relu_grad(pr_bf16_at(step, frame, 2), a, b, y, frame->rows * step->area);
-    else
-        k->add_relu(a, b, y, frame->rows * step->area);
-    return PARRY_OK;
+    const pr_flat_kernel fast = node->op == PR_OP_MAP        ? k->map[node->attrs.map.function]
+                                : node->op == PR_OP_MAP_GRAD ? k->map_grad[node->attrs.map.function]
+                                                             : k->flat[node->op];
+    return fast ? fast : plain_c[node->op];
 }
 
 /* The ReLU, or ReLU's gradient, that alone reads the sum that `add` makes: one pass over memory for both. NULL where
@@ -143,24 +72,25 @@ static const pr_node *relu_behind(pr_lower *l, const pr_node *add, bool *gradien
     return relu && !(*gradient && (relu->in[1] != add->out[0] || pr_masks_gradient(l, relu))) ? relu : NULL;
 }
 
+/* relu(a + b), or for the gradient a + b where the ReLU's result, the third operand, is positive. */
 static parry_status add_relu_rule(pr_lower *l, const pr_node *add, const pr_node *relu, bool gradient)
 {
-    int in[3], out, inputs = 2 + gradient;
     pr_step *step;
-    const pr_value values[3] = {add->in[0], add->in[1], gradient ? relu->in[0] : -1};
-    const bool bf16 = in_bf16(l, add);
-    const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, values[0]);
-    for (int i = 0; i < inputs; i++)
-        TRY(pr_lower_read(l, values[i], layout, &in[i]));
-    TRY(pr_lower_write(l, relu->out[0], layout, &out));
-    TRY(pr_program_step(l->ctx, l->program, gradient ? "Add + ReluGrad" : "Add + Relu", relu, PR_EACH_SHARD, &step));
-    step->run = bf16 ? run_add_relu_bf16 : run_add_relu;
-    step->area = pr_dims_row(pr_dims_of(l, relu->out[0]));
-    step->flag = gradient;
+    const pr_value in[3] = {add->in[0], add->in[1], relu->in[0]};
+    const bool bf16 = reads_bf16(l, add);
+    const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, in[0]);
+    const pr_engine_kernels *k = pr_engine_kernels_get();
+    TRY(pr_lower_step(l,
+                      &(pr_recipe){.node = relu,
+                                   .run = pr_run_flat,
+                                   .what = gradient ? "Add + ReluGrad" : "Add + Relu",
+                                   .in = in,
+                                   .inputs = 2 + gradient,
+                                   .from = layout,
+                                   .to = layout},
+                      &step));
+    step->flat = gradient ? bf16 ? l->bf16->add_relu_grad : k->add_relu_grad : bf16 ? l->bf16->add_relu : k->add_relu;
     step->in_place = 0;
-    for (int i = 0; i < inputs; i++)
-        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
     pr_lower_fuse(l, relu);
     return PARRY_OK;
 }
@@ -173,7 +103,6 @@ static int overwritten(const pr_node *node)
 
 parry_status pr_rule_map(pr_lower *l, const pr_node *node)
 {
-    int in[2], out;
     bool gradient;
     pr_step *step;
     pr_dims dims = pr_dims_of(l, node->out[0]);
@@ -188,65 +117,36 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node)
     const pr_node *relu = node->op == PR_OP_ADD ? relu_behind(l, node, &gradient) : NULL;
     if (relu)
         return add_relu_rule(l, node, relu, gradient);
-    bool bf16 = in_bf16(l, node);
-    pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, node->in[0]);
-    for (int i = 0; i < node->inputs; i++)
-        TRY(pr_lower_read(l, node->in[i], layout, &in[i]));
-    TRY(pr_lower_write(l, node->out[0], layout, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = bf16 ? run_map_bf16 : run_map;
-    step->area = pr_dims_row(dims);
-    step->alpha = node->attrs.alpha.alpha;
+    const bool bf16 = reads_bf16(l, node) && l->bf16->flat[node->op];
+    const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, node->in[0]);
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = pr_run_flat, .from = layout, .to = layout}, &step));
+    step->flat = bf16 ? l->bf16->flat[node->op] : pr_flat_kernel_of(node);
     step->in_place = overwritten(node);
-    for (int i = 0; i < node->inputs; i++)
-        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
+    return PARRY_OK;
+}
+
+parry_status pr_rule_function(pr_lower *l, const pr_node *node)
+{
+    pr_step *step;
+    if (!pr_has_batch(pr_dims_of(l, node->out[0])))
+        return pr_lower_plain_c(l, node);
+    const bool bf16 = in_bf16(l, node->in[0]);
+    const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, node->in[0]);
+    const pr_step_run run = bf16 ? run_flat_widened : pr_run_flat;
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run, .from = layout, .to = layout}, &step));
+    step->flat = pr_flat_kernel_of(node);
+    step->in_place = node->inputs - 1;
     return PARRY_OK;
 }
 
 /* ---- pooling --------------------------------------------------------------------------------------------------- */
 
-/* The mean over an image is taken and given back in f32. */
-static parry_status run_pool_bf16(const pr_step *step, const pr_frame *frame, const pr_window *w)
-{
-    const pr_bf16_kernels *k = pr_bf16_kernels_get();
-    const pr_bf16 *a = pr_bf16_at(step, frame, 0), *b = pr_bf16_at(step, frame, 1);
-    pr_bf16 *y = pr_bf16_at(step, frame, step->operands - 1);
-    if (step->node->op == PR_OP_MAX_POOL)
-        k->max_pool(w, a, y);
-    else if (step->node->op == PR_OP_MAX_POOL_GRAD)
-        k->max_pool_grad(w, a, b, y);
-    else if (step->node->op == PR_OP_GLOBAL_AVERAGE_POOL)
-        k->global_average(a, pr_at(step, frame, 1), w->n, w->in_h * w->in_w, w->c);
-    else
-        k->global_average_grad(pr_at(step, frame, 0), y, w->n, w->in_h * w->in_w, w->c);
-    return PARRY_OK;
-}
-
 static parry_status run_pool(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
-    const pr_engine_kernels *k = pr_engine_kernels_get();
-    const float *a = pr_at(step, frame, 0), *b = pr_at(step, frame, 1);
-    float *y = pr_at(step, frame, step->operands - 1);
     pr_window window = step->window;
     (void)ctx;
     window.n = frame->rows;
-    if (step->bf16)
-        return run_pool_bf16(step, frame, &window);
-    switch (step->node->op) {
-    case PR_OP_MAX_POOL:
-        k->max_pool(&window, a, y);
-        break;
-    case PR_OP_MAX_POOL_GRAD:
-        k->max_pool_grad(&window, a, b, y);
-        break;
-    case PR_OP_AVERAGE_POOL:
-    case PR_OP_GLOBAL_AVERAGE_POOL:
-        k->average_pool(&window, a, y);
-        break;
-    default:
-        k->average_pool_grad(&window, a, y);
-    }
+    step->pool(&window, pr_at(step, frame, 0), pr_at(step, frame, 1), pr_at(step, frame, step->operands - 1));
     return PARRY_OK;
 }
 
@@ -266,28 +166,33 @@ static pr_window window_of(const pr_node *node, pr_dims x, pr_dims y)
     return w;
 }
 
+/* What MaxPool leaves is read by others that want bf16, and so is the gradient of a mean over an image: they do not
+ * wait for an operand in bf16. */
+static bool pools_in_bf16(const pr_lower *l, const pr_node *node)
+{
+    if (l->program->training || !l->bf16 || !l->bf16->pool[node->op])
+        return false;
+    return reads_bf16(l, node) || node->op == PR_OP_GLOBAL_AVERAGE_POOL_GRAD ||
+           (node->op == PR_OP_MAX_POOL && !pr_lower_is_image(l, node->in[0]));
+}
+
+/* The mean over an image is taken and given back in f32. */
 parry_status pr_rule_pool(pr_lower *l, const pr_node *node)
 {
-    int in[2], out;
     pr_step *step;
     bool forward =
         node->op == PR_OP_MAX_POOL || node->op == PR_OP_AVERAGE_POOL || node->op == PR_OP_GLOBAL_AVERAGE_POOL;
     pr_dims x = pr_dims_of(l, forward ? node->in[0] : node->out[0]),
             y = pr_dims_of(l, forward ? node->out[0] : node->in[node->inputs - 1]);
-    bool mean = node->op == PR_OP_GLOBAL_AVERAGE_POOL, mean_grad = node->op == PR_OP_GLOBAL_AVERAGE_POOL_GRAD;
-    bool bf16 = in_bf16(l, node) || (!l->program->training &&
-                                     ((mean && l->place[node->in[0]][PR_NHWC_BF16] >= 0) || (mean_grad && l->bf16)));
-    pr_layout from = bf16 && !mean_grad ? PR_NHWC_BF16 : PR_NHWC, to = bf16 && !mean ? PR_NHWC_BF16 : PR_NHWC;
-    for (int i = 0; i < node->inputs; i++)
-        TRY(pr_lower_read(l, node->in[i], from, &in[i]));
-    TRY(pr_lower_write(l, node->out[0], to, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = run_pool;
-    step->bf16 = bf16;
+    const bool bf16 = pools_in_bf16(l, node);
+    pr_recipe recipe = {.node = node, .run = run_pool, .from = PR_NHWC, .to = PR_NHWC};
+    if (bf16 && node->op != PR_OP_GLOBAL_AVERAGE_POOL_GRAD)
+        recipe.from = PR_NHWC_BF16;
+    if (bf16 && node->op != PR_OP_GLOBAL_AVERAGE_POOL)
+        recipe.to = PR_NHWC_BF16;
+    TRY(pr_lower_step(l, &recipe, &step));
+    step->pool = (bf16 ? l->bf16->pool : pr_engine_kernels_get()->pool)[node->op];
     step->window = window_of(node, x, y);
-    for (int i = 0; i < node->inputs; i++)
-        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
     return PARRY_OK;
 }
 
@@ -306,19 +211,13 @@ static parry_status run_plane_sums(parry_ctx *ctx, const pr_step *step, const pr
 /* Of an image's planes to a number each, the gradient of a gate; other sums are the oracle's. */
 parry_status pr_rule_reduce_to(pr_lower *l, const pr_node *node)
 {
-    int in, out;
     pr_step *step;
     pr_dims x = pr_dims_of(l, node->in[0]), y = pr_dims_of(l, node->out[0]);
     if (x.rank != 4 || y.rank != 4 || !pr_has_batch(y) || y.dim[1] != x.dim[1] || y.dim[2] * y.dim[3] != 1)
         return pr_lower_plain_c(l, node);
-    TRY(pr_lower_read(l, node->in[0], PR_NHWC, &in));
-    TRY(pr_lower_write(l, node->out[0], PR_NHWC, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = run_plane_sums;
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run_plane_sums, .from = PR_NHWC, .to = PR_NHWC}, &step));
     step->area = x.dim[2] * x.dim[3];
     step->channels = x.dim[1];
-    pr_step_operand(step, in, PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
     return PARRY_OK;
 }
 
@@ -344,29 +243,29 @@ static parry_status run_affine(parry_ctx *ctx, const pr_step *step, const pr_fra
     return PARRY_OK;
 }
 
-parry_status pr_rule_affine(pr_lower *l, const pr_node *node)
+/* The operands behind the first are vectors; `room` rows of channels to work in. */
+static parry_status line_rule(pr_lower *l, const pr_node *node, pr_step_run run, int64_t room)
 {
-    int in[3], out;
     pr_step *step;
     int64_t area, channels;
     if (!pr_lower_channels(l, node->in[0], &area, &channels))
         return pr_lower_plain_c(l, node);
-    bool bf16 = in_bf16(l, node);
-    pr_layout layout = bf16 ? PR_NHWC_BF16 : PR_NHWC;
-    for (int i = 0; i < node->inputs; i++)
-        TRY(pr_lower_read(l, node->in[i], i ? PR_ROWS : layout, &in[i]));
-    TRY(pr_lower_write(l, node->out[0], layout, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = run_affine;
+    const bool bf16 = reads_bf16(l, node);
+    const pr_layout layout = bf16 ? PR_NHWC_BF16 : PR_NHWC;
+    TRY(pr_lower_step(
+        l, &(pr_recipe){.node = node, .run = run, .from = layout, .to = layout, .room = {room * channels}}, &step));
     step->bf16 = bf16;
     step->area = area;
     step->channels = channels;
-    step->flag = node->op == PR_OP_CHANNEL_AFFINE;
+    step->alpha = node->attrs.bn.eps;
+    step->flag = node->op == PR_OP_CHANNEL_AFFINE || node->op == PR_OP_BATCH_NORM;
     step->in_place = 0;
-    for (int i = 0; i < node->inputs; i++)
-        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
     return PARRY_OK;
+}
+
+parry_status pr_rule_affine(pr_lower *l, const pr_node *node)
+{
+    return line_rule(l, node, run_affine, 0);
 }
 
 /* Batch norm on running statistics, or its gradient: y = x a + s with a = scale / sqrt(var + eps), s = shift - mean a
@@ -388,28 +287,5 @@ static parry_status run_norm(parry_ctx *ctx, const pr_step *step, const pr_frame
 
 parry_status pr_rule_norm(pr_lower *l, const pr_node *node)
 {
-    int in[5], line, out;
-    pr_step *step;
-    int64_t area, channels;
-    if (!pr_lower_channels(l, node->in[0], &area, &channels))
-        return pr_lower_plain_c(l, node);
-    bool bf16 = in_bf16(l, node);
-    pr_layout layout = bf16 ? PR_NHWC_BF16 : PR_NHWC;
-    for (int i = 0; i < node->inputs; i++)
-        TRY(pr_lower_read(l, node->in[i], i ? PR_ROWS : layout, &in[i]));
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, 2 * channels, &line));
-    TRY(pr_lower_write(l, node->out[0], layout, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = run_norm;
-    step->bf16 = bf16;
-    step->area = area;
-    step->channels = channels;
-    step->alpha = node->attrs.bn.eps;
-    step->flag = node->op == PR_OP_BATCH_NORM;
-    step->in_place = 0;
-    for (int i = 0; i < node->inputs; i++)
-        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, line, PR_WRITES, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
-    return PARRY_OK;
+    return line_rule(l, node, run_norm, 2);
 }

@@ -1,101 +1,9 @@
-/* Rules of arithmetic: functions of the families, broadcasting, reductions, rows. Functions of one tensor work in
- * whatever layout it is in; broadcasting walks the result in the order in which it lies in memory. */
+/* Rules of arithmetic: broadcasting, rows, reductions, products of matrices. Broadcasting walks the result in the order
+ * in which it lies in memory. */
 #include <string.h>
 
 #include "engine/lower.h"
 #include "engine/ref.h"
-
-/* A step of `node` that reads in[] and writes its result in `layout`. */
-static parry_status maths_step(pr_lower *l, const pr_node *node, pr_step_run run, pr_layout layout, const int *in,
-                               pr_step **step)
-{
-    int out;
-    const char *what = node->op == PR_OP_MAP      ? pr_map_name(node->attrs.map.function)
-                       : node->op == PR_OP_BINARY ? pr_binary_name(node->attrs.binary.function)
-                                                  : pr_op_name(node->op);
-    TRY(pr_lower_write(l, node->out[0], layout, &out));
-    TRY(pr_program_step(l->ctx, l->program, what, node, PR_EACH_SHARD, step));
-    (*step)->run = run;
-    (*step)->area = pr_dims_row(pr_dims_of(l, node->out[0]));
-    for (int i = 0; i < node->inputs; i++)
-        pr_step_operand(*step, in[i], PR_READS, PR_ARG_SRC);
-    pr_step_operand(*step, out, PR_WRITES, PR_ARG_DST);
-    return PARRY_OK;
-}
-
-/* ---- functions of one tensor ------------------------------------------------------------------------------------- */
-
-static void apply(const pr_node *node, const float *x, const float *dy, float *y, int64_t count)
-{
-    const pr_engine_kernels *k = pr_engine_kernels_get();
-    const pr_attrs *attrs = &node->attrs;
-    switch (node->op) {
-    case PR_OP_SIGMOID:
-        k->sigmoid(x, y, count);
-        break;
-    case PR_OP_TANH:
-        k->tanh(x, y, count);
-        break;
-    case PR_OP_SIGMOID_GRAD:
-        k->sigmoid_grad(x, dy, y, count);
-        break;
-    case PR_OP_TANH_GRAD:
-        k->tanh_grad(x, dy, y, count);
-        break;
-    case PR_OP_MAP:
-        if (k->map[attrs->map.function])
-            k->map[attrs->map.function](attrs->map.parameter, x, y, count);
-        else
-            pr_ref_map_flat(attrs, x, y, count);
-        break;
-    default:
-        if (k->map_grad[attrs->map.function])
-            k->map_grad[attrs->map.function](attrs->map.parameter, x, dy, y, count);
-        else
-            pr_ref_map_grad_flat(attrs, x, dy, y, count);
-    }
-}
-
-static parry_status run_function(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
-{
-    (void)ctx;
-    apply(step->node, pr_at(step, frame, 0), pr_at(step, frame, 1), pr_at(step, frame, step->operands - 1),
-          frame->rows * step->area);
-    return PARRY_OK;
-}
-
-/* In f32, a piece at a time that stays in the first-level cache. */
-static parry_status run_function_bf16(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
-{
-    enum { PIECE = 2048 };
-    const pr_bf16_kernels *k = pr_bf16_kernels_get();
-    const int64_t count = frame->rows * step->area;
-    float in[2][PIECE], out[PIECE];
-    (void)ctx;
-    for (int64_t at = 0; at < count; at += PIECE) {
-        const int64_t n = PR_MIN(PIECE, count - at);
-        for (int i = 0; i < step->node->inputs; i++)
-            k->widen(pr_bf16_at(step, frame, i) + at, in[i], n);
-        apply(step->node, in[0], in[1], out, n);
-        k->narrow(out, pr_bf16_at(step, frame, step->operands - 1) + at, n);
-    }
-    return PARRY_OK;
-}
-
-parry_status pr_rule_function(pr_lower *l, const pr_node *node)
-{
-    int in[2];
-    pr_step *step;
-    if (!pr_has_batch(pr_dims_of(l, node->out[0])))
-        return pr_lower_plain_c(l, node);
-    const bool bf16 = l->place[node->in[0]][PR_NHWC_BF16] >= 0;
-    const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, node->in[0]);
-    for (int i = 0; i < node->inputs; i++)
-        TRY(pr_lower_read(l, node->in[i], layout, &in[i]));
-    TRY(maths_step(l, node, bf16 ? run_function_bf16 : run_function, layout, in, &step));
-    step->in_place = node->inputs - 1;
-    return PARRY_OK;
-}
 
 /* ---- broadcasting ------------------------------------------------------------------------------------------------ */
 
@@ -174,71 +82,43 @@ static struct walk walk_of(const pr_step *step, const pr_frame *frame)
     return w;
 }
 
-static void combine(const pr_node *node, const float *const *x, float *y, int64_t count)
-{
-    const pr_engine_kernels *k = pr_engine_kernels_get();
-    switch (node->op) {
-    case PR_OP_ADD:
-        k->add(x[0], x[1], y, count);
-        break;
-    case PR_OP_SUB:
-        k->sub(x[0], x[1], y, count);
-        break;
-    case PR_OP_MUL:
-        k->mul(x[0], x[1], y, count);
-        break;
-    case PR_OP_DIV:
-        k->div(x[0], x[1], y, count);
-        break;
-    case PR_OP_BINARY:
-        pr_ref_binary_flat(&node->attrs, x[0], x[1], y, count);
-        break;
-    case PR_OP_BINARY_GRAD:
-        pr_ref_binary_grad_flat(&node->attrs, x[0], x[1], x[2], y, count);
-        break;
-    default: /* WHERE */
-        for (int64_t e = 0; e < count; e++)
-            y[e] = x[0][e] != 0 ? x[1][e] : x[2][e];
-    }
-}
-
 /* A run along the last axis, in chunks: an operand that does not lie side by side is brought there. */
-static void run_chunks(const pr_node *node, const struct walk *w, const float *const *x, float *y)
+static void run_chunks(const pr_step *step, const struct walk *w, const float *const *x, float *y)
 {
-    const int last = w->rank - 1;
+    const int last = w->rank - 1, inputs = step->node->inputs;
     float room[OPERANDS][CHUNK];
-    const float *part[OPERANDS];
+    const float *part[OPERANDS] = {NULL};
     bool direct = true;
-    for (int i = 0; i < node->inputs; i++)
+    for (int i = 0; i < inputs; i++)
         direct &= w->stride[i][last] == 1;
     if (direct) {
-        combine(node, x, y, w->size[last]);
+        step->flat(&step->node->attrs, x[0], x[1], x[2], y, w->size[last]);
         return;
     }
     for (int64_t first = 0; first < w->size[last]; first += CHUNK) {
         const int64_t n = PR_MIN(CHUNK, w->size[last] - first);
-        for (int i = 0; i < node->inputs; i++) {
+        for (int i = 0; i < inputs; i++) {
             const int64_t stride = w->stride[i][last];
             part[i] = stride == 1 ? x[i] + first : room[i];
             for (int64_t e = 0; stride != 1 && e < n; e++)
                 room[i][e] = x[i][(first + e) * stride];
         }
-        combine(node, part, y + first, n);
+        step->flat(&step->node->attrs, part[0], part[1], part[2], y + first, n);
     }
 }
 
-static float *walk_axes(const pr_node *node, const struct walk *w, int axis, const float *const *x, float *y)
+static float *walk_axes(const pr_step *step, const struct walk *w, int axis, const float *const *x, float *y)
 {
     if (axis == w->rank - 1) {
-        run_chunks(node, w, x, y);
+        run_chunks(step, w, x, y);
         return y + w->size[axis];
     }
-    const float *at[OPERANDS];
-    for (int i = 0; i < node->inputs; i++)
+    const float *at[OPERANDS] = {NULL};
+    for (int i = 0; i < step->node->inputs; i++)
         at[i] = x[i];
     for (int64_t e = 0; e < w->size[axis]; e++) {
-        y = walk_axes(node, w, axis + 1, at, y);
-        for (int i = 0; i < node->inputs; i++)
+        y = walk_axes(step, w, axis + 1, at, y);
+        for (int i = 0; i < step->node->inputs; i++)
             at[i] += w->stride[i][axis];
     }
     return y;
@@ -247,17 +127,16 @@ static float *walk_axes(const pr_node *node, const struct walk *w, int axis, con
 static parry_status run_broadcast(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
 {
     const struct walk w = walk_of(step, frame);
-    const float *x[OPERANDS];
+    const float *x[OPERANDS] = {NULL};
     (void)ctx;
     for (int i = 0; i < step->node->inputs; i++)
         x[i] = pr_at(step, frame, i);
-    (void)walk_axes(step->node, &w, 0, x, pr_at(step, frame, step->operands - 1));
+    (void)walk_axes(step, &w, 0, x, pr_at(step, frame, step->operands - 1));
     return PARRY_OK;
 }
 
 parry_status pr_rule_broadcast(pr_lower *l, const pr_node *node)
 {
-    int in[OPERANDS];
     pr_step *step;
     const pr_dims y = pr_dims_of(l, node->out[0]);
     pr_layout layout = PR_ROWS;
@@ -267,9 +146,8 @@ parry_status pr_rule_broadcast(pr_lower *l, const pr_node *node)
         if (pr_dims_equal(pr_dims_of(l, node->in[i]), y) && pr_lower_layout(l, node->in[i]) == PR_NHWC)
             layout = PR_NHWC;
     layout = y.rank == 4 ? layout : PR_ROWS;
-    for (int i = 0; i < node->inputs; i++)
-        TRY(pr_lower_read(l, node->in[i], pr_has_batch(pr_dims_of(l, node->in[i])) ? layout : PR_ROWS, &in[i]));
-    TRY(maths_step(l, node, run_broadcast, layout, in, &step));
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run_broadcast, .from = layout, .to = layout}, &step));
+    step->flat = pr_flat_kernel_of(node);
     step->flag = layout == PR_NHWC;
     return PARRY_OK;
 }
@@ -302,24 +180,21 @@ static parry_status run_rows(parry_ctx *ctx, const pr_step *step, const pr_frame
 
 parry_status pr_rule_rows(pr_lower *l, const pr_node *node)
 {
-    int in[2];
     pr_step *step;
     const pr_dims dims = pr_dims_of(l, node->out[0]);
     const bool norm = node->op == PR_OP_NORMALIZE || node->op == PR_OP_NORMALIZE_GRAD;
     if (!pr_has_batch(dims))
         return pr_lower_plain_c(l, node);
-    for (int i = 0; i < node->inputs; i++)
-        TRY(pr_lower_read(l, node->in[i], PR_ROWS, &in[i]));
-    TRY(maths_step(l, node, run_rows, PR_ROWS, in, &step));
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run_rows}, &step));
     step->channels = 1;
     for (int d = norm ? node->attrs.norm.axis : dims.rank - 1; d < dims.rank; d++)
         step->channels *= dims.dim[d];
     step->alpha = norm ? node->attrs.norm.eps : 0;
-    step->in_place = -1;
     return PARRY_OK;
 }
 
-/* ---- sums and means over neighbouring axes ------------------------------------------------------------------------ */
+/* ---- sums and means over neighbouring axes ------------------------------------------------------------------------
+ */
 
 /* outer x n x inner, of which n numbers become one; per image. */
 static bool reduced_block(pr_dims x, unsigned axes, int64_t *outer, int64_t *n, int64_t *inner)
@@ -371,22 +246,18 @@ parry_status pr_rule_reduce(pr_lower *l, const pr_node *node)
     const bool backward = node->op == PR_OP_REDUCE_GRAD;
     const pr_reduce function = node->attrs.reduce.function;
     const pr_dims x = pr_dims_of(l, node->in[0]);
+    const pr_value in = node->in[backward ? 2 : 0]; /* the gradient needs neither x nor y */
+    const pr_step_run run = backward ? run_reduce_grad : run_reduce;
     int64_t outer, n, inner;
-    int in, out;
     pr_step *step;
     if (!pr_has_batch(x) || (function != PR_REDUCE_SUM && function != PR_REDUCE_MEAN) ||
         !reduced_block(x, node->attrs.reduce.axes, &outer, &n, &inner))
         return pr_lower_plain_c(l, node);
-    TRY(pr_lower_read(l, node->in[backward ? 2 : 0], PR_ROWS, &in)); /* the gradient needs neither x nor y */
-    TRY(pr_lower_write(l, node->out[0], PR_ROWS, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = backward ? run_reduce_grad : run_reduce;
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run, .in = &in, .inputs = 1}, &step));
     step->area = outer;
     step->width = n;
     step->channels = inner;
     step->flag = function == PR_REDUCE_MEAN;
-    pr_step_operand(step, in, PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
     return PARRY_OK;
 }
 
@@ -487,31 +358,19 @@ static parry_status run_matmul(parry_ctx *ctx, const pr_step *step, const pr_fra
 
 parry_status pr_rule_matmul(pr_lower *l, const pr_node *node)
 {
-    int in[2], room[3], out;
     pr_step *step;
     const pr_dims a = pr_dims_of(l, node->in[0]), b = pr_dims_of(l, node->in[1]), y = pr_dims_of(l, node->out[0]);
     if (!pr_has_batch(y))
         return pr_lower_plain_c(l, node);
     const struct product p = product_of(node, a, y);
     const int64_t panels = (p.n + PANEL - 1) / PANEL * PANEL * p.k;
-    const int64_t sizes[3] = {panels, p.m * p.k, p.m * PANEL};
     pr_dims own = a; /* whether a has every leading axis of y itself */
     own.rank -= 2;
     pr_dims outer = y;
     outer.rank -= 2;
-    for (int i = 0; i < 2; i++)
-        TRY(pr_lower_read(l, node->in[i], PR_ROWS, &in[i]));
-    for (int i = 0; i < 3; i++)
-        TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, sizes[i], &room[i]));
-    TRY(pr_lower_write(l, node->out[0], PR_ROWS, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = run_matmul;
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run_matmul, .room = {panels, p.m * p.k, p.m * PANEL}},
+                      &step));
     step->flag = b.rank == 2 && !p.transposed[0] && pr_dims_equal(own, outer);
     step->flop = 2.0 * (double)(pr_dims_row(y) * p.k);
-    for (int i = 0; i < 2; i++)
-        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
-    for (int i = 0; i < 3; i++)
-        pr_step_operand(step, room[i], PR_WRITES, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
     return PARRY_OK;
 }

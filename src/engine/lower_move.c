@@ -39,18 +39,12 @@ static struct along along_axis(pr_dims dims, bool nhwc, int axis)
     return a;
 }
 
-/* A step of `node` with inputs[first .. ] and the result in `layout`; `flag` says that it is nhwc. */
-static parry_status move_step(pr_lower *l, const pr_node *node, pr_step_run run, pr_layout layout, const int *in)
+/* A step of `node` in `layout`; `flag` says that it is nhwc. */
+static parry_status move_step(pr_lower *l, const pr_node *node, pr_step_run run, pr_layout layout)
 {
-    int out;
     pr_step *step;
-    TRY(pr_lower_write(l, node->out[0], layout, &out));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = run;
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run, .from = layout, .to = layout}, &step));
     step->flag = layout == PR_NHWC && pr_dims_of(l, node->out[0]).rank == 4;
-    for (int i = 0; i < node->inputs; i++)
-        pr_step_operand(step, in[i], PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
     return PARRY_OK;
 }
 
@@ -123,10 +117,7 @@ static parry_status run_pad(parry_ctx *ctx, const pr_step *step, const pr_frame 
 
 parry_status pr_rule_pad(pr_lower *l, const pr_node *node)
 {
-    int in;
-    pr_layout layout = pr_lower_layout(l, node->in[0]);
-    TRY(pr_lower_read(l, node->in[0], layout, &in));
-    return move_step(l, node, run_pad, layout, &in);
+    return move_step(l, node, run_pad, pr_lower_layout(l, node->in[0]));
 }
 
 /* ---- joining --------------------------------------------------------------------------------------------------- */
@@ -153,7 +144,6 @@ static parry_status run_concat(parry_ctx *ctx, const pr_step *step, const pr_fra
 
 parry_status pr_rule_concat(pr_lower *l, const pr_node *node)
 {
-    int in[PR_NODE_IN];
     pr_layout layout = PR_ROWS;
     bool shared = false;
     for (int i = 0; i < node->inputs; i++) {
@@ -161,10 +151,7 @@ parry_status pr_rule_concat(pr_lower *l, const pr_node *node)
         if (pr_lower_layout(l, node->in[i]) == PR_NHWC)
             layout = PR_NHWC;
     }
-    layout = shared ? PR_ROWS : layout; /* constants are there in row-major order only */
-    for (int i = 0; i < node->inputs; i++)
-        TRY(pr_lower_read(l, node->in[i], layout, &in[i]));
-    return move_step(l, node, run_concat, layout, in);
+    return move_step(l, node, run_concat, shared ? PR_ROWS : layout); /* constants are row-major */
 }
 
 /* ---- picking --------------------------------------------------------------------------------------------------- */
@@ -208,11 +195,7 @@ static parry_status run_gather_grad(parry_ctx *ctx, const pr_step *step, const p
 
 parry_status pr_rule_gather(pr_lower *l, const pr_node *node)
 {
-    int in[2];
-    pr_layout layout = pr_lower_layout(l, node->in[0]);
-    TRY(pr_lower_read(l, node->in[0], layout, &in[0]));
-    TRY(pr_lower_read(l, node->in[1], PR_ROWS, &in[1]));
-    return move_step(l, node, node->op == PR_OP_GATHER ? run_gather : run_gather_grad, layout, in);
+    return move_step(l, node, node->op == PR_OP_GATHER ? run_gather : run_gather_grad, pr_lower_layout(l, node->in[0]));
 }
 
 /* ---- transposing ----------------------------------------------------------------------------------------------- */
@@ -269,6 +252,5 @@ parry_status pr_rule_transpose(pr_lower *l, const pr_node *node)
         pr_lower_alias(l, node->out[0], to_planes ? PR_NHWC : PR_ROWS, in);
         return PARRY_OK;
     }
-    TRY(pr_lower_read(l, node->in[0], PR_ROWS, &in));
-    return move_step(l, node, run_transpose, PR_ROWS, &in);
+    return move_step(l, node, run_transpose, PR_ROWS);
 }

@@ -86,8 +86,8 @@ parry_status pr_rule_norm_train(pr_lower *l, const pr_node *node)
     TRY(pr_lower_read(l, node->in[0], PR_NHWC, &x));
     TRY(pr_lower_read(l, node->in[1], PR_ROWS, &scale));
     TRY(pr_lower_read(l, node->in[2], PR_ROWS, &shift));
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (4 * channels + 15) / 16 * 16, &moments));
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (2 * channels + 15) / 16 * 16, &line));
+    TRY(pr_lower_room(l, 4 * channels, &moments));
+    TRY(pr_lower_room(l, 2 * channels, &line));
     for (int o = 0; o < 4; o++)
         TRY(pr_lower_write(l, node->out[o], o ? PR_ROWS : PR_NHWC, &out[o]));
     TRY(channel_step(l, "BatchNormTrain moments", node, run_moments, area, channels, &step));
@@ -187,7 +187,7 @@ static parry_status add_norm_grad(pr_lower *l, const pr_node *node, const int *i
 {
     int line;
     pr_step *step;
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (3 * channels + 15) / 16 * 16, &line));
+    TRY(pr_lower_room(l, 3 * channels, &line));
     TRY(channel_step(l, relu ? "BatchNormTrainGrad + ReluGrad" : "BatchNormTrainGrad", node, run_norm_grad, area,
                      channels, &step));
     step->flag = relu;
@@ -217,8 +217,8 @@ parry_status pr_rule_norm_train_grad(pr_lower *l, const pr_node *node)
         pr_lower_fuse(l, relu);
     for (int i = 0; i < 5; i++)
         TRY(pr_lower_read(l, node->in[i], i < 2 ? PR_NHWC : PR_ROWS, &in[i]));
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (4 * channels + 15) / 16 * 16, &sums));
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (channels + 15) / 16 * 16, &columns));
+    TRY(pr_lower_room(l, 4 * channels, &sums));
+    TRY(pr_lower_room(l, channels, &columns));
     TRY(pr_lower_write(l, dx, PR_NHWC, &out[0]));
     for (int o = 1; o < 3; o++)
         TRY(pr_lower_write(l, node->out[o], PR_ROWS, &out[o]));
@@ -244,7 +244,7 @@ parry_status pr_lower_column_sums(pr_lower *l, const pr_node *node, pr_value dy,
     int64_t area, channels;
     if (l->sums[dy] < 0 && pr_lower_channels(l, dy, &area, &channels)) {
         TRY(pr_lower_read(l, dy, PR_NHWC, &in));
-        TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (channels + 15) / 16 * 16, &l->sums[dy]));
+        TRY(pr_lower_room(l, channels, &l->sums[dy]));
         TRY(channel_step(l, "column sums", node, run_column_sums, area, channels, &step));
         pr_step_operand(step, in, PR_READS, PR_ARG_SRC);
         pr_step_operand(step, l->sums[dy], PR_WRITES, PR_ARG_DST);
@@ -262,14 +262,6 @@ static parry_status run_mask(parry_ctx *ctx, const pr_step *step, const pr_frame
     (void)ctx;
     pr_engine_kernels_get()->dropout_mask(frame->call->seed, sample, attrs->dropout.ratio, frame->first_row,
                                           frame->rows, step->area, pr_at(step, frame, 0));
-    return PARRY_OK;
-}
-
-static parry_status run_times(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
-{
-    (void)ctx;
-    pr_engine_kernels_get()->mul(pr_at(step, frame, 0), pr_at(step, frame, 1), pr_at(step, frame, 2),
-                                 frame->rows * step->area);
     return PARRY_OK;
 }
 
@@ -302,7 +294,8 @@ parry_status pr_rule_dropout(pr_lower *l, const pr_node *node)
     TRY(pr_lower_read(l, node->in[0], PR_ROWS, &x));
     TRY(pr_lower_write(l, node->out[0], PR_ROWS, &y));
     TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->run = run_times;
+    step->run = pr_run_flat;
+    step->flat = pr_engine_kernels_get()->flat[PR_OP_MUL];
     step->area = row;
     step->in_place = 0;
     pr_step_operand(step, x, PR_READS, PR_ARG_SRC);

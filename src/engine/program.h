@@ -1,10 +1,10 @@
 /* A compiled graph: steps in order over numbered buffers, for one number of rows.
  *
- * A plan's program runs from first to last step on one thread. Its micro-batch is one shard, or several where an image's
- * activations fill the cache: consecutive steps that are for a shard run shard by shard, those whose weights outweigh
- * the activations once for all rows. A trainer's program
- * cuts the batch into shards: a step runs for each shard, for each block of a large matrix, or once; steps are grouped
- * in phases, with a barrier after each. Who runs what never changes a result. */
+ * A plan's program runs from first to last step on one thread. Its micro-batch is one shard, or several where an
+ * image's activations fill the cache: consecutive steps that are for a shard run shard by shard, those whose weights
+ * outweigh the activations once for all rows. A trainer's program cuts the batch into shards: a step runs for each
+ * shard, for each block of a large matrix, or once; steps are grouped in phases, with a barrier after each. Who runs
+ * what never changes a result. */
 #ifndef PR_ENGINE_PROGRAM_H
 #define PR_ENGINE_PROGRAM_H
 
@@ -62,6 +62,8 @@ struct pr_step {
     float alpha;
     bool flag;
     bool bf16; /* an own kernel's operands are in bf16 */
+    pr_flat_kernel flat;
+    pr_pool_kernel pool;
     pr_window window;
     int parameter; /* weight that the step updates */
     double flop;   /* per row */

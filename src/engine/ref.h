@@ -8,7 +8,7 @@
 typedef struct pr_ref {
     const pr_node *node;
     const pr_attrs *attrs;
-    pr_dims in_dims[PR_NODE_IN], out_dims[PR_NODE_OUT];  /* with the batch put in; rank -1: absent */
+    pr_dims in_dims[PR_NODE_IN], out_dims[PR_NODE_OUT]; /* with the batch put in; rank -1: absent */
     const float *const *in;
     float *const *out;
     uint64_t seed, step;
@@ -67,11 +67,14 @@ void pr_ref_leaky_relu_grad(const pr_ref *ref);
 void pr_ref_sigmoid_grad(const pr_ref *ref);
 void pr_ref_tanh_grad(const pr_ref *ref);
 void pr_ref_copy(const pr_ref *ref);
-/* Over `count` numbers that lie side by side, in any order; also the way of what has no kernel. */
-void pr_ref_map_flat(const pr_attrs *attrs, const float *x, float *y, int64_t count);
-void pr_ref_map_grad_flat(const pr_attrs *attrs, const float *x, const float *dy, float *dx, int64_t count);
-void pr_ref_binary_flat(const pr_attrs *attrs, const float *a, const float *b, float *y, int64_t count);
-void pr_ref_binary_grad_flat(const pr_attrs *attrs, const float *a, const float *b, const float *dy, float *d,
+/* Over `count` numbers that lie side by side, in any order: pr_flat_kernels of what has no other. */
+void pr_ref_map_flat(const pr_attrs *attrs, const void *x, const void *unused_b, const void *unused_c, void *y,
+                     int64_t count);
+void pr_ref_map_grad_flat(const pr_attrs *attrs, const void *x, const void *dy, const void *unused, void *dx,
+                          int64_t count);
+void pr_ref_binary_flat(const pr_attrs *attrs, const void *x, const void *z, const void *unused, void *y,
+                        int64_t count);
+void pr_ref_binary_grad_flat(const pr_attrs *attrs, const void *x, const void *z, const void *dy, void *d,
                              int64_t count);
 
 void pr_ref_map(const pr_ref *ref);

@@ -6,10 +6,13 @@
 /* ---- families ---------------------------------------------------------------------------------------------------- */
 
 /* The formula's loop, one for each function. */
-void pr_ref_map_flat(const pr_attrs *attrs, const float *in, float *y, int64_t count)
+void pr_ref_map_flat(const pr_attrs *attrs, const void *in_x, const void *unused_b, const void *unused_c, void *out,
+                     int64_t count)
 {
+    const float *in = in_x;
+    float *y = out;
     const double a = attrs->map.parameter[0], b = attrs->map.parameter[1], c = attrs->map.parameter[2];
-    (void)b, (void)c;
+    (void)b, (void)c, (void)unused_b, (void)unused_c;
     switch (attrs->map.function) {
 #define MAP(id, name, da, db, dc, f, df)                                                                               \
     case PR_MAP_##id:                                                                                                  \
@@ -25,10 +28,13 @@ void pr_ref_map_flat(const pr_attrs *attrs, const float *in, float *y, int64_t c
     }
 }
 
-void pr_ref_map_grad_flat(const pr_attrs *attrs, const float *in, const float *dy, float *dx, int64_t count)
+void pr_ref_map_grad_flat(const pr_attrs *attrs, const void *in_x, const void *in_dy, const void *unused, void *out,
+                          int64_t count)
 {
+    const float *in = in_x, *dy = in_dy;
+    float *dx = out;
     const double a = attrs->map.parameter[0], b = attrs->map.parameter[1], c = attrs->map.parameter[2];
-    (void)b, (void)c;
+    (void)b, (void)c, (void)unused;
     switch (attrs->map.function) {
 #define MAP(id, name, da, db, dc, f, df)                                                                               \
     case PR_MAP_##id:                                                                                                  \
@@ -45,8 +51,12 @@ void pr_ref_map_grad_flat(const pr_attrs *attrs, const float *in, const float *d
     }
 }
 
-void pr_ref_binary_flat(const pr_attrs *attrs, const float *a, const float *b, float *y, int64_t count)
+void pr_ref_binary_flat(const pr_attrs *attrs, const void *in_x, const void *in_z, const void *unused, void *out,
+                        int64_t count)
 {
+    const float *a = in_x, *b = in_z;
+    float *y = out;
+    (void)unused;
     switch (attrs->binary.function) {
 #define BINARY(id, name, f, dx, dz)                                                                                    \
     case PR_BINARY_##id:                                                                                               \
@@ -62,9 +72,11 @@ void pr_ref_binary_flat(const pr_attrs *attrs, const float *a, const float *b, f
     }
 }
 
-void pr_ref_binary_grad_flat(const pr_attrs *attrs, const float *a, const float *b, const float *dy, float *d,
+void pr_ref_binary_grad_flat(const pr_attrs *attrs, const void *in_x, const void *in_z, const void *in_dy, void *out,
                              int64_t count)
 {
+    const float *a = in_x, *b = in_z, *dy = in_dy;
+    float *d = out;
     const int side = attrs->binary.side;
     switch (attrs->binary.function) {
 #define BINARY(id, name, f, dx, dz)                                                                                    \
@@ -84,12 +96,12 @@ void pr_ref_binary_grad_flat(const pr_attrs *attrs, const float *a, const float 
 
 void pr_ref_map(const pr_ref *ref)
 {
-    pr_ref_map_flat(ref->attrs, ref->in[0], ref->out[0], pr_dims_row(ref->out_dims[0]));
+    pr_ref_map_flat(ref->attrs, ref->in[0], NULL, NULL, ref->out[0], pr_dims_row(ref->out_dims[0]));
 }
 
 void pr_ref_map_grad(const pr_ref *ref)
 {
-    pr_ref_map_grad_flat(ref->attrs, ref->in[0], ref->in[1], ref->out[0], pr_dims_row(ref->out_dims[0]));
+    pr_ref_map_grad_flat(ref->attrs, ref->in[0], ref->in[1], NULL, ref->out[0], pr_dims_row(ref->out_dims[0]));
 }
 
 /* Element e of the result reads operand `input` at at[input]. */
@@ -108,7 +120,7 @@ void pr_ref_binary(const pr_ref *ref)
     int64_t at[2];
     for (int64_t e = 0, count = pr_dims_row(ref->out_dims[0]); e < count; e++) {
         operands(ref, 2, e, at);
-        pr_ref_binary_flat(ref->attrs, &ref->in[0][at[0]], &ref->in[1][at[1]], &ref->out[0][e], 1);
+        pr_ref_binary_flat(ref->attrs, &ref->in[0][at[0]], &ref->in[1][at[1]], NULL, &ref->out[0][e], 1);
     }
 }
 
@@ -207,10 +219,9 @@ void pr_ref_reduce_grad(const pr_ref *ref)
             ties += ref->in[0][base + pr_ref_offset(t, x.rank, inner.dim, stride)] == y;
         for (int64_t t = 0; t < n; t++) {
             int64_t at = base + pr_ref_offset(t, x.rank, inner.dim, stride);
-            double others =
-                function == PR_REDUCE_PROD ? product_of_others(ref->in[0] + base, inner, stride, t) : 0;
-            ref->out[0][at] = (float)(ref->in[2][e] * reduce_derivative(function, ref->in[0][at], y, (double)n,
-                                                                        (double)ties, others));
+            double others = function == PR_REDUCE_PROD ? product_of_others(ref->in[0] + base, inner, stride, t) : 0;
+            ref->out[0][at] = (float)(ref->in[2][e] *
+                                      reduce_derivative(function, ref->in[0][at], y, (double)n, (double)ties, others));
         }
     }
 }
@@ -225,7 +236,9 @@ void pr_ref_arg_max(const pr_ref *ref)
         const float *in = ref->in[0] + e / inner * n * inner + e % inner;
         int64_t best = 0;
         for (int64_t i = 1; i < n; i++)
-            best = in[i * inner] > in[best * inner] || (ref->attrs->axis.last && in[i * inner] == in[best * inner]) ? i : best;
+            best = in[i * inner] > in[best * inner] || (ref->attrs->axis.last && in[i * inner] == in[best * inner])
+                       ? i
+                       : best;
         ref->out[0][e] = (float)best;
     }
 }
@@ -305,8 +318,7 @@ void pr_ref_normalize_grad(const pr_ref *ref)
             product += dy[e] * (x[e] - mean) * invstd;
         }
         for (int64_t e = first; e < first + n; e++)
-            ref->out[0][e] =
-                (float)(invstd * (dy[e] - sum / (double)n - (x[e] - mean) * invstd * product / (double)n));
+            ref->out[0][e] = (float)(invstd * (dy[e] - sum / (double)n - (x[e] - mean) * invstd * product / (double)n));
     }
 }
 
@@ -345,9 +357,8 @@ void pr_ref_lrn_grad(const pr_ref *ref)
             double sum = 0;
             for (int64_t i = PR_MAX(c - size / 2, 0); i <= PR_MIN(c + (size - 1) / 2, p.c - 1); i++)
                 sum += (double)dy[i * p.area] * x[i * p.area] * pow(lrn_scale(ref, x, p, i), -beta - 1);
-            ref->out[0][at + c * p.area] =
-                (float)(dy[c * p.area] * pow(lrn_scale(ref, x, p, c), -beta) -
-                        2 * alpha * beta / (double)size * x[c * p.area] * sum);
+            ref->out[0][at + c * p.area] = (float)(dy[c * p.area] * pow(lrn_scale(ref, x, p, c), -beta) -
+                                                   2 * alpha * beta / (double)size * x[c * p.area] * sum);
         }
     }
 }

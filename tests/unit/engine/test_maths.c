@@ -54,12 +54,12 @@ static void test_functions(void **state)
             assert_true(!k->map[f] == !k->map_grad[f]);
             if (!k->map[f])
                 continue;
-            pr_ref_map_flat(&attrs, x, expected, COUNT);
-            k->map[f](attrs.map.parameter, x, y, COUNT);
+            pr_ref_map_flat(&attrs, x, NULL, NULL, expected, COUNT);
+            k->map[f](&attrs, x, NULL, NULL, y, COUNT);
             for (int i = 0; i < COUNT; i++)
                 assert_near(pr_map_name((pr_map)f), x[i], expected[i], y[i]);
-            pr_ref_map_grad_flat(&attrs, x, dy, expected, COUNT);
-            k->map_grad[f](attrs.map.parameter, x, dy, y, COUNT);
+            pr_ref_map_grad_flat(&attrs, x, dy, NULL, expected, COUNT);
+            k->map_grad[f](&attrs, x, dy, NULL, y, COUNT);
             for (int i = 0; i < COUNT; i++)
                 assert_near(pr_map_name((pr_map)f), x[i], expected[i], y[i]);
             compared++;
