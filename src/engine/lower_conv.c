@@ -182,11 +182,9 @@ parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
     TRY(make_prims(l, PR_CONV_FORWARD, shape, (pr_post){.bias = bias, .sum = map >= 0, .relu = relu != NULL}, like,
                    step->prim));
     TRY(pr_lower_weight(l, node->in[1], pr_prim_md(step->prim[0], PR_ARG_WEIGHTS), &w));
-    pr_step_operand(step, x, PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
-    if (bias)
-        pr_step_operand(step, b, PR_READS, PR_ARG_BIAS);
-    pr_step_operand(step, out, PR_WRITES | (map >= 0 ? PR_READS : 0), PR_ARG_DST);
+    pr_step_product(step, x, w, b, out);
+    if (map >= 0)
+        step->operand[step->operands - 1].access |= PR_READS;
     return PARRY_OK;
 }
 
@@ -264,8 +262,7 @@ static parry_status few_rule(pr_lower *l, const pr_node *node, const pr_conv_sha
     if (relu)
         TRY(pr_lower_read(l, relu->in[0], PR_NHWC, &mask));
     TRY(few_weights(l, node->in[1], &w));
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, pr_engine_kernels_get()->few_scratch(&window, s->out_c),
-                          &scratch));
+    TRY(pr_lower_room(l, pr_engine_kernels_get()->few_scratch(&window, s->out_c), &scratch));
     TRY(pr_lower_write(l, node->out[0], PR_NHWC, &dx));
     TRY(pr_program_step(l->ctx, l->program, relu ? "ReluGrad + ConvGradX, few" : "ConvGradX, few", node, PR_EACH_SHARD,
                         &step));
@@ -312,7 +309,7 @@ static parry_status add_gradient_reorder(pr_lower *l, const pr_node *node, const
                                          int buffer, int *out)
 {
     pr_step *step;
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (pr_md_floats(to) + 15) / 16 * 16, out));
+    TRY(pr_lower_room(l, pr_md_floats(to), out));
     TRY(pr_program_step(l->ctx, l->program, "reorder gradient", node, PR_EACH_SHARD, &step));
     for (int v = 0; v < l->program->variants; v++)
         TRY(pr_prim_reorder(l->ctx, l->dnnl, from, to, &step->prim[v]));
@@ -334,7 +331,7 @@ static parry_status add_kernel_gradient(pr_lower *l, const pr_node *node, int pa
     step->flop = flop_of(&shape);
     TRY(make_prims(l, PR_CONV_GRAD_WEIGHTS, shape, (pr_post){0}, master->md, step->prim));
     const pr_md *md = pr_prim_md(step->prim[0], PR_ARG_WEIGHTS);
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (pr_md_floats(md) + 15) / 16 * 16, &dw));
+    TRY(pr_lower_room(l, pr_md_floats(md), &dw));
     pr_step_operand(step, x, PR_READS, PR_ARG_SRC);
     pr_step_operand(step, dy, PR_READS, PR_ARG_DST);
     pr_step_operand(step, dw, PR_WRITES, PR_ARG_WEIGHTS);

@@ -101,11 +101,7 @@ static parry_status plan_product(pr_lower *l, const char *what, const pr_node *n
     step->width = width;
     step->flag = relu;
     step->flop = 2.0 * (double)(k * n);
-    pr_step_operand(step, x, PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, panels, PR_READS, PR_ARG_WEIGHTS);
-    if (bias >= 0)
-        pr_step_operand(step, bias, PR_READS, PR_ARG_BIAS);
-    pr_step_operand(step, y, PR_WRITES, PR_ARG_DST);
+    pr_step_product(step, x, panels, bias, y);
     return PARRY_OK;
 }
 
@@ -187,10 +183,17 @@ static parry_status block_step(pr_lower *l, const char *what, const pr_node *nod
     return PARRY_OK;
 }
 
-static void block_operand(pr_step *step, int buffer, int access, pr_arg role, int64_t stride)
+/* A product in which operand i of x, w and y goes on by stride[i] from one block to the next. */
+static parry_status block_product(pr_lower *l, const char *what, const pr_node *node, pr_value weights, int blocks,
+                                  pr_matmul_shape shape, const int buffer[3], const int64_t stride[3])
 {
-    pr_step_operand(step, buffer, access, role);
-    step->operand[step->operands - 1].block_stride = stride;
+    pr_step *step;
+    TRY(block_step(l, what, node, weights, blocks, &step));
+    TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[0]));
+    pr_step_product(step, buffer[0], buffer[1], -1, buffer[2]);
+    for (int i = 0; i < 3; i++)
+        step->operand[i].block_stride = stride[i];
+    return PARRY_OK;
 }
 
 static parry_status run_sum_blocks(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
@@ -211,12 +214,9 @@ static parry_status gemm_by_blocks(pr_lower *l, const pr_node *node, const struc
     pr_step *step;
     int64_t rows = l->program->rows, part = p->k / blocks;
     TRY(pr_program_buffer(l->ctx, l->program, PR_SHARED, blocks * rows * p->n, &partial));
-    TRY(block_step(l, "Gemm by blocks", node, node->in[1], blocks, &step));
-    pr_matmul_shape shape = {rows, part, p->n, {p->k, 1}, {p->n, 1}, p->n};
-    TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[0]));
-    block_operand(step, p->x, PR_READS, PR_ARG_SRC, part);
-    block_operand(step, p->w, PR_READS, PR_ARG_WEIGHTS, part * p->n);
-    block_operand(step, partial, PR_WRITES, PR_ARG_DST, rows * p->n);
+    TRY(block_product(l, "Gemm by blocks", node, node->in[1], blocks,
+                      (pr_matmul_shape){rows, part, p->n, {p->k, 1}, {p->n, 1}, p->n}, (int[]){p->x, p->w, partial},
+                      (int64_t[]){part, part * p->n, rows * p->n}));
     TRY(pr_program_step(l->ctx, l->program, relu ? "sum of blocks + Relu" : "sum of blocks", node, PR_EACH_SHARD,
                         &step));
     step->run = run_sum_blocks;
@@ -231,6 +231,22 @@ static parry_status gemm_by_blocks(pr_lower *l, const pr_node *node, const struc
 }
 
 /* ---- rules ----------------------------------------------------------------------------------------------------- */
+
+/* oneDNN's product y = x w + bias (-1: none) of each shard, whose rows stand for an m or k of 0. */
+static parry_status shard_product(pr_lower *l, const char *what, const pr_node *node, pr_matmul_shape shape, bool relu,
+                                  const int buffer[3], int bias)
+{
+    pr_step *step;
+    TRY(pr_program_step(l->ctx, l->program, what, node, PR_EACH_SHARD, &step));
+    step->flop = 2.0 * (double)(PR_MAX(shape.m, 1) * PR_MAX(shape.k, 1) * shape.n);
+    for (int v = 0; v < l->program->variants; v++) {
+        pr_matmul_shape own = shape;
+        *(shape.m ? &own.k : &own.m) = pr_lower_rows(l, v);
+        TRY(pr_prim_matmul(l->ctx, l->dnnl, &own, (pr_post){.bias = bias >= 0, .relu = relu}, &step->prim[v]));
+    }
+    pr_step_product(step, buffer[0], buffer[1], bias, buffer[2]);
+    return PARRY_OK;
+}
 
 static parry_status plan_gemm(pr_lower *l, const pr_node *node, int bias, const pr_node *relu)
 {
@@ -269,7 +285,6 @@ static parry_status plan_gemm_grad_x(pr_lower *l, const pr_node *node)
 parry_status pr_rule_gemm(pr_lower *l, const pr_node *node)
 {
     int b = -1, out;
-    pr_step *step;
     struct product p;
     if (!pr_is_weight(l, node->in[1]))
         return pr_lower_plain_c(l, node);
@@ -285,25 +300,15 @@ parry_status pr_rule_gemm(pr_lower *l, const pr_node *node)
     int blocks = blocks_of(l, node->in[1]);
     if (blocks)
         return gemm_by_blocks(l, node, &p, blocks, b, relu != NULL, out);
-    TRY(pr_program_step(l->ctx, l->program, relu ? "Gemm + Relu" : "Gemm", node, PR_EACH_SHARD, &step));
-    step->flop = 2.0 * (double)(p.k * p.n);
-    for (int v = 0; v < l->program->variants; v++) {
-        pr_matmul_shape shape = {pr_lower_rows(l, v), p.k, p.n, {p.k, 1}, {p.n, 1}, p.n};
-        TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){.bias = b >= 0, .relu = relu != NULL}, &step->prim[v]));
-    }
-    pr_step_operand(step, p.x, PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, p.w, PR_READS, PR_ARG_WEIGHTS);
-    if (b >= 0)
-        pr_step_operand(step, b, PR_READS, PR_ARG_BIAS);
-    pr_step_operand(step, out, PR_WRITES, PR_ARG_DST);
-    return PARRY_OK;
+    return shard_product(l, relu ? "Gemm + Relu" : "Gemm", node,
+                         (pr_matmul_shape){0, p.k, p.n, {p.k, 1}, {p.n, 1}, p.n}, relu != NULL, (int[]){p.x, p.w, out},
+                         b);
 }
 
 /* dx = dy w: a trainer reads the master transposed, a second copy would have to follow every step. */
 parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node)
 {
     int dy, w, dx;
-    pr_step *step;
     pr_value weights = node->in[1];
     if (!pr_is_weight(l, weights))
         return pr_lower_plain_c(l, node);
@@ -315,26 +320,13 @@ parry_status pr_rule_gemm_grad_x(pr_lower *l, const pr_node *node)
     TRY(weights_in(l, weights, x, 1, n, &w));
     TRY(pr_lower_write(l, node->out[0], x.rank == 4 ? PR_NHWC : PR_ROWS, &dx));
     int blocks = blocks_of(l, weights);
-    if (blocks) {
-        int64_t part = k / blocks;
-        pr_matmul_shape shape = {l->program->rows, n, part, {n, 1}, {1, n}, k};
-        TRY(block_step(l, "GemmGradX by blocks", node, weights, blocks, &step));
-        TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[0]));
-        block_operand(step, dy, PR_READS, PR_ARG_SRC, 0);
-        block_operand(step, w, PR_READS, PR_ARG_WEIGHTS, part * n);
-        block_operand(step, dx, PR_WRITES, PR_ARG_DST, part);
-        return PARRY_OK;
-    }
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->flop = 2.0 * (double)(k * n);
-    for (int v = 0; v < l->program->variants; v++) {
-        pr_matmul_shape shape = {pr_lower_rows(l, v), n, k, {n, 1}, {1, n}, k};
-        TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[v]));
-    }
-    pr_step_operand(step, dy, PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
-    pr_step_operand(step, dx, PR_WRITES, PR_ARG_DST);
-    return PARRY_OK;
+    const int buffer[] = {dy, w, dx};
+    const int64_t part = k / PR_MAX(blocks, 1);
+    const pr_matmul_shape shape = {blocks ? l->program->rows : 0, n, part, {n, 1}, {1, n}, k};
+    if (blocks)
+        return block_product(l, "GemmGradX by blocks", node, weights, blocks, shape, buffer,
+                             (int64_t[]){0, part * n, part});
+    return shard_product(l, pr_op_name(node->op), node, shape, false, buffer, -1);
 }
 
 /* ---- gradient with respect to the weights ---------------------------------------------------------------------- */
@@ -356,12 +348,9 @@ static parry_status gradient_by_blocks(pr_lower *l, const pr_node *node, pr_valu
     pr_step *step;
     int64_t rows = l->program->rows, part = p->k / blocks;
     TRY(pr_program_buffer(l->ctx, l->program, PR_SHARED, p->k * p->n, &dw));
-    TRY(block_step(l, "GemmGradW by blocks", node, weights, blocks, &step));
-    pr_matmul_shape shape = {part, rows, p->n, {1, p->k}, {p->n, 1}, p->n};
-    TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[0]));
-    block_operand(step, p->x, PR_READS, PR_ARG_SRC, part);
-    block_operand(step, dy, PR_READS, PR_ARG_WEIGHTS, 0);
-    block_operand(step, dw, PR_WRITES, PR_ARG_DST, part * p->n);
+    TRY(block_product(l, "GemmGradW by blocks", node, weights, blocks,
+                      (pr_matmul_shape){part, rows, p->n, {1, p->k}, {p->n, 1}, p->n}, (int[]){p->x, dy, dw},
+                      (int64_t[]){part, 0, part * p->n}));
     TRY(block_step(l, "update by blocks", node, weights, blocks, &step));
     step->run = run_update;
     step->flop = 0;
@@ -375,18 +364,10 @@ static parry_status gradient_by_blocks(pr_lower *l, const pr_node *node, pr_valu
 
 static parry_status gradient_by_images(pr_lower *l, const pr_node *node, const struct product *p, int parameter, int dy)
 {
-    pr_step *step;
     int *dw = &l->gradient[parameter];
-    TRY(pr_program_buffer(l->ctx, l->program, PR_BY_SHARD, (p->k * p->n + 15) / 16 * 16, dw));
-    TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
-    step->flop = 2.0 * (double)(p->k * p->n);
-    for (int v = 0; v < l->program->variants; v++) {
-        pr_matmul_shape shape = {p->k, pr_lower_rows(l, v), p->n, {1, p->k}, {p->n, 1}, p->n};
-        TRY(pr_prim_matmul(l->ctx, l->dnnl, &shape, (pr_post){0}, &step->prim[v]));
-    }
-    pr_step_operand(step, p->x, PR_READS, PR_ARG_SRC);
-    pr_step_operand(step, dy, PR_READS, PR_ARG_WEIGHTS);
-    pr_step_operand(step, *dw, PR_WRITES, PR_ARG_DST);
+    TRY(pr_lower_room(l, p->k * p->n, dw));
+    TRY(shard_product(l, pr_op_name(node->op), node, (pr_matmul_shape){p->k, 0, p->n, {1, p->k}, {p->n, 1}, p->n},
+                      false, (int[]){p->x, dy, *dw}, -1));
     l->partials[parameter] = l->program->shards;
     return PARRY_OK;
 }

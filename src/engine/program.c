@@ -51,6 +51,15 @@ void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role)
     step->operand[step->operands++] = (pr_operand){.buffer = buffer, .access = access, .role = role};
 }
 
+void pr_step_product(pr_step *step, int x, int w, int bias, int y)
+{
+    pr_step_operand(step, x, PR_READS, PR_ARG_SRC);
+    pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
+    if (bias >= 0)
+        pr_step_operand(step, bias, PR_READS, PR_ARG_BIAS);
+    pr_step_operand(step, y, PR_WRITES, PR_ARG_DST);
+}
+
 /* ---- phases ---------------------------------------------------------------------------------------------------- */
 
 /* Whether a step may follow the one that wrote its operand without a barrier: the same thread runs both for the same

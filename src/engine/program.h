@@ -94,6 +94,8 @@ PARRY_CHECKED parry_status pr_program_buffer(parry_ctx *ctx, pr_program *program
 PARRY_CHECKED parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *what, const pr_node *node,
                                            pr_domain domain, pr_step **out);
 void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role);
+/* The operands of a product with weights: y = x w + bias; bias -1: none. */
+void pr_step_product(pr_step *step, int x, int w, int bias, int y);
 /* The end of the run of steps from s on that a plan carries out shard by shard, or once. */
 size_t pr_program_run_end(const pr_program *program, size_t s);
 /* After the last step: phases, memory shared in place, lifetimes, the arena. */
