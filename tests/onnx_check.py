@@ -29,9 +29,10 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.onnx")):
     x = numpy.fromfile(path.with_suffix(".input"), numpy.float32).reshape(-1, *info.shape[1:])
     expected = numpy.fromfile(path.with_suffix(".output"), numpy.float32)
     found = session.run(None, {info.name: x})[0].ravel()
-    largest = max(1.0, float(numpy.abs(expected).max()))
-    apart = float(numpy.abs(found - expected).max()) if found.size == expected.size else float("inf")
-    if not apart <= 1e-4 * largest:
-        print(f"{path.name}: outputs are {apart} apart, the largest is {largest}")
+    largest = float(numpy.abs(expected).max(initial=1.0, where=numpy.isfinite(expected)))
+    if found.size != expected.size or not numpy.allclose(found, expected, rtol=0, atol=1e-4 * largest, equal_nan=True):
+        print(f"{path.name}: {found.size} outputs, expected {expected.size}; the largest is {largest}")
+        if found.size == expected.size:
+            print(f"{path.name}: {numpy.abs(found - expected).max()} apart")
         failed = 1
 sys.exit(failed)

@@ -197,17 +197,14 @@ static parry_status conv(exporter *ex, const pr_node *from, PrOnnx__NodeProto *n
 
 static parry_status pool(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
-    const bool max = from->op == PR_OP_MAX_POOL,
-               dilated = from->attrs.pool.dilation[0] > 1 || from->attrs.pool.dilation[1] > 1;
+    const bool max = from->op == PR_OP_MAX_POOL;
     TRY(pr_export_ints(ex, node, "kernel_shape", from->attrs.pool.kernel, 2));
     TRY(pr_export_ints(ex, node, "strides", from->attrs.pool.stride, 2));
     TRY(pr_export_ints(ex, node, "pads", from->attrs.pool.pad, 4));
     TRY(pr_export_int(ex, node, "ceil_mode", from->attrs.pool.ceil_mode));
-    if (!max && dilated)
-        return pr_fail(ex->ctx, PARRY_UNSUPPORTED, "%s: node '%s': opset %d has no dilated average pooling", ex->path,
-                       from->name, ex->opset);
-    return max ? pr_export_ints(ex, node, "dilations", from->attrs.pool.dilation, 2)
-               : pr_export_int(ex, node, "count_include_pad", from->attrs.pool.count_pad);
+    if (!max)
+        TRY(pr_export_int(ex, node, "count_include_pad", from->attrs.pool.count_pad));
+    return max || ex->opset >= 19 ? pr_export_ints(ex, node, "dilations", from->attrs.pool.dilation, 2) : PARRY_OK;
 }
 
 /* ONNX' Gemm takes matrices: an image in front is flattened. */

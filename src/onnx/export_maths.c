@@ -8,6 +8,8 @@ int pr_export_opset(const pr_node *from)
 {
     if (from->op == PR_OP_NORMALIZE)
         return 17;
+    if (from->op == PR_OP_AVERAGE_POOL && (from->attrs.pool.dilation[0] > 1 || from->attrs.pool.dilation[1] > 1))
+        return 19;
     if (from->op != PR_OP_MAP)
         return 13;
     switch (from->attrs.map.function) {

@@ -1,5 +1,6 @@
 /* The network's inputs. A classifier has one, the image batch. On the bench there may be several, activations and
  * constants: the activations are cut out of the rows of one input. */
+#include <stdio.h>
 #include <string.h>
 
 #include "onnx/import.h"
@@ -63,8 +64,11 @@ static parry_status unpack_input(importer *imp, slot *input, pr_value packed, in
     pr_graph *graph = imp->model->graph;
     pr_attrs crop = {.pad = {.before = {0, (int)-first}, .after = {0, (int)(first + pr_dims_row(dims) - total)}}};
     const pr_attrs shape = {.shape = {.to = dims}};
-    TRY(pr_graph_node(imp->ctx, graph, PR_OP_PAD, input->name, &crop, &packed, 1, &input->value));
-    return pr_graph_node(imp->ctx, graph, PR_OP_RESHAPE, input->name, &shape, &input->value, 1, &input->value);
+    char cut[GRAPH_NAME], name[GRAPH_NAME + 16];
+    pr_clean_name(input->name, cut);
+    snprintf(name, sizeof name, "%s.row", cut);
+    TRY(pr_graph_node(imp->ctx, graph, PR_OP_PAD, name, &crop, &packed, 1, &input->value));
+    return pr_graph_node(imp->ctx, graph, PR_OP_RESHAPE, cut, &shape, &input->value, 1, &input->value);
 }
 
 static parry_status bench_inputs(importer *imp, slot **inputs, size_t count)
