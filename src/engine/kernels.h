@@ -26,8 +26,8 @@ typedef void (*pr_pool_kernel)(const pr_window *w, const void *x, const void *dy
 
 typedef struct pr_engine_kernels {
     pr_flat_kernel flat[PR_OP_COUNT]; /* NULL: there is none */
-    /* by pr_map; NULL: there is none, the oracle's loop does */
-    const pr_flat_kernel *map, *map_grad;
+    /* by pr_map and pr_binary; NULL: there is none, the oracle's loop does */
+    const pr_flat_kernel *map, *map_grad, *binary, *binary_grad;
     pr_flat_kernel add_relu;      /* floored at 0: a + b */
     pr_flat_kernel add_relu_grad; /* a + b where c > 0, and else 0 */
     pr_pool_kernel pool[PR_OP_COUNT];
@@ -38,6 +38,11 @@ typedef struct pr_engine_kernels {
     void (*softmax_grad)(const float *y, const float *dy, int64_t rows, int64_t count, float *dx);
     void (*normalize)(const float *x, int64_t rows, int64_t count, float eps, float *y);
     void (*normalize_grad)(const float *x, const float *dy, int64_t rows, int64_t count, float eps, float *dx);
+
+    /* Across the channels of each of `rows` pixels; scratch: 4 pr_lrn_room() floats. */
+    void (*lrn)(const pr_attrs *attrs, const float *x, int64_t rows, int64_t c, float *y, float *scratch);
+    void (*lrn_grad)(const pr_attrs *attrs, const float *x, const float *dy, int64_t rows, int64_t c, float *dx,
+                     float *scratch);
 
     /* y = x * scale[c] + shift[c]; shift NULL: none. In place allowed. */
     void (*affine)(const float *x, float *y, int64_t rows, int64_t c, const float *scale, const float *shift);
@@ -82,6 +87,11 @@ const pr_engine_kernels *pr_engine_kernels_get(void);
 static inline int64_t pr_panel_stride(int64_t width)
 {
     return width <= 16 ? 16 : 32;
+}
+
+static inline int64_t pr_lrn_room(const pr_attrs *attrs, int64_t c)
+{
+    return c + attrs->lrn.size + 16;
 }
 
 /* few_grad's order of taps: kernel rows, in each its columns x channels padded to a multiple of 4; all padded to a

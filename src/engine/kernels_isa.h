@@ -41,6 +41,8 @@ typedef int32_t ivec __attribute__((vector_size(LANES * sizeof(float)), aligned(
     void PR_ISA_NAME(name)(const pr_attrs *attrs, const void *a, const void *b, const void *c, void *y, int64_t count)
 
 extern const pr_flat_kernel PR_ISA_NAME(map_kernels)[PR_MAP_COUNT], PR_ISA_NAME(map_grad_kernels)[PR_MAP_COUNT];
+extern const pr_flat_kernel PR_ISA_NAME(binary_kernels)[PR_BINARY_COUNT];
+extern const pr_flat_kernel PR_ISA_NAME(binary_grad_kernels)[PR_BINARY_COUNT];
 PR_FLAT_DECLARE(sigmoid);
 PR_FLAT_DECLARE(sigmoid_grad);
 PR_FLAT_DECLARE(tanh);
@@ -50,6 +52,9 @@ void PR_ISA_NAME(softmax)(const float *x, int64_t rows, int64_t count, float *y)
 void PR_ISA_NAME(softmax_grad)(const float *y, const float *dy, int64_t rows, int64_t count, float *dx);
 void PR_ISA_NAME(normalize)(const float *x, int64_t rows, int64_t count, float eps, float *y);
 void PR_ISA_NAME(normalize_grad)(const float *x, const float *dy, int64_t rows, int64_t count, float eps, float *dx);
+void PR_ISA_NAME(lrn)(const pr_attrs *attrs, const float *x, int64_t rows, int64_t c, float *y, float *scratch);
+void PR_ISA_NAME(lrn_grad)(const pr_attrs *attrs, const float *x, const float *dy, int64_t rows, int64_t c, float *dx,
+                           float *scratch);
 void PR_ISA_NAME(max_pool)(const pr_window *w, const void *x, const void *unused, void *y);
 void PR_ISA_NAME(max_pool_grad)(const pr_window *w, const void *x, const void *dy, void *dx);
 void PR_ISA_NAME(average_pool)(const pr_window *w, const void *x, const void *unused, void *y);

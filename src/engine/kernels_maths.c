@@ -317,6 +317,25 @@ FUNCTION(quantize, vmin(vmax(vround(x), ALL(a)), ALL(b)), BLEND((x >= ALL(a)) & 
 const pr_flat_kernel PR_ISA_NAME(map_kernels)[PR_MAP_COUNT] = {FUNCTIONS(ENTRY)};
 const pr_flat_kernel PR_ISA_NAME(map_grad_kernels)[PR_MAP_COUNT] = {FUNCTIONS(GRAD_ENTRY)};
 
+/* Kernels of two numbers x and z: f, and c, the result's gradient, times the derivative by the side that attrs name. */
+#define LOAD_TWO                                                                                                       \
+    const vec x = load_part(a + i, n);                                                                                 \
+    const vec z = load_part(b + i, n);
+#define FUNCTION_OF_TWO(name, f, by_x, by_z)                                                                           \
+    static PR_FLAT(name, EACH(LOAD_TWO store_part(y + i, (f), n);)) static PR_FLAT(                                    \
+        name##_grad, EACH(LOAD_TWO vec slope = (by_x); if (attrs->binary.side) slope = (by_z);                         \
+                          store_part(y + i, load_part(c + i, n) * slope, n);))
+#define SHARE(mine) BLEND(mine, ONE, BLEND(x == z, ALL(0.5f), ZERO))
+
+FUNCTION_OF_TWO(minimum, BLEND((x < z) | (x != x), x, z), SHARE(x < z), SHARE(z < x))
+FUNCTION_OF_TWO(maximum, BLEND((x > z) | (x != x), x, z), SHARE(x > z), SHARE(z > x))
+FUNCTION_OF_TWO(prelu, BLEND(x < ZERO, x *z, x), BLEND(x > ZERO, ONE, z), BLEND(x > ZERO, ZERO, x))
+
+const pr_flat_kernel PR_ISA_NAME(binary_kernels)[PR_BINARY_COUNT] = {
+    [PR_BINARY_MIN] = minimum, [PR_BINARY_MAX] = maximum, [PR_BINARY_PRELU] = prelu};
+const pr_flat_kernel PR_ISA_NAME(binary_grad_kernels)[PR_BINARY_COUNT] = {
+    [PR_BINARY_MIN] = minimum_grad, [PR_BINARY_MAX] = maximum_grad, [PR_BINARY_PRELU] = prelu_grad};
+
 PR_FLAT(PR_ISA_NAME(sigmoid), EACH(store_part(y + i, vsigmoid(load_part(a + i, n)), n);))
 PR_FLAT(PR_ISA_NAME(tanh), EACH(store_part(y + i, vtanh(load_part(a + i, n)), n);))
 /* a is the function's result, b its gradient */
@@ -400,5 +419,62 @@ void PR_ISA_NAME(normalize_grad)(const float *x, const float *dy, int64_t rows, 
         ROW_SUM(product, load_part(dy + i, n) * (load_part(x + i, n) - mean));
         const float shift = sum / (float)count, slope = product * invstd * invstd / (float)count;
         EACH(store_part(dx + i, invstd * (load_part(dy + i, n) - shift - (load_part(x + i, n) - mean) * slope), n);)
+    }
+}
+
+/* ---- local response normalisation -------------------------------------------------------------------------------- */
+
+/* sums[i] of `size` numbers from numbers[i] on; `numbers` has zeros around and vectors may read past its end. */
+static inline vec window_sum(const float *numbers, int64_t size)
+{
+    vec sum = {0};
+    for (int64_t t = 0; t < size; t++)
+        sum += LOAD(numbers + t);
+    return sum;
+}
+
+/* For the channels of one pixel: s = bias + alpha / size * the sum of squares around, and s^-beta. squares: c + size +
+ * LANES numbers, zeros but from `before` on, where the squares go. */
+static inline void lrn_scales(const pr_attrs *attrs, const float *x, int64_t c, float *squares, float *scale,
+                              float *power)
+{
+    const int64_t size = attrs->lrn.size, before = (size - 1) / 2;
+    const float slope = attrs->lrn.alpha / (float)size;
+    for (int64_t i = 0; i < c; i++)
+        squares[before + i] = x[i] * x[i];
+    for (int64_t i = 0; i < c; i += LANES) {
+        const vec s = attrs->lrn.bias + slope * window_sum(squares + i, size);
+        STORE(scale + i, s);
+        STORE(power + i, vpow(s, -attrs->lrn.beta));
+    }
+}
+
+void PR_ISA_NAME(lrn)(const pr_attrs *attrs, const float *x, int64_t rows, int64_t count, float *y, float *scratch)
+{
+    const int64_t room = pr_lrn_room(attrs, count);
+    float *squares = scratch, *scale = scratch + room, *power = scratch + 2 * room;
+    memset(squares, 0, (size_t)room * sizeof *squares);
+    for (int64_t r = 0; r < rows; r++, x += count, y += count) {
+        lrn_scales(attrs, x, count, squares, scale, power);
+        for (int64_t i = 0; i < count; i++)
+            y[i] = x[i] * power[i];
+    }
+}
+
+/* dx = dy s^-beta - 2 alpha beta / size x (sum of dy x s^(-beta - 1) over those whose sums this channel is in). */
+void PR_ISA_NAME(lrn_grad)(const pr_attrs *attrs, const float *x, const float *dy, int64_t rows, int64_t count,
+                           float *dx, float *scratch)
+{
+    const int64_t room = pr_lrn_room(attrs, count), size = attrs->lrn.size, before = size / 2;
+    const float slope = 2 * attrs->lrn.alpha * attrs->lrn.beta / (float)size;
+    float *squares = scratch, *scale = scratch + room, *power = scratch + 2 * room, *terms = scratch + 3 * room;
+    memset(squares, 0, (size_t)room * sizeof *squares);
+    memset(terms, 0, (size_t)room * sizeof *terms);
+    for (int64_t r = 0; r < rows; r++, x += count, dy += count, dx += count) {
+        lrn_scales(attrs, x, count, squares, scale, power);
+        for (int64_t i = 0; i < count; i++)
+            terms[before + i] = dy[i] * x[i] * power[i] / scale[i];
+        EACH(const vec direct = load_part(dy + i, n) * LOAD(power + i);
+             store_part(dx + i, direct - slope * load_part(x + i, n) * window_sum(terms + i, size), n);)
     }
 }

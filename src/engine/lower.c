@@ -204,9 +204,10 @@ parry_status pr_lower_step(pr_lower *l, const pr_recipe *r, pr_step **step)
 bool pr_lower_is_image(const pr_lower *l, pr_value value)
 {
     static const bool moves[PR_OP_COUNT] = {
-        [PR_OP_RESHAPE] = true, [PR_OP_TRANSPOSE] = true, [PR_OP_PAD] = true, [PR_OP_IDENTITY] = true,
-        [PR_OP_DROPOUT] = true, [PR_OP_CHANNEL_AFFINE] = true, [PR_OP_BATCH_NORM] = true, [PR_OP_ADD] = true,
-        [PR_OP_SUB] = true, [PR_OP_MUL] = true, [PR_OP_DIV] = true, [PR_OP_GATHER] = true};
+        [PR_OP_RESHAPE] = true,    [PR_OP_TRANSPOSE] = true, [PR_OP_PAD] = true,
+        [PR_OP_IDENTITY] = true,   [PR_OP_DROPOUT] = true,   [PR_OP_CHANNEL_AFFINE] = true,
+        [PR_OP_BATCH_NORM] = true, [PR_OP_ADD] = true,       [PR_OP_SUB] = true,
+        [PR_OP_MUL] = true,        [PR_OP_DIV] = true,       [PR_OP_GATHER] = true};
     const pr_value_info *info = &l->graph->values[value];
     while (info->kind == PR_VALUE_NODE && moves[l->graph->nodes[info->producer].op])
         info = &l->graph->values[l->graph->nodes[info->producer].in[0]];
@@ -300,6 +301,8 @@ static const pr_rule rules[PR_OP_COUNT] = {
     [PR_OP_SOFTMAX_GRAD] = pr_rule_rows,
     [PR_OP_NORMALIZE] = pr_rule_rows,
     [PR_OP_NORMALIZE_GRAD] = pr_rule_rows,
+    [PR_OP_LRN] = pr_rule_lrn,
+    [PR_OP_LRN_GRAD] = pr_rule_lrn,
     [PR_OP_LEAKY_RELU] = pr_rule_map,
     [PR_OP_MAX_POOL] = pr_rule_pool,
     [PR_OP_AVERAGE_POOL] = pr_rule_pool,

@@ -132,6 +132,7 @@ parry_status pr_rule_gather(pr_lower *l, const pr_node *node);
 parry_status pr_rule_transpose(pr_lower *l, const pr_node *node);
 parry_status pr_rule_affine(pr_lower *l, const pr_node *node);
 parry_status pr_rule_norm(pr_lower *l, const pr_node *node);
+parry_status pr_rule_lrn(pr_lower *l, const pr_node *node);
 parry_status pr_rule_norm_train(pr_lower *l, const pr_node *node);
 parry_status pr_rule_norm_train_grad(pr_lower *l, const pr_node *node);
 parry_status pr_rule_dropout(pr_lower *l, const pr_node *node);

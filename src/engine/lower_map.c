@@ -55,9 +55,11 @@ pr_flat_kernel pr_flat_kernel_of(const pr_node *node)
                                                         [PR_OP_BINARY] = pr_ref_binary_flat,
                                                         [PR_OP_BINARY_GRAD] = pr_ref_binary_grad_flat};
     const pr_engine_kernels *k = pr_engine_kernels_get();
-    const pr_flat_kernel fast = node->op == PR_OP_MAP        ? k->map[node->attrs.map.function]
-                                : node->op == PR_OP_MAP_GRAD ? k->map_grad[node->attrs.map.function]
-                                                             : k->flat[node->op];
+    const pr_flat_kernel fast = node->op == PR_OP_MAP           ? k->map[node->attrs.map.function]
+                                : node->op == PR_OP_MAP_GRAD    ? k->map_grad[node->attrs.map.function]
+                                : node->op == PR_OP_BINARY      ? k->binary[node->attrs.binary.function]
+                                : node->op == PR_OP_BINARY_GRAD ? k->binary_grad[node->attrs.binary.function]
+                                                                : k->flat[node->op];
     return fast ? fast : plain_c[node->op];
 }
 
@@ -288,4 +290,37 @@ static parry_status run_norm(parry_ctx *ctx, const pr_step *step, const pr_frame
 parry_status pr_rule_norm(pr_lower *l, const pr_node *node)
 {
     return line_rule(l, node, run_norm, 2);
+}
+
+/* ---- across channels ------------------------------------------------------------------------------------------- */
+
+/* Operands: x, and for the gradient dy; room; the result. */
+static parry_status run_lrn(parry_ctx *ctx, const pr_step *step, const pr_frame *frame)
+{
+    const pr_engine_kernels *k = pr_engine_kernels_get();
+    const pr_attrs *attrs = &step->node->attrs;
+    const int64_t rows = frame->rows * step->area;
+    float *room = pr_at(step, frame, step->operands - 2), *y = pr_at(step, frame, step->operands - 1);
+    (void)ctx;
+    if (step->flag)
+        k->lrn_grad(attrs, pr_at(step, frame, 0), pr_at(step, frame, 1), rows, step->channels, y, room);
+    else
+        k->lrn(attrs, pr_at(step, frame, 0), rows, step->channels, y, room);
+    return PARRY_OK;
+}
+
+parry_status pr_rule_lrn(pr_lower *l, const pr_node *node)
+{
+    pr_step *step;
+    int64_t area, channels;
+    if (!pr_lower_channels(l, node->in[0], &area, &channels) || node->attrs.lrn.size > 2 * channels)
+        return pr_lower_plain_c(l, node);
+    const int64_t room = 4 * pr_lrn_room(&node->attrs, channels);
+    TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run_lrn, .from = PR_NHWC, .to = PR_NHWC, .room = {room}},
+                      &step));
+    step->area = area;
+    step->channels = channels;
+    step->flag = node->op == PR_OP_LRN_GRAD;
+    step->in_place = -1;
+    return PARRY_OK;
 }
