@@ -5,16 +5,14 @@
 
 #include "graph/internal.h"
 
-static const pr_op_info ops[PR_OP_COUNT] = {
+/* The name lists of ops.def. */
+static const struct {
+    const char *name, *inputs, *outputs;
+} ops[PR_OP_COUNT] = {
 #define OP(id, name, in, out, attrs) [PR_OP_##id] = {name, in, out},
 #include "graph/ops.def"
 #undef OP
 };
-
-const pr_op_info *pr_op_describe(pr_op op)
-{
-    return &ops[op];
-}
 
 const char *pr_op_name(pr_op op)
 {
@@ -64,7 +62,8 @@ const char *pr_reduce_name(pr_reduce function)
     return reductions[function];
 }
 
-int pr_op_slots(const char *list, int *required)
+/* Number of names in a list of ops.def, and in *required those before the first optional one. */
+static int count_slots(const char *list, int *required)
 {
     int count = 1;
     for (const char *c = list; *c; c++)
@@ -236,8 +235,8 @@ static parry_status check_arity(parry_ctx *ctx, const pr_graph *graph, const pr_
 {
     const char *op = ops[node->op].name;
     int in_needed, out_needed;
-    int in_most = pr_op_slots(ops[node->op].inputs, &in_needed);
-    int out_most = pr_op_slots(ops[node->op].outputs, &out_needed);
+    int in_most = count_slots(ops[node->op].inputs, &in_needed);
+    int out_most = count_slots(ops[node->op].outputs, &out_needed);
 
     if (node->inputs < in_needed || node->inputs > in_most)
         return pr_fail(ctx, PARRY_MISMATCH, "node '%s' (%s): expected %d to %d inputs, found %d", node->name, op,
@@ -307,15 +306,10 @@ parry_status pr_graph_node(parry_ctx *ctx, pr_graph *graph, pr_op op, const char
                            const pr_value *in, int inputs, pr_value *out)
 {
     int needed;
-    return pr_graph_node_outputs(ctx, graph, op, name, attrs, in, inputs, pr_op_slots(ops[op].outputs, &needed), out);
+    return pr_graph_node_outputs(ctx, graph, op, name, attrs, in, inputs, count_slots(ops[op].outputs, &needed), out);
 }
 
 /* ---- copies ----------------------------------------------------------------------------------------------------- */
-
-parry_status pr_graph_copy_node(parry_ctx *ctx, pr_graph *graph, const pr_node *node, const pr_value *in, pr_value *out)
-{
-    return pr_graph_node_outputs(ctx, graph, node->op, node->name, &node->attrs, in, node->inputs, node->outputs, out);
-}
 
 parry_status pr_graph_clone(parry_ctx *ctx, const pr_graph *graph, pr_graph **out)
 {

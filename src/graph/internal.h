@@ -4,22 +4,11 @@
 
 #include "graph/graph.h"
 
-/* The name lists of ops.def. */
-typedef struct pr_op_info {
-    const char *name, *inputs, *outputs;
-} pr_op_info;
-const pr_op_info *pr_op_describe(pr_op op);
-/* Number of names in a list of ops.def, and in *required those before the first optional one. */
-int pr_op_slots(const char *list, int *required);
-
 /* Appends a value; its name is copied and made unique. */
 PARRY_CHECKED parry_status pr_graph_add_value(parry_ctx *ctx, pr_graph *graph, const pr_value_info *info,
                                               pr_value *out);
 /* The value of that name, or -1. */
 pr_value pr_graph_find(const pr_graph *graph, const char *name);
-/* Appends a copy of `node` (of this or another graph) that reads the values `in` of `graph`; its outputs are new. */
-PARRY_CHECKED parry_status pr_graph_copy_node(parry_ctx *ctx, pr_graph *graph, const pr_node *node, const pr_value *in,
-                                              pr_value *out);
 /* Shapes of the outputs of `node`, whose inputs are set. PARRY_MISMATCH names the node. */
 PARRY_CHECKED parry_status pr_graph_infer(parry_ctx *ctx, const pr_graph *graph, const pr_node *node,
                                           pr_dims out[PR_NODE_OUT]);

@@ -155,7 +155,6 @@ static parry_status own_bias(struct fold *f, pr_node *node, int64_t count, float
 
 /* ---- lines ------------------------------------------------------------------------------------------------------ */
 
-/* How a node that maps each channel to a x + s reads its input x and the constants. */
 static bool is_arithmetic(pr_op op)
 {
     return op == PR_OP_ADD || op == PR_OP_SUB || op == PR_OP_MUL || op == PR_OP_DIV;
@@ -312,7 +311,7 @@ static parry_status fold_line(struct fold *f, pr_node *line)
     line->op = PR_OP_IDENTITY;
     line->inputs = 1;
     line->in[0] = x;
-    for (int i = 1; i < 5; i++)
+    for (int i = 1; i < PR_NODE_IN; i++)
         line->in[i] = -1;
     return PARRY_OK;
 }
