@@ -35,7 +35,6 @@ typedef enum pr_reduce {
 } pr_reduce;
 
 /* Dimensions; dim[0] of an activation is PR_BATCH, whatever the batch will be. */
-#define PR_RANK_MAX 8
 #define PR_BATCH (-1)
 typedef struct pr_dims {
     int rank;

@@ -26,8 +26,9 @@ void pr_weights_free(pr_weights *weights)
 parry_status pr_weights_add(parry_ctx *ctx, pr_weights *weights, const char *name, pr_weight_role role, int rank,
                             const int64_t *dim, int32_t *index)
 {
-    if (rank < 0 || rank > 6)
-        return pr_fail(ctx, PARRY_UNSUPPORTED, "tensor '%s' has %d dimensions, at most 6 are supported", name, rank);
+    if (rank < 0 || rank > PR_RANK_MAX)
+        return pr_fail(ctx, PARRY_UNSUPPORTED, "tensor '%s' has %d dimensions, at most %d are supported", name, rank,
+                       PR_RANK_MAX);
     pr_weight item = {.role = role, .rank = rank, .count = 1};
     for (int d = 0; d < rank; d++) {
         if (dim[d] < 0 || __builtin_mul_overflow(item.count, dim[d], &item.count))

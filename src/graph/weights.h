@@ -5,6 +5,9 @@
 
 #include "base/base.h"
 
+/* The most axes of a tensor, be it a parameter or a value between nodes. */
+#define PR_RANK_MAX 8
+
 typedef enum pr_weight_role {
     PR_WEIGHT_KERNEL,    /* trained, subject to weight decay */
     PR_WEIGHT_VECTOR,    /* trained, no decay: biases, batch-norm scale and shift */
@@ -17,7 +20,7 @@ typedef struct pr_weight {
     char *name;
     pr_weight_role role;
     int rank;
-    int64_t dim[6];
+    int64_t dim[PR_RANK_MAX];
     int64_t count;
     float *data; /* row-major */
 } pr_weight;

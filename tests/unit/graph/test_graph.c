@@ -433,8 +433,12 @@ static void weights_store(void **state)
     assert_int_equal(weights->version, 2);
     assert_int_equal(pr_weights_add(ctx, weights, "big", PR_WEIGHT_KERNEL, 2, (int64_t[]){INT64_MAX, 2}, &a),
                      PARRY_INVALID);
-    assert_int_equal(pr_weights_add(ctx, weights, "deep", PR_WEIGHT_KERNEL, 7, (int64_t[7]){1}, &a), PARRY_UNSUPPORTED);
+    const int64_t ones[PR_RANK_MAX + 1] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+    assert_int_equal(pr_weights_add(ctx, weights, "too deep", PR_WEIGHT_KERNEL, PR_RANK_MAX + 1, ones, &a),
+                     PARRY_UNSUPPORTED);
     assert_int_equal(weights->count, 2);
+    OK(pr_weights_add(ctx, weights, "deep", PR_WEIGHT_KERNEL, PR_RANK_MAX, ones, &a));
+    assert_int_equal(weights->items[a].rank, PR_RANK_MAX);
     pr_weights_free(weights);
     pr_weights_free(copy);
 }
