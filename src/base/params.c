@@ -89,11 +89,6 @@ const void *parry_params_values(const parry_params *params)
     return params->values;
 }
 
-void *pr_params_mutable(parry_params *params)
-{
-    return params->values;
-}
-
 bool parry_params_given(const parry_params *params, const char *name)
 {
     const parry_option *row = parry_options_find(params->table, name);

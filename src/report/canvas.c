@@ -21,18 +21,6 @@ void pr_canvas_release(pr_canvas *canvas)
     *canvas = (pr_canvas){0};
 }
 
-void pr_canvas_rect(pr_canvas *canvas, int x, int y, int width, int height, pr_color color)
-{
-    int right = PR_MIN(x + width, canvas->width), bottom = PR_MIN(y + height, canvas->height);
-    for (int row = PR_MAX(0, y); row < bottom; row++)
-        for (int column = PR_MAX(0, x); column < right; column++) {
-            uint8_t *at = canvas->rgb + ((size_t)row * (size_t)canvas->width + (size_t)column) * 3;
-            at[0] = (uint8_t)(color >> 16);
-            at[1] = (uint8_t)(color >> 8);
-            at[2] = (uint8_t)color;
-        }
-}
-
 /* Rounded to whole levels. */
 static parry_status to_bitmap(parry_ctx *ctx, const pr_planes *image, pr_bitmap *out)
 {

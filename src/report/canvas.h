@@ -1,4 +1,4 @@
-/* A picture to draw on: rectangles, images, and text in a font of the library's own, so that figures are the same bytes on every
+/* A picture to draw on: images, and text in a font of the library's own, so that figures are the same bytes on every
  * machine. Coordinates are pixels from the top left. */
 #ifndef PR_REPORT_CANVAS_H
 #define PR_REPORT_CANVAS_H
@@ -7,18 +7,16 @@
 
 /* 0xRRGGBB. */
 typedef uint32_t pr_color;
-enum { PR_WHITE = 0xFFFFFF, PR_INK = 0x1F2933, PR_INK_SOFT = 0x66727F, PR_INK_GOOD = 0x1A7F4B, PR_INK_BAD = 0xB3261E };
+enum { PR_INK = 0x1F2933, PR_INK_SOFT = 0x66727F };
 
 typedef struct pr_canvas {
     int width, height;
     uint8_t *rgb; /* height x width x 3 */
 } pr_canvas;
-/* PARRY_INVALID when it would have more than PR_CANVAS_PIXELS_MAX pixels. */
 enum { PR_CANVAS_PIXELS_MAX = 1 << 27 };
+/* White. PARRY_INVALID when it would have more than PR_CANVAS_PIXELS_MAX pixels. */
 PARRY_CHECKED parry_status pr_canvas_create(parry_ctx *ctx, int width, int height, pr_canvas *out);
 void pr_canvas_release(pr_canvas *canvas);
-/* What lies outside the canvas is cut off, here and below. */
-void pr_canvas_rect(pr_canvas *canvas, int x, int y, int width, int height, pr_color color);
 /* How an image is reduced: averages, or single pixels of it, for noise that averages would wash out. Images are enlarged
  * without smoothing, so that pixels stay visible. */
 typedef enum pr_reduce { PR_REDUCE_AVERAGE, PR_REDUCE_PICK } pr_reduce;
@@ -27,7 +25,7 @@ typedef struct pr_planes {
     const float *values;
     int channels, height, width;
 } pr_planes;
-/* Draws an image width x height. */
+/* Draws an image width x height. What lies outside the canvas is cut off, here and below. */
 PARRY_CHECKED parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height,
                                            pr_reduce reduce, const pr_planes *image);
 /* An image as a PNG in memory, its longer side reduced to `side` where it is larger; freed with pr_free. */

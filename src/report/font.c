@@ -246,7 +246,7 @@ enum { LINE_ROOM = 512 };
  * returns what follows. At least one character is taken. */
 static const char *break_line(const pr_font *font, const char *text, int width, char line[LINE_ROOM])
 {
-    const char *at = text, *end = text, *next = text;
+    const char *at = text, *end = text, *next;
     for (line[0] = '\0'; *at && *at != '\n';) {
         const char *after = at;
         next_code(&after);

@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "report/noise.h"
 
-enum { VALUES_MAX = 100000, TEXT_MAX = 256, PARTS_MAX = 3 };
+enum { VALUES_MAX = 100000, PARTS_MAX = 3 };
 
 static const char *const pair_names[] = {"grid", "zip", NULL};
 

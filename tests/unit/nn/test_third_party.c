@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 #include "onnx_files.h"
 
-enum { DIRECTIONS = 16, IMAGES_MAX = 8 };
+enum { DIRECTIONS = 16 };
 
 static const char *mode, *made; /* of tests/torch_reference.py; its folder, NULL: to be made */
 static parry_ctx *ctx;
