@@ -35,6 +35,14 @@ parry_status pr_json_parse(parry_ctx *ctx, const char *where, const char *text, 
     return PARRY_OK;
 }
 
+void pr_json_append(json_t **list, json_t *value)
+{
+    if (json_array_append_new(*list, value) == 0)
+        return;
+    json_decref(*list);
+    *list = NULL;
+}
+
 static json_t *option_json(const parry_option *row, const void *values)
 {
     const void *field = (const char *)values + row->offset;
@@ -53,7 +61,7 @@ static json_t *option_json(const parry_option *row, const void *values)
         json_t *list = json_array();
         const parry_floats *floats = field;
         for (int i = 0; i < floats->count; i++)
-            json_array_append_new(list, json_real(floats->value[i]));
+            pr_json_append(&list, json_real(floats->value[i]));
         return list;
     }
     }

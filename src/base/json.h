@@ -12,6 +12,9 @@ PARRY_CHECKED parry_status pr_json_dump(parry_ctx *ctx, const json_t *value, siz
 PARRY_CHECKED parry_status pr_json_text(parry_ctx *ctx, const json_t *value, char **out);
 /* `where` names the source in the error. The caller owns *out (json_decref). */
 PARRY_CHECKED parry_status pr_json_parse(parry_ctx *ctx, const char *where, const char *text, json_t **out);
+/* Appends `value`, which is consumed. Where it or the list is NULL, or memory is out, *list becomes NULL: a list lacks
+ * nothing, and json_pack hands the NULL on. */
+void pr_json_append(json_t **list, json_t *value);
 /* All values of an option struct as an object, keys as the flags' names. */
 PARRY_CHECKED parry_status pr_options_json(parry_ctx *ctx, const parry_options *table, const void *values,
                                            json_t **out);

@@ -94,10 +94,7 @@ static json_t *cells_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
     json_t *list = json_array();
     for (int a = 0; a < ev->attack_count; a++)
         for (int e = 0; e < ev->eps.count; e++)
-            if (json_array_append_new(list, cell_json(ctx, ev, m, a, e)) != 0) {
-                json_decref(list);
-                return NULL;
-            }
+            pr_json_append(&list, cell_json(ctx, ev, m, a, e));
     return list;
 }
 
@@ -105,12 +102,9 @@ static json_t *worst_json(const parry_evaluation *ev, int m)
 {
     json_t *list = json_array();
     for (int e = 0; e < ev->eps.count && ev->attack_count > 0; e++)
-        if (json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:I}", "norm", norm_name(ev), "eps",
-                                                  ev->eps.value[e], robust_key(ev), ev->models[m].worst_acc[e], "count",
-                                                  (json_int_t)ev->worst_count)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        pr_json_append(&list, json_pack("{s:s, s:f, s:f, s:I}", "norm", norm_name(ev), "eps", ev->eps.value[e],
+                                        robust_key(ev), ev->models[m].worst_acc[e], "count",
+                                        (json_int_t)ev->worst_count));
     return list;
 }
 
@@ -120,11 +114,8 @@ static json_t *curve_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
         return json_null();
     json_t *points = json_array();
     for (int k = 0; k < PR_CURVE_POINTS; k++)
-        if (json_array_append_new(points, json_pack("{s:f, s:f}", "eps", ev->curve_eps[k], robust_key(ev),
-                                                    ev->models[m].curve_acc[k])) != 0) {
-            json_decref(points);
-            return NULL;
-        }
+        pr_json_append(&points, json_pack("{s:f, s:f}", "eps", ev->curve_eps[k], robust_key(ev),
+                                          ev->models[m].curve_acc[k]));
     return joined(
         attack_json(ctx, &ev->attacks[ev->strongest]),
         json_pack("{s:s, s:I, s:o}", "norm", norm_name(ev), "count", (json_int_t)ev->curve_count, "points", points));
@@ -144,10 +135,7 @@ static json_t *models_json(parry_ctx *ctx, const parry_evaluation *ev)
 {
     json_t *list = json_array();
     for (int m = 0; m < ev->model_count; m++)
-        if (json_array_append_new(list, model_json(ctx, ev, m)) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        pr_json_append(&list, model_json(ctx, ev, m));
     return list;
 }
 

@@ -212,9 +212,9 @@ static json_t *called_json(parry_ctx *ctx, const pr_noise_network *network, cons
     json_t *list = json_array();
     int found = pr_noise_ranking(network, view, network->info->classes, classes);
     for (int i = 0; i < found; i++)
-        json_array_append_new(list, json_pack("{s:i, s:s, s:i}", "class", classes[i], "name",
-                                              parry_class_name(network->model, classes[i], name), "count",
-                                              view->called[classes[i]]));
+        pr_json_append(&list, json_pack("{s:i, s:s, s:i}", "class", classes[i], "name",
+                                        parry_class_name(network->model, classes[i], name), "count",
+                                        view->called[classes[i]]));
     pr_free(classes);
     return list;
 }
@@ -226,9 +226,9 @@ static json_t *images_json(const parry_noise_study *study, const pr_noise_networ
     for (int64_t t = 0; t < study->count; t++) {
         double confidence;
         int called = pr_noise_called(network, view, t, &confidence);
-        json_array_append_new(list, json_pack("{s:I, s:f, s:f, s:i, s:s, s:f}", "id", (json_int_t)t, "mu", study->mu[t], "sigma",
-                                              study->sigma[t], "class", called, "name",
-                                              parry_class_name(network->model, called, name), "confidence", confidence));
+        pr_json_append(&list, json_pack("{s:I, s:f, s:f, s:i, s:s, s:f}", "id", (json_int_t)t, "mu", study->mu[t],
+                                        "sigma", study->sigma[t], "class", called, "name",
+                                        parry_class_name(network->model, called, name), "confidence", confidence));
     }
     return list;
 }
@@ -251,10 +251,7 @@ static json_t *networks_json(parry_ctx *ctx, const parry_noise_study *study)
                                 network->info->sha256, "channels", network->info->channels, "height", network->info->height,
                                 "width", network->info->width, "classes", network->info->classes, "clean",
                                 view_json(ctx, study, network, 0), "attacked", view_json(ctx, study, network, 1));
-        if (json_array_append_new(list, one) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        pr_json_append(&list, one);
     }
     return list;
 }

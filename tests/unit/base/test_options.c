@@ -186,6 +186,20 @@ static void test_json(void **state)
     assert_non_null(strstr(parry_ctx_error(f->ctx), "bad.json: not valid JSON, line 2"));
 }
 
+/* A list to which something could not be added is given up; what follows is consumed all the same. */
+static void test_json_lists(void **state)
+{
+    (void)state;
+    json_t *list = json_array();
+    pr_json_append(&list, json_real(0.5));
+    pr_json_append(&list, json_integer(3));
+    assert_int_equal(json_array_size(list), 2);
+    pr_json_append(&list, json_real(NAN));
+    assert_null(list);
+    pr_json_append(&list, json_integer(4));
+    assert_null(list);
+}
+
 /* Whichever allocation fails, creating and setting give PARRY_NO_MEMORY and leak nothing (the sanitizer watches). */
 static void test_memory_failures(void **state)
 {
@@ -208,8 +222,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        TEST(test_defaults),        TEST(test_set),  TEST(test_refusals),        TEST(test_unknown_names),
-        TEST(test_text_round_trip), TEST(test_json), TEST(test_memory_failures),
+        TEST(test_defaults),        TEST(test_set),  TEST(test_refusals),   TEST(test_unknown_names),
+        TEST(test_text_round_trip), TEST(test_json), TEST(test_json_lists), TEST(test_memory_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
