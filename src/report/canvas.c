@@ -36,10 +36,10 @@ static parry_status to_bitmap(parry_ctx *ctx, const pr_planes *image, pr_bitmap 
 }
 
 /* The image in 8 bits, width x height. */
-static parry_status scale(parry_ctx *ctx, const pr_planes *image, int width, int height, pr_reduce reduce, pr_bitmap *out)
+static parry_status scale(parry_ctx *ctx, const pr_planes *image, int width, int height, pr_shrink shrink, pr_bitmap *out)
 {
     const pr_window all = {height, width, 0, 0, height, width};
-    const bool smooth = reduce == PR_REDUCE_AVERAGE && width < image->width;
+    const bool smooth = shrink == PR_SHRINK_AVERAGE && width < image->width;
     pr_bitmap whole;
     TRY(to_bitmap(ctx, image, &whole));
     parry_status status = pr_resize(ctx, &whole, smooth ? PR_FILTER_BILINEAR : PR_FILTER_NEAREST, &all, out);
@@ -59,22 +59,22 @@ static void paste(pr_canvas *canvas, int x, int y, const pr_bitmap *picture)
         }
 }
 
-parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height, pr_reduce reduce,
+parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height, pr_shrink shrink,
                              const pr_planes *image)
 {
     pr_bitmap scaled;
-    TRY(scale(ctx, image, width, height, reduce, &scaled));
+    TRY(scale(ctx, image, width, height, shrink, &scaled));
     paste(canvas, x, y, &scaled);
     pr_bitmap_release(&scaled);
     return PARRY_OK;
 }
 
-parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_reduce reduce, const pr_planes *image, uint8_t **out, size_t *size)
+parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_shrink shrink, const pr_planes *image, uint8_t **out, size_t *size)
 {
     const int longer = PR_MAX(image->height, image->width), shown = PR_MIN(side, longer);
     pr_bitmap scaled;
     TRY(scale(ctx, image, PR_MAX(1, (int)((int64_t)image->width * shown / longer)),
-              PR_MAX(1, (int)((int64_t)image->height * shown / longer)), reduce, &scaled));
+              PR_MAX(1, (int)((int64_t)image->height * shown / longer)), shrink, &scaled));
     parry_status status = pr_png_encode(ctx, scaled.bytes, scaled.channels, scaled.height, scaled.width, out, size);
     pr_bitmap_release(&scaled);
     return status;

@@ -19,7 +19,7 @@ PARRY_CHECKED parry_status pr_canvas_create(parry_ctx *ctx, int width, int heigh
 void pr_canvas_release(pr_canvas *canvas);
 /* How an image is reduced: averages, or single pixels of it, for noise that averages would wash out. Images are enlarged
  * without smoothing, so that pixels stay visible. */
-typedef enum pr_reduce { PR_REDUCE_AVERAGE, PR_REDUCE_PICK } pr_reduce;
+typedef enum pr_shrink { PR_SHRINK_AVERAGE, PR_SHRINK_PICK } pr_shrink;
 /* Planes (C x H x W, C 1 or 3, values clamped to [0,1], NaN is black). */
 typedef struct pr_planes {
     const float *values;
@@ -27,9 +27,9 @@ typedef struct pr_planes {
 } pr_planes;
 /* Draws an image width x height. What lies outside the canvas is cut off, here and below. */
 PARRY_CHECKED parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height,
-                                           pr_reduce reduce, const pr_planes *image);
+                                           pr_shrink shrink, const pr_planes *image);
 /* An image as a PNG in memory, its longer side reduced to `side` where it is larger; freed with pr_free. */
-PARRY_CHECKED parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_reduce reduce, const pr_planes *image, uint8_t **out,
+PARRY_CHECKED parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_shrink shrink, const pr_planes *image, uint8_t **out,
                                           size_t *size);
 /* Writes the canvas as a PNG file. */
 PARRY_CHECKED parry_status pr_canvas_write(parry_ctx *ctx, const pr_canvas *canvas, const char *path);

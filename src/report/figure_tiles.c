@@ -161,7 +161,7 @@ static parry_status draw_tile(parry_ctx *ctx, pr_canvas *canvas, const layout *a
     int width = PR_MAX(1, (int)((int64_t)tile->width * at->side / longer)),
         height = PR_MAX(1, (int)((int64_t)tile->height * at->side / longer));
     const pr_planes image = {tile->image, tile->channels, tile->height, tile->width};
-    TRY(pr_canvas_image(ctx, canvas, x + (at->cell - width) / 2, y + at->side - height, width, height, PR_REDUCE_AVERAGE,
+    TRY(pr_canvas_image(ctx, canvas, x + (at->cell - width) / 2, y + at->side - height, width, height, PR_SHRINK_AVERAGE,
                         &image));
     y += at->side + at->gap;
     if (tile->caption)

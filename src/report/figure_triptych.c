@@ -92,7 +92,7 @@ static parry_status draw(parry_ctx *ctx, const parry_triptych *t, const panel pa
         int x = MARGIN + i * (column + GAP), top = y + pr_font_line(&head_font);
         pr_canvas_wrapped(&canvas, &head_font, x, y, column, 1, PR_ALIGN_LEFT, panels[i].heading);
         const pr_planes image = {panels[i].image, t->channels, t->height, t->width};
-        status = pr_canvas_image(ctx, &canvas, x, top, width, height, i == 1 ? PR_REDUCE_PICK : PR_REDUCE_AVERAGE, &image);
+        status = pr_canvas_image(ctx, &canvas, x, top, width, height, i == 1 ? PR_SHRINK_PICK : PR_SHRINK_AVERAGE, &image);
         if (panels[i].caption)
             pr_canvas_wrapped(&canvas, &text_font, x, top + height + 10, column, CAPTION_LINES, PR_ALIGN_LEFT, panels[i].caption);
     }

@@ -15,13 +15,13 @@ typedef struct frame {
     double scale; /* from pixel units to the perturbation's picture */
 } frame;
 
-static parry_status add_picture(parry_ctx *ctx, pr_text *out, const frame *at, const float *image, pr_reduce reduce,
+static parry_status add_picture(parry_ctx *ctx, pr_text *out, const frame *at, const float *image, pr_shrink shrink,
                                 const char *what)
 {
     const pr_planes planes = {image, at->channels, at->height, at->width};
     uint8_t *png;
     size_t size;
-    TRY(pr_png_reduced(ctx, SIDE_MOST, reduce, &planes, &png, &size));
+    TRY(pr_png_reduced(ctx, SIDE_MOST, shrink, &planes, &png, &size));
     pr_text_add(out, "<img alt=\"%s\" width=\"%d\" height=\"%d\" src=\"", what, at->width, at->height);
     pr_data_uri_add(out, png, size);
     pr_text_add(out, "\">");
@@ -37,7 +37,7 @@ static parry_status add_perturbation(parry_ctx *ctx, pr_text *out, const frame *
     TRY(pr_alloc_raw(ctx, at->row, &picture));
     for (int64_t i = 0; i < at->row; i++)
         picture[i] = (float)(0.5 + at->scale * ((double)adversary[i] - (double)original[i]));
-    parry_status status = add_picture(ctx, out, at, picture, PR_REDUCE_PICK, "perturbation, magnified");
+    parry_status status = add_picture(ctx, out, at, picture, PR_SHRINK_PICK, "perturbation, magnified");
     pr_free(picture);
     return status;
 }
@@ -72,9 +72,9 @@ static parry_status add_example(parry_ctx *ctx, pr_text *out, const parry_evalua
     int label = ev->example_labels[i];
     bool wrong = example->before != label, fooled = example->after != label;
     pr_text_add(out, "<figure class=\"card %s\"><div class=\"images\">", wrong || fooled ? "fooled" : "held");
-    TRY(add_picture(ctx, out, at, original, PR_REDUCE_AVERAGE, "original"));
+    TRY(add_picture(ctx, out, at, original, PR_SHRINK_AVERAGE, "original"));
     TRY(add_perturbation(ctx, out, at, original, adversary));
-    TRY(add_picture(ctx, out, at, adversary, PR_REDUCE_AVERAGE, "adversary"));
+    TRY(add_picture(ctx, out, at, adversary, PR_SHRINK_AVERAGE, "adversary"));
     pr_text_add(out, "</div><figcaption>");
     add_class(out, ev, m, example->before, example->before_confidence);
     pr_text_add(out, " &rarr; ");

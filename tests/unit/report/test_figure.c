@@ -175,12 +175,12 @@ static void test_reduced(void **state)
             parry_image read;
             uint8_t *png;
             size_t size;
-            assert_int_equal(pr_png_reduced(*state, side, (pr_reduce)reduce, &image, &png, &size), PARRY_OK);
+            assert_int_equal(pr_png_reduced(*state, side, (pr_shrink)reduce, &image, &png, &size), PARRY_OK);
             assert_int_equal(parry_file_write(*state, scratch(), png, size), PARRY_OK);
             assert_int_equal(parry_image_read(*state, scratch(), &read), PARRY_OK);
             assert_int_equal(read.width, side == 100 ? 100 : WIDE);
             assert_int_equal(read.height, side == 100 ? 66 : HIGH);
-            const bool grey = reduce == PR_REDUCE_AVERAGE && side == 100;
+            const bool grey = reduce == PR_SHRINK_AVERAGE && side == 100;
             for (int i = 0; i < read.width * read.height; i++)
                 assert_true(grey ? fabsf(read.pixels[i] - 0.5f) < 0.15f : read.pixels[i] == 0 || read.pixels[i] == 1);
             parry_image_clear(&read);
