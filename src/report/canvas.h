@@ -28,6 +28,8 @@ typedef struct pr_planes {
 /* Draws an image width x height. What lies outside the canvas is cut off, here and below. */
 PARRY_CHECKED parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, int width, int height,
                                            pr_shrink shrink, const pr_planes *image);
+/* Pixels of a picture's longer side in a grid of `count`, at the most (figure_tiles.c): few are large, many small. */
+int pr_tile_side(int64_t count);
 /* An image as a PNG in memory, its longer side reduced to `side` where it is larger; freed with pr_free. */
 PARRY_CHECKED parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_shrink shrink, const pr_planes *image, uint8_t **out,
                                           size_t *size);

@@ -5,7 +5,7 @@
 
 #include "report/canvas.h"
 
-enum { MARGIN = 20, SIDE_MOST = 224, CAPTION_LINES = 2, NOTE_LINES = 3, HEAD_LINES = 4, WIDTH_LEAST = 240 };
+enum { MARGIN = 20, SIDE_USUAL = 168, CAPTION_LINES = 2, NOTE_LINES = 3, HEAD_LINES = 4, WIDTH_LEAST = 240 };
 
 /* Width over height that a figure comes near to. */
 #define BREADTH 1.6
@@ -29,10 +29,15 @@ static int64_t most_tiles(const parry_tiles *tiles)
     return most;
 }
 
-/* Few tiles are large, many small. Images smaller than that are enlarged by a whole number. */
+int pr_tile_side(int64_t count)
+{
+    return count <= 18 ? 224 : count <= 60 ? 112 : count <= 200 ? 80 : 64;
+}
+
+/* The images' own side where there is room for it; smaller images are enlarged by a whole number. */
 static int choose_side(const parry_tiles *tiles, int64_t most)
 {
-    int wanted = most <= 18 ? 168 : most <= 60 ? 112 : most <= 200 ? 80 : 64;
+    const int room = pr_tile_side(most), wanted = PR_MIN(room, SIDE_USUAL);
     int own = 0;
     for (int g = 0; g < tiles->group_count; g++)
         for (int64_t i = 0; i < tiles->groups[g].count; i++)
@@ -40,7 +45,7 @@ static int choose_side(const parry_tiles *tiles, int64_t most)
     if (tiles->side > 0)
         return PR_MAX(8, tiles->side);
     if (own >= wanted)
-        return own <= SIDE_MOST && most <= 18 ? own : wanted;
+        return own <= room ? own : wanted;
     return PR_MAX(1, wanted / own) * own;
 }
 

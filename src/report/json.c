@@ -18,10 +18,11 @@
  */
 #include "base/json.h"
 #include "report/report.h"
+#include "space/space.h"
 
 static const char *norm_name(const parry_evaluation *ev)
 {
-    return parry_options_find(parry_threat_options(), "norm")->choices[ev->threat.norm];
+    return pr_norm_names[ev->threat.norm];
 }
 
 /* What the worst case and curves tell. */

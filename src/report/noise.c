@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "attack/attack.h"
+#include "report/canvas.h"
 #include "report/noise.h"
 #include "tensor/tensor.h"
 
@@ -66,13 +67,10 @@ static parry_status copy_words(parry_ctx *ctx, parry_noise_study *study, const p
     return pr_strdup(ctx, parry_attack_label(attack), &study->attack);
 }
 
-/* What a picture in the figure is cut down to: many are small. */
+/* What a picture in the figure is cut down to. */
 static int tile_side(const parry_noise_study *study)
 {
-    const int64_t count = study->count;
-    if (study->settings.side > 0)
-        return (int)study->settings.side;
-    return count <= 18 ? 224 : count <= 60 ? 112 : count <= 200 ? 80 : 64;
+    return study->settings.side > 0 ? (int)study->settings.side : pr_tile_side(study->count);
 }
 
 /* What preprocessing subtracts from each channel of an image in grey levels, red first. */

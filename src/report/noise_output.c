@@ -19,12 +19,18 @@
 #include "base/json.h"
 #include "report/noise.h"
 #include "report/report.h"
+#include "space/space.h"
 
 enum { NAME_WIDTH = 28, CALLED_WIDTH = 26, SHOWN_IMAGES = 20, SHOWN_CLASSES = 4, COLUMNS_MOST = 50, TOLD_BEFORE = 60 };
 
 static int views(const parry_noise_study *study)
 {
     return study->attack ? 2 : 1;
+}
+
+static const char *pairs_name(const parry_noise_study *study)
+{
+    return parry_options_find(parry_noise_options(), "pairs")->choices[study->settings.pairs];
 }
 
 int pr_noise_ranking(const pr_noise_network *network, const pr_noise_view *view, int most, int *classes)
@@ -113,7 +119,7 @@ static void add_what(pr_text *out, const parry_noise_study *study)
 {
     char count[PR_NUMBER_TEXT];
     pr_text_add(out, "Gaussian noise, mean %s, deviation %s (%s: %s image%s)", study->settings.mu, study->settings.sigma,
-                parry_options_find(parry_noise_options(), "pairs")->choices[study->settings.pairs],
+                pairs_name(study),
                 pr_count_words(study->count, count), study->count == 1 ? "" : "s");
     if (study->settings.chapter_order)
         pr_text_add(out, ", clipped after preprocessing");
@@ -124,7 +130,7 @@ static void add_attack(pr_text *out, const parry_noise_study *study)
 {
     const parry_threat *threat = &study->threat;
     pr_text_add(out, "%s, %s eps %.4g (%.4g/255)", study->attack,
-                parry_options_find(parry_threat_options(), "norm")->choices[threat->norm], threat->eps, 255 * threat->eps);
+                pr_norm_names[threat->norm], threat->eps, 255 * threat->eps);
     if (threat->criterion)
         pr_text_add(out, ", criterion %s", threat->criterion);
     if (threat->target)
@@ -262,14 +268,14 @@ static json_t *attack_json(const parry_noise_study *study)
     if (!study->attack)
         return json_null();
     return json_pack("{s:s, s:s, s:f, s:s, s:s?, s:s?}", "label", study->attack, "norm",
-                     parry_options_find(parry_threat_options(), "norm")->choices[threat->norm], "eps", threat->eps, "loss",
+                     pr_norm_names[threat->norm], "eps", threat->eps, "loss",
                      parry_loss_list()[threat->loss], "criterion", threat->criterion, "target", threat->target);
 }
 
 parry_status parry_noise_json(parry_ctx *ctx, const parry_noise_study *study, char **out)
 {
     json_t *noise = json_pack("{s:s, s:s, s:s, s:b, s:I}", "mu", study->settings.mu, "sigma", study->settings.sigma, "pairs",
-                              parry_options_find(parry_noise_options(), "pairs")->choices[study->settings.pairs], "chapter_order",
+                              pairs_name(study), "chapter_order",
                               study->settings.chapter_order, "count", (json_int_t)study->count);
     json_t *json = json_pack("{s:s, s:I, s:o, s:o, s:o}", "version", parry_version(), "seed", (json_int_t)study->seed, "noise", noise,
                              "attack", attack_json(study), "networks", networks_json(ctx, study));
