@@ -12,40 +12,6 @@ enum { PORTION_FLOATS = 1 << 24 };
 
 /* ---- preparing -------------------------------------------------------------------------------------------------- */
 
-static parry_status pair_up(parry_ctx *ctx, parry_noise_study *study)
-{
-    double *mu = NULL, *sigma = NULL;
-    int64_t mus, sigmas;
-    bool zip = study->settings.pairs == PARRY_PAIRS_ZIP;
-    parry_status status = parry_noise_range(ctx, study->settings.mu, &mu, &mus);
-    if (status == PARRY_OK)
-        status = parry_noise_range(ctx, study->settings.sigma, &sigma, &sigmas);
-    if (status == PARRY_OK) {
-        study->count = zip ? PR_MIN(mus, sigmas) : mus * sigmas;
-        if (study->count > 1000000)
-            status = pr_fail(ctx, PARRY_INVALID, "%lld means and %lld deviations make more than a million images", (long long)mus,
-                             (long long)sigmas);
-        else if (zip && mus != sigmas)
-            pr_log(ctx, PARRY_LOG_INFO, "--pairs zip: %lld means and %lld deviations make %lld pairs; the longer list is cut",
-                   (long long)mus, (long long)sigmas, (long long)study->count);
-    }
-    for (int64_t i = 0; i < (status == PARRY_OK ? sigmas : 0) && status == PARRY_OK; i++)
-        if (sigma[i] < 0)
-            status = pr_fail(ctx, PARRY_INVALID, "a standard deviation is not negative; %s holds %g", study->settings.sigma, sigma[i]);
-    if (status == PARRY_OK)
-        status = pr_alloc(ctx, study->count, &study->mu);
-    if (status == PARRY_OK)
-        status = pr_alloc(ctx, study->count, &study->sigma);
-    study->sigmas = status == PARRY_OK ? sigmas : 0;
-    for (int64_t i = 0; status == PARRY_OK && i < study->count; i++) {
-        study->mu[i] = mu[zip ? i : i / sigmas];
-        study->sigma[i] = sigma[zip ? i : i % sigmas];
-    }
-    pr_free(mu);
-    pr_free(sigma);
-    return status;
-}
-
 static parry_status copy_text(parry_ctx *ctx, const char *text, char **out)
 {
     return text ? pr_strdup(ctx, text, out) : PARRY_OK;
@@ -248,7 +214,7 @@ static void summarise(const parry_noise_study *study, const pr_noise_network *ne
 static parry_status run(parry_ctx *ctx, const parry_model *const *models, const parry_attack *attack, const parry_threat *threat,
                         parry_noise_study *study)
 {
-    TRY(pair_up(ctx, study));
+    TRY(pr_noise_pair_up(ctx, study));
     TRY(copy_words(ctx, study, attack, threat));
     TRY(pr_alloc(ctx, study->network_count, &study->networks));
     if (attack)

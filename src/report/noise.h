@@ -36,6 +36,8 @@ struct parry_noise_study {
     char *criterion, *target; /* the threat's, or NULL */
 };
 
+/* Fills the study's count, mu, sigma and sigmas from its settings. */
+PARRY_CHECKED parry_status pr_noise_pair_up(parry_ctx *ctx, parry_noise_study *study);
 /* values draws of mu + sigma z in grey levels, not clipped. */
 void pr_noise_draw(uint64_t seed, int64_t tile, double mu, double sigma, int64_t values, float *out);
 /* An image of the chapter's order, in units of the pixel range. */

@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "report/noise.h"
 
-enum { VALUES_MAX = 100000, PARTS_MAX = 3 };
+enum { VALUES_MAX = 100000, IMAGES_MAX = 1000000, PARTS_MAX = 3 };
 
 static const char *const pair_names[] = {"grid", "zip", NULL};
 
@@ -93,6 +93,58 @@ parry_status parry_noise_range(parry_ctx *ctx, const char *text, double **values
 void parry_noise_range_free(double *values)
 {
     pr_free(values);
+}
+
+/* ---- pairs ------------------------------------------------------------------------------------------------------ */
+
+typedef struct numbers {
+    double *value;
+    int64_t count;
+} numbers;
+
+static parry_status count_pairs(parry_ctx *ctx, const numbers *mu, const numbers *sigma, parry_noise_study *study)
+{
+    const bool zip = study->settings.pairs == PARRY_PAIRS_ZIP;
+    study->count = zip ? PR_MIN(mu->count, sigma->count) : mu->count * sigma->count;
+    if (study->count > IMAGES_MAX)
+        return pr_fail(ctx, PARRY_INVALID, "%lld means and %lld deviations make more than a million images",
+                       (long long)mu->count, (long long)sigma->count);
+    if (zip && mu->count != sigma->count)
+        pr_log(ctx, PARRY_LOG_INFO,
+               "--pairs zip: %lld means and %lld deviations make %lld pairs; the longer list is cut",
+               (long long)mu->count, (long long)sigma->count, (long long)study->count);
+    for (int64_t i = 0; i < sigma->count; i++)
+        if (sigma->value[i] < 0)
+            return pr_fail(ctx, PARRY_INVALID, "a standard deviation is not negative; %s holds %g",
+                           study->settings.sigma, sigma->value[i]);
+    return PARRY_OK;
+}
+
+static parry_status fill_pairs(parry_ctx *ctx, const numbers *mu, const numbers *sigma, parry_noise_study *study)
+{
+    const bool zip = study->settings.pairs == PARRY_PAIRS_ZIP;
+    TRY(count_pairs(ctx, mu, sigma, study));
+    TRY(pr_alloc(ctx, study->count, &study->mu));
+    TRY(pr_alloc(ctx, study->count, &study->sigma));
+    study->sigmas = sigma->count;
+    for (int64_t i = 0; i < study->count; i++) {
+        study->mu[i] = mu->value[zip ? i : i / sigma->count];
+        study->sigma[i] = sigma->value[zip ? i : i % sigma->count];
+    }
+    return PARRY_OK;
+}
+
+parry_status pr_noise_pair_up(parry_ctx *ctx, parry_noise_study *study)
+{
+    numbers mu = {0}, sigma = {0};
+    parry_status status = parry_noise_range(ctx, study->settings.mu, &mu.value, &mu.count);
+    if (status == PARRY_OK)
+        status = parry_noise_range(ctx, study->settings.sigma, &sigma.value, &sigma.count);
+    if (status == PARRY_OK)
+        status = fill_pairs(ctx, &mu, &sigma, study);
+    pr_free(mu.value);
+    pr_free(sigma.value);
+    return status;
 }
 
 /* ---- images ----------------------------------------------------------------------------------------------------- */
