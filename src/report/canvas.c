@@ -8,8 +8,8 @@ parry_status pr_canvas_create(parry_ctx *ctx, int width, int height, pr_canvas *
 {
     *out = (pr_canvas){width, height, NULL};
     if (width < 1 || height < 1 || (int64_t)width * height > PR_CANVAS_PIXELS_MAX)
-        return pr_fail(ctx, PARRY_INVALID, "a figure of %d x %d pixels is too large; take smaller tiles or fewer of them", width,
-                       height);
+        return pr_fail(ctx, PARRY_INVALID,
+                       "a figure of %d x %d pixels is too large; take smaller tiles or fewer of them", width, height);
     TRY(pr_alloc_raw(ctx, (size_t)width * (size_t)height * 3, &out->rgb));
     memset(out->rgb, 255, (size_t)width * (size_t)height * 3);
     return PARRY_OK;
@@ -36,7 +36,8 @@ static parry_status to_bitmap(parry_ctx *ctx, const pr_planes *image, pr_bitmap 
 }
 
 /* The image in 8 bits, width x height. */
-static parry_status scale(parry_ctx *ctx, const pr_planes *image, int width, int height, pr_shrink shrink, pr_bitmap *out)
+static parry_status scale(parry_ctx *ctx, const pr_planes *image, int width, int height, pr_shrink shrink,
+                          pr_bitmap *out)
 {
     const pr_window all = {height, width, 0, 0, height, width};
     const bool smooth = shrink == PR_SHRINK_AVERAGE && width < image->width;
@@ -69,7 +70,8 @@ parry_status pr_canvas_image(parry_ctx *ctx, pr_canvas *canvas, int x, int y, in
     return PARRY_OK;
 }
 
-parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_shrink shrink, const pr_planes *image, uint8_t **out, size_t *size)
+parry_status pr_png_reduced(parry_ctx *ctx, int side, pr_shrink shrink, const pr_planes *image, uint8_t **out,
+                            size_t *size)
 {
     const int longer = PR_MAX(image->height, image->width), shown = PR_MIN(side, longer);
     pr_bitmap scaled;

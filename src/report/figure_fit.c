@@ -65,7 +65,8 @@ static parry_status try_all(parry_ctx *ctx, fitting *f)
 {
     const int longer = PR_MAX(f->like->height, f->like->width);
     if (f->photo->height < f->like->height || f->photo->width < f->like->width)
-        return pr_fail(ctx, PARRY_MISMATCH, "%s has %d x %d pixels, fewer than the %d x %d of the image it is compared with", f->path,
+        return pr_fail(ctx, PARRY_MISMATCH,
+                       "%s has %d x %d pixels, fewer than the %d x %d of the image it is compared with", f->path,
                        f->photo->width, f->photo->height, f->like->width, f->like->height);
     TRY(pr_alloc_raw(ctx, (int64_t)f->like->channels * f->like->height * f->like->width, &f->best.pixels));
     f->nearest = HUGE_VAL;
@@ -77,13 +78,15 @@ static parry_status try_all(parry_ctx *ctx, fitting *f)
     }
     if (f->nearest > FARTHEST)
         return pr_fail(ctx, PARRY_MISMATCH,
-                       "%s and the image of %d x %d pixels that it is compared with differ by %.0f grey levels on average, however it "
+                       "%s and the image of %d x %d pixels that it is compared with differ by %.0f grey levels on "
+                       "average, however it "
                        "is cropped: that image was not made from it",
                        f->path, f->like->width, f->like->height, 255 * f->nearest);
     return PARRY_OK;
 }
 
-parry_status parry_image_read_like(parry_ctx *ctx, const char *path, const parry_image *like, parry_image *out, char how[64])
+parry_status parry_image_read_like(parry_ctx *ctx, const char *path, const parry_image *like, parry_image *out,
+                                   char how[64])
 {
     pr_bitmap photo;
     parry_image whole;

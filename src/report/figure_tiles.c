@@ -12,13 +12,13 @@ enum { MARGIN = 20, SIDE_USUAL = 168, CAPTION_LINES = 2, NOTE_LINES = 3, HEAD_LI
 
 /* Sizes in pixels, by the side of a tile: small tiles have small letters. */
 typedef struct layout {
-    int side, cell, columns;           /* of a picture; from tile to tile */
-    int gap;                           /* between picture and text, and between rows */
+    int side, cell, columns; /* of a picture; from tile to tile */
+    int gap;                 /* between picture and text, and between rows */
     pr_font title, plain, head, caption, note;
-    int caption_lines, note_lines;     /* the most that a tile has */
-    int across;                        /* groups that stand side by side */
+    int caption_lines, note_lines;              /* the most that a tile has */
+    int across;                                 /* groups that stand side by side */
     int block_width, block_height, head_height; /* of a group; of its heading, the same for all */
-    int width, height, group_top;      /* of the canvas; first group's heading */
+    int width, height, group_top;               /* of the canvas; first group's heading */
 } layout;
 
 static int64_t most_tiles(const parry_tiles *tiles)
@@ -67,8 +67,8 @@ static void count_lines(const parry_tiles *tiles, layout *at)
 
 static int tile_height(const layout *at)
 {
-    return at->side + at->gap + at->caption_lines * pr_font_line(&at->caption) + at->note_lines * pr_font_line(&at->note) +
-           at->gap;
+    return at->side + at->gap + at->caption_lines * pr_font_line(&at->caption) +
+           at->note_lines * pr_font_line(&at->note) + at->gap;
 }
 
 static int group_rows(const layout *at, const parry_tile_group *group)
@@ -85,7 +85,8 @@ static void measure_groups(const parry_tiles *tiles, layout *at)
         const parry_tile_group *group = &tiles->groups[g];
         rows = PR_MAX(rows, group_rows(at, group));
         if (group->heading)
-            lines = PR_MAX(lines, pr_canvas_wrapped(NULL, &at->head, 0, 0, at->block_width, HEAD_LINES, PR_ALIGN_LEFT, group->heading));
+            lines = PR_MAX(lines, pr_canvas_wrapped(NULL, &at->head, 0, 0, at->block_width, HEAD_LINES, PR_ALIGN_LEFT,
+                                                    group->heading));
     }
     at->head_height = lines ? lines * pr_font_line(&at->head) + 6 : 0;
     at->block_height = at->head_height + rows * tile_height(at) + at->gap;
@@ -132,9 +133,11 @@ static int header_height(const parry_tiles *tiles, const layout *at, int width)
 {
     int height = 0;
     if (tiles->title)
-        height += pr_canvas_wrapped(NULL, &at->title, 0, 0, width, 3, PR_ALIGN_LEFT, tiles->title) * pr_font_line(&at->title);
+        height +=
+            pr_canvas_wrapped(NULL, &at->title, 0, 0, width, 3, PR_ALIGN_LEFT, tiles->title) * pr_font_line(&at->title);
     if (tiles->subtitle)
-        height += pr_canvas_wrapped(NULL, &at->plain, 0, 0, width, 3, PR_ALIGN_LEFT, tiles->subtitle) * pr_font_line(&at->plain);
+        height += pr_canvas_wrapped(NULL, &at->plain, 0, 0, width, 3, PR_ALIGN_LEFT, tiles->subtitle) *
+                  pr_font_line(&at->plain);
     return height ? height + 8 : 0;
 }
 
@@ -166,18 +169,20 @@ static parry_status draw_tile(parry_ctx *ctx, pr_canvas *canvas, const layout *a
     int width = PR_MAX(1, (int)((int64_t)tile->width * at->side / longer)),
         height = PR_MAX(1, (int)((int64_t)tile->height * at->side / longer));
     const pr_planes image = {tile->image, tile->channels, tile->height, tile->width};
-    TRY(pr_canvas_image(ctx, canvas, x + (at->cell - width) / 2, y + at->side - height, width, height, PR_SHRINK_AVERAGE,
-                        &image));
+    TRY(pr_canvas_image(ctx, canvas, x + (at->cell - width) / 2, y + at->side - height, width, height,
+                        PR_SHRINK_AVERAGE, &image));
     y += at->side + at->gap;
     if (tile->caption)
-        y += pr_canvas_wrapped(canvas, &at->caption, x + 3, y, at->cell - 6, CAPTION_LINES, PR_ALIGN_CENTER, tile->caption) *
+        y += pr_canvas_wrapped(canvas, &at->caption, x + 3, y, at->cell - 6, CAPTION_LINES, PR_ALIGN_CENTER,
+                               tile->caption) *
              pr_font_line(&at->caption);
     if (tile->note)
         pr_canvas_wrapped(canvas, &at->note, x + 3, y, at->cell - 6, NOTE_LINES, PR_ALIGN_CENTER, tile->note);
     return PARRY_OK;
 }
 
-static parry_status draw_group(parry_ctx *ctx, pr_canvas *canvas, const layout *at, const parry_tile_group *group, int x, int y)
+static parry_status draw_group(parry_ctx *ctx, pr_canvas *canvas, const layout *at, const parry_tile_group *group,
+                               int x, int y)
 {
     if (group->heading)
         pr_canvas_wrapped(canvas, &at->head, x, y, at->block_width, HEAD_LINES, PR_ALIGN_LEFT, group->heading);
@@ -195,7 +200,8 @@ static void draw_header(pr_canvas *canvas, const parry_tiles *tiles, const layou
 {
     int y = MARGIN, width = at->width - 2 * MARGIN;
     if (tiles->title)
-        y += pr_canvas_wrapped(canvas, &at->title, MARGIN, y, width, 3, PR_ALIGN_LEFT, tiles->title) * pr_font_line(&at->title);
+        y += pr_canvas_wrapped(canvas, &at->title, MARGIN, y, width, 3, PR_ALIGN_LEFT, tiles->title) *
+             pr_font_line(&at->title);
     if (tiles->subtitle)
         pr_canvas_wrapped(canvas, &at->plain, MARGIN, y, width, 3, PR_ALIGN_LEFT, tiles->subtitle);
 }
@@ -210,8 +216,9 @@ parry_status parry_figure_tiles(parry_ctx *ctx, const parry_tiles *tiles, const 
     draw_header(&canvas, tiles, &at);
     parry_status status = PARRY_OK;
     for (int g = 0; g < tiles->group_count && status == PARRY_OK; g++)
-        status = draw_group(ctx, &canvas, &at, &tiles->groups[g], MARGIN + g % at.across * (at.block_width + 2 * MARGIN),
-                            at.group_top + g / at.across * at.block_height);
+        status =
+            draw_group(ctx, &canvas, &at, &tiles->groups[g], MARGIN + g % at.across * (at.block_width + 2 * MARGIN),
+                       at.group_top + g / at.across * at.block_height);
     if (status == PARRY_OK)
         status = pr_canvas_write(ctx, &canvas, path);
     pr_canvas_release(&canvas);

@@ -47,8 +47,8 @@ static void budget_words(const parry_triptych *t, char text[256])
     pr_count_words((int64_t)llrint(budget.sum), sum);
     if (budget.sum < 1000)
         snprintf(sum, sizeof sum, "%.4g", budget.sum);
-    snprintf(text, 256, "sum of |d| %s grey levels\nL2 %.4g, L\xe2\x88\x9e %.3g (%.3g/255)\n%s of %s pixels changed", sum, budget.l2,
-             budget.linf, 255 * budget.linf, pr_count_words(budget.pixels, changed),
+    snprintf(text, 256, "sum of |d| %s grey levels\nL2 %.4g, L\xe2\x88\x9e %.3g (%.3g/255)\n%s of %s pixels changed",
+             sum, budget.l2, budget.linf, 255 * budget.linf, pr_count_words(budget.pixels, changed),
              pr_count_words((int64_t)t->height * t->width, all));
 }
 
@@ -57,7 +57,9 @@ static void panel_size(const parry_triptych *t, int *width, int *height)
 {
     int longer = PR_MAX(t->height, t->width), side = t->side;
     if (side <= 0)
-        side = longer > SIDE_MOST ? SIDE_MOST : longer < SIDE_LEAST ? (SIDE_LEAST + longer - 1) / longer * longer : longer;
+        side = longer > SIDE_MOST    ? SIDE_MOST
+               : longer < SIDE_LEAST ? (SIDE_LEAST + longer - 1) / longer * longer
+                                     : longer;
     *width = PR_MAX(1, (int)((int64_t)t->width * side / longer));
     *height = PR_MAX(1, (int)((int64_t)t->height * side / longer));
 }
@@ -67,7 +69,8 @@ static int caption_lines(const panel panels[3], int width)
     int lines = 0;
     for (int i = 0; i < 3; i++)
         if (panels[i].caption)
-            lines = PR_MAX(lines, pr_canvas_wrapped(NULL, &text_font, 0, 0, width, CAPTION_LINES, PR_ALIGN_LEFT, panels[i].caption));
+            lines = PR_MAX(lines, pr_canvas_wrapped(NULL, &text_font, 0, 0, width, CAPTION_LINES, PR_ALIGN_LEFT,
+                                                    panels[i].caption));
     return lines;
 }
 
@@ -80,8 +83,8 @@ static parry_status draw(parry_ctx *ctx, const parry_triptych *t, const panel pa
     int title = t->title ? pr_canvas_wrapped(NULL, &title_font, 0, 0, total, 2, PR_ALIGN_LEFT, t->title) : 0;
     int lines = caption_lines(panels, column);
     TRY(pr_canvas_create(ctx, total + 2 * MARGIN,
-                         2 * MARGIN + title * pr_font_line(&title_font) + (title ? 8 : 0) + pr_font_line(&head_font) + height + 10 +
-                             lines * pr_font_line(&text_font),
+                         2 * MARGIN + title * pr_font_line(&title_font) + (title ? 8 : 0) + pr_font_line(&head_font) +
+                             height + 10 + lines * pr_font_line(&text_font),
                          &canvas));
     if (title) {
         pr_canvas_wrapped(&canvas, &title_font, MARGIN, y, total, 2, PR_ALIGN_LEFT, t->title);
@@ -92,9 +95,11 @@ static parry_status draw(parry_ctx *ctx, const parry_triptych *t, const panel pa
         int x = MARGIN + i * (column + GAP), top = y + pr_font_line(&head_font);
         pr_canvas_wrapped(&canvas, &head_font, x, y, column, 1, PR_ALIGN_LEFT, panels[i].heading);
         const pr_planes image = {panels[i].image, t->channels, t->height, t->width};
-        status = pr_canvas_image(ctx, &canvas, x, top, width, height, i == 1 ? PR_SHRINK_PICK : PR_SHRINK_AVERAGE, &image);
+        status =
+            pr_canvas_image(ctx, &canvas, x, top, width, height, i == 1 ? PR_SHRINK_PICK : PR_SHRINK_AVERAGE, &image);
         if (panels[i].caption)
-            pr_canvas_wrapped(&canvas, &text_font, x, top + height + 10, column, CAPTION_LINES, PR_ALIGN_LEFT, panels[i].caption);
+            pr_canvas_wrapped(&canvas, &text_font, x, top + height + 10, column, CAPTION_LINES, PR_ALIGN_LEFT,
+                              panels[i].caption);
     }
     if (status == PARRY_OK)
         status = pr_canvas_write(ctx, &canvas, path);

@@ -1,8 +1,8 @@
 /* Text: strokes of a round pen, drawn with grey edges.
  *
- * Heights and widths are fitted to whole pixels, so that stems and bars stay sharp at small sizes: the baseline, the height of
- * small letters, the height of capitals and a letter's right edge fall on pixel centres; what lies between is stretched
- * linearly. */
+ * Heights and widths are fitted to whole pixels, so that stems and bars stay sharp at small sizes: the baseline, the
+ * height of small letters, the height of capitals and a letter's right edge fall on pixel centres; what lies between is
+ * stretched linearly. */
 #include <math.h>
 #include <string.h>
 
@@ -21,7 +21,15 @@ static const glyph glyphs[] = {
 };
 static const glyph unknown = {0, 8, "0,0 8,0 8,14 0,14 0,0"};
 
-enum { UNITS_CAPITAL = 14, UNITS_SMALL = 10, UNITS_TAIL = 4, UNITS_GAP = 4, CURVE_STEPS = 5, CAPITAL_MIN = 5, CAPITAL_MAX = 40 };
+enum {
+    UNITS_CAPITAL = 14,
+    UNITS_SMALL = 10,
+    UNITS_TAIL = 4,
+    UNITS_GAP = 4,
+    CURVE_STEPS = 5,
+    CAPITAL_MIN = 5,
+    CAPITAL_MAX = 40
+};
 
 /* ---- the text's characters -------------------------------------------------------------------------------------- */
 
@@ -138,7 +146,8 @@ static void curve(glyph_cover *out, point a, point control, point b)
     point last = a;
     for (int i = 1; i <= CURVE_STEPS; i++) {
         float t = (float)i / CURVE_STEPS, u = 1 - t;
-        point next = {u * u * a.x + 2 * u * t * control.x + t * t * b.x, u * u * a.y + 2 * u * t * control.y + t * t * b.y};
+        point next = {u * u * a.x + 2 * u * t * control.x + t * t * b.x,
+                      u * u * a.y + 2 * u * t * control.y + t * t * b.y};
         segment(out, last, next);
         last = next;
     }
@@ -242,8 +251,8 @@ void pr_canvas_text(pr_canvas *canvas, const pr_font *font, int x, int y, const 
 
 enum { LINE_ROOM = 512 };
 
-/* Copies the longest start of `text` that is no wider than `width` to `line`, without the space that it is broken at, and
- * returns what follows. At least one character is taken. */
+/* Copies the longest start of `text` that is no wider than `width` to `line`, without the space that it is broken at,
+ * and returns what follows. At least one character is taken. */
 static const char *break_line(const pr_font *font, const char *text, int width, char line[LINE_ROOM])
 {
     const char *at = text, *end = text, *next;

@@ -113,7 +113,9 @@ parry_status pr_html_pictures(parry_ctx *ctx, pr_text *out, const parry_evaluati
     pr_html_escape(out, ev->attacks[ev->strongest].label);
     pr_text_add(out, " at eps %s. The first images of each class, whatever became of them.%s</p>\n",
                 pr_eps_words(ev->example_eps, number),
-                PR_MAX(at.height, at.width) > SIDE_MOST ? " Images are shown reduced; of perturbations single pixels are picked." : "");
+                PR_MAX(at.height, at.width) > SIDE_MOST
+                    ? " Images are shown reduced; of perturbations single pixels are picked."
+                    : "");
     for (int m = 0; m < ev->model_count; m++) {
         pr_text_add(out, "<h3 class=\"c%d\"><span class=\"key\"></span>", m % 6);
         pr_html_escape(out, ev->models[m].name);

@@ -103,9 +103,9 @@ static json_t *worst_json(const parry_evaluation *ev, int m)
 {
     json_t *list = json_array();
     for (int e = 0; e < ev->eps.count && ev->attack_count > 0; e++)
-        pr_json_append(&list, json_pack("{s:s, s:f, s:f, s:I}", "norm", norm_name(ev), "eps", ev->eps.value[e],
-                                        robust_key(ev), ev->models[m].worst_acc[e], "count",
-                                        (json_int_t)ev->worst_count));
+        pr_json_append(&list,
+                       json_pack("{s:s, s:f, s:f, s:I}", "norm", norm_name(ev), "eps", ev->eps.value[e], robust_key(ev),
+                                 ev->models[m].worst_acc[e], "count", (json_int_t)ev->worst_count));
     return list;
 }
 
@@ -115,8 +115,8 @@ static json_t *curve_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
         return json_null();
     json_t *points = json_array();
     for (int k = 0; k < PR_CURVE_POINTS; k++)
-        pr_json_append(&points, json_pack("{s:f, s:f}", "eps", ev->curve_eps[k], robust_key(ev),
-                                          ev->models[m].curve_acc[k]));
+        pr_json_append(&points,
+                       json_pack("{s:f, s:f}", "eps", ev->curve_eps[k], robust_key(ev), ev->models[m].curve_acc[k]));
     return joined(
         attack_json(ctx, &ev->attacks[ev->strongest]),
         json_pack("{s:s, s:I, s:o}", "norm", norm_name(ev), "count", (json_int_t)ev->curve_count, "points", points));

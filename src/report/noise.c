@@ -1,5 +1,5 @@
-/* Running a noise study: images are made, classified and attacked in portions, of which only probabilities and small pictures are
- * kept. */
+/* Running a noise study: images are made, classified and attacked in portions, of which only probabilities and small
+ * pictures are kept. */
 #include <stdio.h>
 #include <string.h>
 
@@ -17,7 +17,8 @@ static parry_status copy_text(parry_ctx *ctx, const char *text, char **out)
     return text ? pr_strdup(ctx, text, out) : PARRY_OK;
 }
 
-static parry_status copy_words(parry_ctx *ctx, parry_noise_study *study, const parry_attack *attack, const parry_threat *threat)
+static parry_status copy_words(parry_ctx *ctx, parry_noise_study *study, const parry_attack *attack,
+                               const parry_threat *threat)
 {
     TRY(copy_text(ctx, study->settings.mu, &study->mu_text));
     TRY(copy_text(ctx, study->settings.sigma, &study->sigma_text));
@@ -50,10 +51,11 @@ static parry_status find_offsets(parry_ctx *ctx, pr_noise_network *network)
     for (int i = 0; i < pre->std.count; i++)
         levels &= pre->std.value[i] == 1;
     if (!levels)
-        return pr_fail(ctx, PARRY_UNSUPPORTED,
-                       "%s: the chapter's order clips what enters the network to 0..255, which makes sense for grey levels less a "
-                       "mean; this network's pixels become %g to %g%s first",
-                       info->name, low, high, pre->std.count ? ", less a mean, over a deviation" : "");
+        return pr_fail(
+            ctx, PARRY_UNSUPPORTED,
+            "%s: the chapter's order clips what enters the network to 0..255, which makes sense for grey levels less a "
+            "mean; this network's pixels become %g to %g%s first",
+            info->name, low, high, pre->std.count ? ", less a mean, over a deviation" : "");
     TRY(pr_alloc(ctx, info->channels, &network->offsets));
     for (int c = 0; c < info->channels; c++) {
         const int taken = pre->channel_order == PARRY_ORDER_BGR ? info->channels - 1 - c : c;
@@ -69,7 +71,8 @@ static parry_status prepare_network(parry_ctx *ctx, const parry_noise_study *stu
     network->info = parry_model_describe(model);
     network->tile_height = PR_MIN(network->info->height, tile_side(study));
     network->tile_width = PR_MIN(network->info->width, tile_side(study));
-    TRY(pr_alloc_raw(ctx, study->count * network->info->channels * network->tile_height * network->tile_width, &network->tiles));
+    TRY(pr_alloc_raw(ctx, study->count * network->info->channels * network->tile_height * network->tile_width,
+                     &network->tiles));
     if (study->settings.chapter_order)
         TRY(find_offsets(ctx, network));
     for (int v = 0; v < (study->attack ? 2 : 1); v++) {
@@ -164,7 +167,8 @@ static parry_status run_portion(parry_ctx *ctx, portion *p, const parry_attack *
     return PARRY_OK;
 }
 
-static parry_status run_network(parry_ctx *ctx, parry_noise_study *study, pr_noise_network *network, const parry_attack *attack)
+static parry_status run_network(parry_ctx *ctx, parry_noise_study *study, pr_noise_network *network,
+                                const parry_attack *attack)
 {
     const parry_model_info *info = network->info;
     portion p = {.study = study, .network = network, .row = (int64_t)info->channels * info->height * info->width};
@@ -211,8 +215,8 @@ static void summarise(const parry_noise_study *study, const pr_noise_network *ne
     view->mean /= (double)study->count;
 }
 
-static parry_status run(parry_ctx *ctx, const parry_model *const *models, const parry_attack *attack, const parry_threat *threat,
-                        parry_noise_study *study)
+static parry_status run(parry_ctx *ctx, const parry_model *const *models, const parry_attack *attack,
+                        const parry_threat *threat, parry_noise_study *study)
 {
     TRY(pr_noise_pair_up(ctx, study));
     TRY(copy_words(ctx, study, attack, threat));
@@ -220,7 +224,8 @@ static parry_status run(parry_ctx *ctx, const parry_model *const *models, const 
     if (attack)
         TRY(parry_threat_check(ctx, threat));
     if (attack && threat->clip && study->settings.chapter_order)
-        return pr_fail(ctx, PARRY_INVALID, "the chapter's order makes pixels beyond 255, and this attack keeps to the pixel range; "
+        return pr_fail(ctx, PARRY_INVALID,
+                       "the chapter's order makes pixels beyond 255, and this attack keeps to the pixel range; "
                        "expected one without clipping (--no-clip)");
     if (attack && attack->impl->review)
         attack->impl->review(ctx, pr_attack_params(attack), threat);
@@ -235,8 +240,8 @@ static parry_status run(parry_ctx *ctx, const parry_model *const *models, const 
 }
 
 parry_status parry_noise_run(parry_ctx *ctx, const parry_model *const *models, int model_count,
-                             const parry_noise_settings *settings, const parry_attack *attack, const parry_threat *threat,
-                             parry_noise_study **out)
+                             const parry_noise_settings *settings, const parry_attack *attack,
+                             const parry_threat *threat, parry_noise_study **out)
 {
     parry_noise_study *study;
     *out = NULL;

@@ -8,18 +8,18 @@
 
 /* One network's view of the images. */
 typedef struct pr_noise_view {
-    float *probabilities; /* count x classes */
+    float *probabilities;          /* count x classes */
     double over_50, over_90, mean; /* share of images with more confidence than that; mean confidence */
-    int *called;          /* classes: of how many images each is the predicted class */
+    int *called;                   /* classes: of how many images each is the predicted class */
 } pr_noise_view;
 
 typedef struct pr_noise_network {
     const parry_model *model;
     const parry_model_info *info;
-    pr_noise_view view[2];        /* of the noise; of its adversaries */
-    float *tiles;                 /* count x channels x tile_height x tile_width: the centres, for the figure */
+    pr_noise_view view[2]; /* of the noise; of its adversaries */
+    float *tiles;          /* count x channels x tile_height x tile_width: the centres, for the figure */
     int tile_height, tile_width;
-    double *offsets;              /* chapter order: what is subtracted from each channel, in grey levels; else NULL */
+    double *offsets; /* chapter order: what is subtracted from each channel, in grey levels; else NULL */
 } pr_noise_network;
 
 struct parry_noise_study {
@@ -31,8 +31,8 @@ struct parry_noise_study {
     uint64_t seed;
     pr_noise_network *networks;
     int network_count;
-    char *attack;        /* label; NULL: no attack */
-    parry_threat threat; /* without strings */
+    char *attack;             /* label; NULL: no attack */
+    parry_threat threat;      /* without strings */
     char *criterion, *target; /* the threat's, or NULL */
 };
 
@@ -41,11 +41,12 @@ PARRY_CHECKED parry_status pr_noise_pair_up(parry_ctx *ctx, parry_noise_study *s
 /* values draws of mu + sigma z in grey levels, not clipped. */
 void pr_noise_draw(uint64_t seed, int64_t tile, double mu, double sigma, int64_t values, float *out);
 /* An image of the chapter's order, in units of the pixel range. */
-void pr_noise_preprocessed(uint64_t seed, int64_t tile, double mu, double sigma, const double *offsets, int channels, int64_t plane,
-                           float *out);
+void pr_noise_preprocessed(uint64_t seed, int64_t tile, double mu, double sigma, const double *offsets, int channels,
+                           int64_t plane, float *out);
 /* The predicted class of image `tile`, and its probability. */
 int pr_noise_called(const pr_noise_network *network, const pr_noise_view *view, int64_t tile, double *confidence);
-/* Writes up to `most` class numbers, the most called first (ties: the smaller number), and returns how many were called at all. */
+/* Writes up to `most` class numbers, the most called first (ties: the smaller number), and returns how many were called
+ * at all. */
 int pr_noise_ranking(const pr_noise_network *network, const pr_noise_view *view, int most, int *classes);
 
 #endif

@@ -6,9 +6,8 @@
  *   noise     {mu, sigma, pairs, chapter_order, count}
  *   attack    {label, norm, eps, loss, criterion, target}       or null
  *   networks  [{name, sha256, channels, height, width, classes,
- *               clean:    {over_50, over_90, mean_confidence, called: [{class, name, count}], images: [{id, mu, sigma, class,
- *                          name, confidence}]},
- *               attacked: the same, or null}]
+ *               clean:    {over_50, over_90, mean_confidence, called: [{class, name, count}], images: [{id, mu, sigma,
+ * class, name, confidence}]}, attacked: the same, or null}]
  */
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +66,8 @@ static void add_called(pr_text *out, const pr_noise_network *network, const pr_n
     int classes[SHOWN_CLASSES], found = pr_noise_ranking(network, view, SHOWN_CLASSES, classes);
     char name[PARRY_CLASS_NAME_ROOM];
     for (int i = 0; i < PR_MIN(found, SHOWN_CLASSES); i++)
-        pr_text_add(out, "%s%s %d", i ? ", " : "", parry_class_name(network->model, classes[i], name), view->called[classes[i]]);
+        pr_text_add(out, "%s%s %d", i ? ", " : "", parry_class_name(network->model, classes[i], name),
+                    view->called[classes[i]]);
     if (found > SHOWN_CLASSES)
         pr_text_add(out, ", %d more", found - SHOWN_CLASSES);
 }
@@ -75,12 +75,14 @@ static void add_called(pr_text *out, const pr_noise_network *network, const pr_n
 static void add_summary(pr_text *out, const parry_noise_study *study)
 {
     char name[64], over_50[PR_NUMBER_TEXT], over_90[PR_NUMBER_TEXT];
-    pr_text_add(out, "\n%-*s  %-8s  %8s  %8s  %s\n", NAME_WIDTH, "network", "attack", "> 50 %", "> 90 %", "classes called most");
+    pr_text_add(out, "\n%-*s  %-8s  %8s  %8s  %s\n", NAME_WIDTH, "network", "attack", "> 50 %", "> 90 %",
+                "classes called most");
     for (int i = 0; i < study->network_count; i++)
         for (int v = 0; v < views(study); v++) {
             const pr_noise_network *network = &study->networks[i];
-            pr_text_add(out, "%-*s  %-8s  %8s  %8s  ", NAME_WIDTH, v ? "" : short_name(network->info->name, NAME_WIDTH, name),
-                        v ? study->attack : "none", pr_percent_words(network->view[v].over_50, over_50),
+            pr_text_add(out, "%-*s  %-8s  %8s  %8s  ", NAME_WIDTH,
+                        v ? "" : short_name(network->info->name, NAME_WIDTH, name), v ? study->attack : "none",
+                        pr_percent_words(network->view[v].over_50, over_50),
                         pr_percent_words(network->view[v].over_90, over_90));
             add_called(out, network, &network->view[v]);
             pr_text_add(out, "\n");
@@ -93,8 +95,8 @@ static void add_prediction(pr_text *out, const pr_noise_network *network, const 
     char name[PARRY_CLASS_NAME_ROOM];
     double confidence;
     int called = pr_noise_called(network, view, tile, &confidence);
-    pr_text_add(out, "  %-*.*s %5.1f %%", CALLED_WIDTH - 9, CALLED_WIDTH - 9, parry_class_name(network->model, called, name),
-                100 * confidence);
+    pr_text_add(out, "  %-*.*s %5.1f %%", CALLED_WIDTH - 9, CALLED_WIDTH - 9,
+                parry_class_name(network->model, called, name), 100 * confidence);
 }
 
 static void add_images(pr_text *out, const parry_noise_study *study)
@@ -118,9 +120,9 @@ static void add_images(pr_text *out, const parry_noise_study *study)
 static void add_what(pr_text *out, const parry_noise_study *study)
 {
     char count[PR_NUMBER_TEXT];
-    pr_text_add(out, "Gaussian noise, mean %s, deviation %s (%s: %s image%s)", study->settings.mu, study->settings.sigma,
-                pairs_name(study),
-                pr_count_words(study->count, count), study->count == 1 ? "" : "s");
+    pr_text_add(out, "Gaussian noise, mean %s, deviation %s (%s: %s image%s)", study->settings.mu,
+                study->settings.sigma, pairs_name(study), pr_count_words(study->count, count),
+                study->count == 1 ? "" : "s");
     if (study->settings.chapter_order)
         pr_text_add(out, ", clipped after preprocessing");
 }
@@ -129,8 +131,8 @@ static void add_what(pr_text *out, const parry_noise_study *study)
 static void add_attack(pr_text *out, const parry_noise_study *study)
 {
     const parry_threat *threat = &study->threat;
-    pr_text_add(out, "%s, %s eps %.4g (%.4g/255)", study->attack,
-                pr_norm_names[threat->norm], threat->eps, 255 * threat->eps);
+    pr_text_add(out, "%s, %s eps %.4g (%.4g/255)", study->attack, pr_norm_names[threat->norm], threat->eps,
+                255 * threat->eps);
     if (threat->criterion)
         pr_text_add(out, ", criterion %s", threat->criterion);
     if (threat->target)
@@ -167,8 +169,8 @@ static void add_field(pr_text *out, const char *text)
     pr_text_add(out, "\"");
 }
 
-static void csv_image(pr_text *out, const parry_noise_study *study, const pr_noise_network *network, int v, int64_t tile,
-                      int *top)
+static void csv_image(pr_text *out, const parry_noise_study *study, const pr_noise_network *network, int v,
+                      int64_t tile, int *top)
 {
     const int classes = network->info->classes, count = (int)PR_MIN(study->settings.top, classes);
     const float *row = network->view[v].probabilities + tile * classes;
@@ -191,7 +193,8 @@ static void csv_image(pr_text *out, const parry_noise_study *study, const pr_noi
 parry_status parry_noise_csv(parry_ctx *ctx, const parry_noise_study *study, char **out)
 {
     pr_text text = {0};
-    pr_text_add(&text, "id,class,prediction,sigma,mu%s\n", study->network_count > 1 || study->attack ? ",network,attack" : "");
+    pr_text_add(&text, "id,class,prediction,sigma,mu%s\n",
+                study->network_count > 1 || study->attack ? ",network,attack" : "");
     for (int i = 0; i < study->network_count; i++) {
         int *top;
         parry_status status = pr_alloc(ctx, study->networks[i].info->classes, &top);
@@ -244,8 +247,9 @@ static json_t *view_json(parry_ctx *ctx, const parry_noise_study *study, const p
     const pr_noise_view *view = &network->view[v];
     if (v >= views(study))
         return json_null();
-    return json_pack("{s:f, s:f, s:f, s:o, s:o}", "over_50", view->over_50, "over_90", view->over_90, "mean_confidence", view->mean,
-                     "called", called_json(ctx, network, view), "images", images_json(study, network, view));
+    return json_pack("{s:f, s:f, s:f, s:o, s:o}", "over_50", view->over_50, "over_90", view->over_90, "mean_confidence",
+                     view->mean, "called", called_json(ctx, network, view), "images",
+                     images_json(study, network, view));
 }
 
 static json_t *networks_json(parry_ctx *ctx, const parry_noise_study *study)
@@ -253,10 +257,11 @@ static json_t *networks_json(parry_ctx *ctx, const parry_noise_study *study)
     json_t *list = json_array();
     for (int i = 0; i < study->network_count; i++) {
         const pr_noise_network *network = &study->networks[i];
-        json_t *one = json_pack("{s:s, s:s?, s:i, s:i, s:i, s:i, s:o, s:o}", "name", network->info->name, "sha256",
-                                network->info->sha256, "channels", network->info->channels, "height", network->info->height,
-                                "width", network->info->width, "classes", network->info->classes, "clean",
-                                view_json(ctx, study, network, 0), "attacked", view_json(ctx, study, network, 1));
+        json_t *one =
+            json_pack("{s:s, s:s?, s:i, s:i, s:i, s:i, s:o, s:o}", "name", network->info->name, "sha256",
+                      network->info->sha256, "channels", network->info->channels, "height", network->info->height,
+                      "width", network->info->width, "classes", network->info->classes, "clean",
+                      view_json(ctx, study, network, 0), "attacked", view_json(ctx, study, network, 1));
         pr_json_append(&list, one);
     }
     return list;
@@ -267,18 +272,18 @@ static json_t *attack_json(const parry_noise_study *study)
     const parry_threat *threat = &study->threat;
     if (!study->attack)
         return json_null();
-    return json_pack("{s:s, s:s, s:f, s:s, s:s?, s:s?}", "label", study->attack, "norm",
-                     pr_norm_names[threat->norm], "eps", threat->eps, "loss",
-                     parry_loss_list()[threat->loss], "criterion", threat->criterion, "target", threat->target);
+    return json_pack("{s:s, s:s, s:f, s:s, s:s?, s:s?}", "label", study->attack, "norm", pr_norm_names[threat->norm],
+                     "eps", threat->eps, "loss", parry_loss_list()[threat->loss], "criterion", threat->criterion,
+                     "target", threat->target);
 }
 
 parry_status parry_noise_json(parry_ctx *ctx, const parry_noise_study *study, char **out)
 {
-    json_t *noise = json_pack("{s:s, s:s, s:s, s:b, s:I}", "mu", study->settings.mu, "sigma", study->settings.sigma, "pairs",
-                              pairs_name(study), "chapter_order",
-                              study->settings.chapter_order, "count", (json_int_t)study->count);
-    json_t *json = json_pack("{s:s, s:I, s:o, s:o, s:o}", "version", parry_version(), "seed", (json_int_t)study->seed, "noise", noise,
-                             "attack", attack_json(study), "networks", networks_json(ctx, study));
+    json_t *noise =
+        json_pack("{s:s, s:s, s:s, s:b, s:I}", "mu", study->settings.mu, "sigma", study->settings.sigma, "pairs",
+                  pairs_name(study), "chapter_order", study->settings.chapter_order, "count", (json_int_t)study->count);
+    json_t *json = json_pack("{s:s, s:I, s:o, s:o, s:o}", "version", parry_version(), "seed", (json_int_t)study->seed,
+                             "noise", noise, "attack", attack_json(study), "networks", networks_json(ctx, study));
     if (!json)
         return pr_fail(ctx, PARRY_NO_MEMORY, "out of memory for the results as JSON");
     parry_status status = pr_json_text(ctx, json, out);
@@ -299,7 +304,8 @@ static void tile_words(const parry_noise_study *study, const pr_noise_network *n
     double confidence;
     int shown = views(study) - 1, called = pr_noise_called(network, &network->view[shown], tile, &confidence);
     snprintf(out->caption, sizeof out->caption, "%.100s", parry_class_name(network->model, called, name));
-    snprintf(out->note, sizeof out->note, "%.1f %%\n\xce\xbc %g \xcf\x83 %g", 100 * confidence, study->mu[tile], study->sigma[tile]);
+    snprintf(out->note, sizeof out->note, "%.1f %%\n\xce\xbc %g \xcf\x83 %g", 100 * confidence, study->mu[tile],
+             study->sigma[tile]);
     if (!shown || study->count > TOLD_BEFORE)
         return;
     called = pr_noise_called(network, &network->view[0], tile, &confidence);
@@ -310,8 +316,9 @@ static void tile_words(const parry_noise_study *study, const pr_noise_network *n
 static void heading_words(const parry_noise_study *study, const pr_noise_network *network, words *out)
 {
     const pr_noise_view *view = &network->view[views(study) - 1];
-    snprintf(out->heading, sizeof out->heading, "%.100s\nmore than 50 %% sure: %.1f %% of the images\nmore than 90 %% sure: %.1f %%",
-             network->info->name, 100 * view->over_50, 100 * view->over_90);
+    snprintf(out->heading, sizeof out->heading,
+             "%.100s\nmore than 50 %% sure: %.1f %% of the images\nmore than 90 %% sure: %.1f %%", network->info->name,
+             100 * view->over_50, 100 * view->over_90);
 }
 
 static void fill_group(const parry_noise_study *study, const pr_noise_network *network, words *text, parry_tile *tiles,
@@ -322,8 +329,8 @@ static void fill_group(const parry_noise_study *study, const pr_noise_network *n
     *group = (parry_tile_group){text->heading, tiles, study->count};
     for (int64_t t = 0; t < study->count; t++) {
         tile_words(study, network, t, &text[t]);
-        tiles[t] = (parry_tile){network->tiles + t * row, network->info->channels, network->tile_height, network->tile_width,
-                                text[t].caption, text[t].note};
+        tiles[t] = (parry_tile){network->tiles + t * row, network->info->channels, network->tile_height,
+                                network->tile_width,      text[t].caption,         text[t].note};
     }
 }
 
@@ -344,8 +351,8 @@ static void subtitle_words(const parry_noise_study *study, pr_text *out)
     pr_text_add(out, ".");
 }
 
-static parry_status draw(parry_ctx *ctx, const parry_noise_study *study, const char *title, const char *path, words *text,
-                         parry_tile *tiles, parry_tile_group *groups)
+static parry_status draw(parry_ctx *ctx, const parry_noise_study *study, const char *title, const char *path,
+                         words *text, parry_tile *tiles, parry_tile_group *groups)
 {
     pr_text subtitle = {0};
     char *line;
@@ -355,8 +362,12 @@ static parry_status draw(parry_ctx *ctx, const parry_noise_study *study, const c
     TRY(pr_text_take(ctx, &subtitle, &line));
     /* A grid that is not too broad has a row for each mean. */
     const bool by_mean = study->settings.pairs == PARRY_PAIRS_GRID && study->sigmas <= COLUMNS_MOST;
-    const parry_tiles figure = {.size = sizeof figure, .title = title, .subtitle = line, .groups = groups,
-                                .group_count = study->network_count, .columns = by_mean ? (int)study->sigmas : 0,
+    const parry_tiles figure = {.size = sizeof figure,
+                                .title = title,
+                                .subtitle = line,
+                                .groups = groups,
+                                .group_count = study->network_count,
+                                .columns = by_mean ? (int)study->sigmas : 0,
                                 .side = (int)study->settings.side};
     parry_status status = parry_figure_tiles(ctx, &figure, path);
     pr_free(line);

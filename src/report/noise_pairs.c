@@ -11,16 +11,20 @@ enum { VALUES_MAX = 100000, IMAGES_MAX = 1000000, PARTS_MAX = 3 };
 
 static const char *const pair_names[] = {"grid", "zip", NULL};
 
-PR_OPTIONS(noise_table, parry_noise_settings,
-           OPT_STRING(parry_noise_settings, mu, "mu", "50:200:10", "A:B:S", "mean in grey levels: A, A+S, ... without B; or a list"),
-           OPT_STRING(parry_noise_settings, sigma, "sigma", "10:100:2", "A:B:S", "standard deviation in grey levels, the same way"),
-           OPT_CHOICE(parry_noise_settings, pairs, "pairs", "grid", pair_names,
-                      "grid: every mean with every deviation; zip: the first with the first and so on, until the shorter ends"),
-           OPT_BOOL(parry_noise_settings, chapter_order, "chapter-order", "false",
-                    "preprocess first and clip the result to 0..255, instead of clipping the pixels"),
-           OPT_INT(parry_noise_settings, top, "top", "20", 1, 1e6, "classes of each image in the CSV"),
-           OPT_INT(parry_noise_settings, side, "side", "0", 0, 1024,
-                   "pixels of each picture's longer side in the figure; 0: by how many there are"));
+PR_OPTIONS(
+    noise_table, parry_noise_settings,
+    OPT_STRING(parry_noise_settings, mu, "mu", "50:200:10", "A:B:S",
+               "mean in grey levels: A, A+S, ... without B; or a list"),
+    OPT_STRING(parry_noise_settings, sigma, "sigma", "10:100:2", "A:B:S",
+               "standard deviation in grey levels, the same way"),
+    OPT_CHOICE(
+        parry_noise_settings, pairs, "pairs", "grid", pair_names,
+        "grid: every mean with every deviation; zip: the first with the first and so on, until the shorter ends"),
+    OPT_BOOL(parry_noise_settings, chapter_order, "chapter-order", "false",
+             "preprocess first and clip the result to 0..255, instead of clipping the pixels"),
+    OPT_INT(parry_noise_settings, top, "top", "20", 1, 1e6, "classes of each image in the CSV"),
+    OPT_INT(parry_noise_settings, side, "side", "0", 0, 1024,
+            "pixels of each picture's longer side in the figure; 0: by how many there are"));
 
 const parry_options *parry_noise_options(void)
 {
@@ -30,7 +34,8 @@ const parry_options *parry_noise_options(void)
 /* ---- ranges ----------------------------------------------------------------------------------------------------- */
 
 /* Cuts `text` at `separator` and reads the numbers. PARRY_INVALID names the part that is none. */
-static parry_status read_parts(parry_ctx *ctx, const char *text, char separator, int64_t most, double *values, int64_t *count)
+static parry_status read_parts(parry_ctx *ctx, const char *text, char separator, int64_t most, double *values,
+                               int64_t *count)
 {
     char part[64];
     for (*count = 0;; text++) {
@@ -156,10 +161,10 @@ void pr_noise_draw(uint64_t seed, int64_t tile, double mu, double sigma, int64_t
         out[i] = (float)(mu + sigma * (double)pr_rng_normal(&rng));
 }
 
-/* The chapter's order: preprocess, which is to subtract the channel's offset, and clip what comes out. The pixels that this stands
- * for are the clipped numbers with the offset added again; the network subtracts it. */
-void pr_noise_preprocessed(uint64_t seed, int64_t tile, double mu, double sigma, const double *offsets, int channels, int64_t plane,
-                           float *out)
+/* The chapter's order: preprocess, which is to subtract the channel's offset, and clip what comes out. The pixels that
+ * this stands for are the clipped numbers with the offset added again; the network subtracts it. */
+void pr_noise_preprocessed(uint64_t seed, int64_t tile, double mu, double sigma, const double *offsets, int channels,
+                           int64_t plane, float *out)
 {
     pr_noise_draw(seed, tile, mu, sigma, channels * plane, out);
     for (int c = 0; c < channels; c++)

@@ -105,8 +105,8 @@ static float pixel(const parry_image *image, int channel, int y, int x)
     return image->pixels[((int64_t)channel * image->height + y) * image->width + x];
 }
 
-/* An 8 x 8 image whose corner is lifted by 0.1 and whose opposite corner is lowered by 0.05: the panels stand side by side, 28
- * pixels for one, the middle one as the header says. */
+/* An 8 x 8 image whose corner is lifted by 0.1 and whose opposite corner is lowered by 0.05: the panels stand side by
+ * side, 28 pixels for one, the middle one as the header says. */
 static void test_triptych(void **state)
 {
     enum { SIDE = 8, ROW = SIDE * SIDE, TOP = 20 + 18, LEFT = 20, STEP = 224 + 20 };
@@ -115,7 +115,8 @@ static void test_triptych(void **state)
         original[i] = adversary[i] = 0.4f;
     adversary[0] += 0.1f;
     adversary[ROW - 1] -= 0.05f;
-    parry_triptych t = {.size = sizeof t, .original = original, .adversary = adversary, .channels = 1, .height = SIDE, .width = SIDE};
+    parry_triptych t = {
+        .size = sizeof t, .original = original, .adversary = adversary, .channels = 1, .height = SIDE, .width = SIDE};
     assert_true(fabs(parry_figure_magnify(&t) - 5) < 1e-4);
     for (int kind = 0; kind < 2; kind++) {
         parry_image read;
@@ -145,8 +146,13 @@ static void test_tiles(void **state)
     for (int i = 0; i < 7; i++)
         tiles[i] = (parry_tile){grey, 1, 2, 2, i % 2 ? "a caption that takes two lines" : "short", "note"};
     const parry_tile_group groups[2] = {{"first", tiles, 7}, {NULL, tiles, 2}};
-    parry_tiles figure = {.size = sizeof figure, .title = "Title", .subtitle = "Subtitle", .groups = groups, .group_count = 2,
-                          .columns = 4, .side = 64};
+    parry_tiles figure = {.size = sizeof figure,
+                          .title = "Title",
+                          .subtitle = "Subtitle",
+                          .groups = groups,
+                          .group_count = 2,
+                          .columns = 4,
+                          .side = 64};
     parry_image read;
     assert_int_equal(parry_figure_tiles(*state, &figure, scratch()), PARRY_OK);
     assert_int_equal(parry_image_read(*state, scratch(), &read), PARRY_OK);
@@ -189,7 +195,8 @@ static void test_reduced(void **state)
     assert_int_equal(unlink(scratch()), 0);
 }
 
-/* ---- fitting a photograph ----------------------------------------------------------------------------------------- */
+/* ---- fitting a photograph -----------------------------------------------------------------------------------------
+ */
 
 /* A picture without symmetries, in which every crop differs from every other. */
 static void fill(parry_image *image)
@@ -213,7 +220,8 @@ static void test_read_like(void **state)
                  {PARRY_RESIZE_CROP_ROUND, 35, "shorter side to 35, centre 32 x 32"},
                  {PARRY_RESIZE_SQUASH, 0, "squashed to 32 x 32"},
                  {PARRY_RESIZE_SQUASH_NEAREST, 0, "squashed to 32 x 32"}};
-    parry_image photo = {3, 60, 89, malloc(3 * 60 * 89 * sizeof(float))}, small = {3, 32, 32, malloc(3 * 32 * 32 * sizeof(float))};
+    parry_image photo = {3, 60, 89, malloc(3 * 60 * 89 * sizeof(float))},
+                small = {3, 32, 32, malloc(3 * 32 * 32 * sizeof(float))};
     char how[64];
     fill(&photo);
     assert_int_equal(parry_image_write(*state, scratch(), &photo), PARRY_OK);
@@ -250,8 +258,10 @@ static void test_read_like(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_font_pixels), cmocka_unit_test(test_glyphs_stay_inside), cmocka_unit_test(test_wrapping),
-        cmocka_unit_test(test_triptych),    cmocka_unit_test(test_tiles),              cmocka_unit_test(test_read_like), cmocka_unit_test(test_reduced),
+        cmocka_unit_test(test_font_pixels), cmocka_unit_test(test_glyphs_stay_inside),
+        cmocka_unit_test(test_wrapping),    cmocka_unit_test(test_triptych),
+        cmocka_unit_test(test_tiles),       cmocka_unit_test(test_read_like),
+        cmocka_unit_test(test_reduced),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

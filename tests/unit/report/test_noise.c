@@ -27,12 +27,14 @@ static void test_ranges(void **state)
         const char *text;
         int64_t count;
         double first, last;
-    } good[] = {{"50:200:10", 15, 50, 190}, {"10:100:2", 45, 10, 98}, {"5:1:-2", 2, 5, 3},  {"0:1:0.25", 4, 0, 0.75},
-                {"3:5", 2, 3, 4},           {"7", 1, 7, 7},           {"50,60,1e1", 3, 50, 10}, {"0:10:3", 4, 0, 9}};
+    } good[] = {{"50:200:10", 15, 50, 190}, {"10:100:2", 45, 10, 98}, {"5:1:-2", 2, 5, 3},
+                {"0:1:0.25", 4, 0, 0.75},   {"3:5", 2, 3, 4},         {"7", 1, 7, 7},
+                {"50,60,1e1", 3, 50, 10},   {"0:10:3", 4, 0, 9}};
     static const struct {
         const char *text, *part;
-    } bad[] = {{"1:2:0", "step"},   {"5:1:1", "no numbers"}, {"1:1", "no numbers"}, {"", "not a number"},  {"a:3", "'a'"},
-               {"1:2:3:4", "more"}, {"0:1e9:1", "100000"},   {"1,,2", "''"},        {"inf:3", "'inf'"}};
+    } bad[] = {{"1:2:0", "step"},     {"5:1:1", "no numbers"}, {"1:1", "no numbers"},
+               {"", "not a number"},  {"a:3", "'a'"},          {"1:2:3:4", "more"},
+               {"0:1e9:1", "100000"}, {"1,,2", "''"},          {"inf:3", "'inf'"}};
     for (size_t i = 0; i < PR_COUNT(good); i++) {
         double *values;
         int64_t count;
@@ -96,7 +98,8 @@ static void test_images(void **state)
     assert_memory_not_equal(a, b, sizeof a);
 }
 
-/* What enters the network is what the chapter's listing makes: the drawn number less the channel's mean, clipped to 0..255. */
+/* What enters the network is what the chapter's listing makes: the drawn number less the channel's mean, clipped to
+ * 0..255. */
 static void test_chapter_order(void **state)
 {
     enum { PLANE = 500 };
@@ -130,7 +133,8 @@ static run make_run(int threads, const parry_noise_settings *settings, const cha
     assert_int_equal(parry_model_build(r.ctx, "simplecnn", 1, 28, 28, 10, &r.model), PARRY_OK);
     if (attack)
         assert_int_equal(parry_attack_create(r.ctx, attack, &made), PARRY_OK);
-    assert_int_equal(parry_noise_run(r.ctx, (const parry_model *const *)&r.model, 1, settings, made, attack ? &threat : NULL, &r.study),
+    assert_int_equal(parry_noise_run(r.ctx, (const parry_model *const *)&r.model, 1, settings, made,
+                                     attack ? &threat : NULL, &r.study),
                      PARRY_OK);
     parry_attack_free(made);
     return r;
@@ -227,13 +231,15 @@ static void test_refusals(void **state)
     parry_noise_study *study;
     assert_int_equal(parry_model_build(*state, "simplecnn", 1, 28, 28, 10, &model), PARRY_OK);
     for (size_t i = 0; i < PR_COUNT(bad); i++) {
-        assert_int_equal(parry_noise_run(*state, (const parry_model *const *)&model, 1, &bad[i].settings, NULL, NULL, &study),
-                         PARRY_INVALID);
+        assert_int_equal(
+            parry_noise_run(*state, (const parry_model *const *)&model, 1, &bad[i].settings, NULL, NULL, &study),
+            PARRY_INVALID);
         assert_null(study);
         if (!strstr(parry_ctx_error(*state), bad[i].part))
             fail_msg("%s", parry_ctx_error(*state));
     }
-    assert_int_equal(parry_noise_run(*state, (const parry_model *const *)&model, 1, &listing, NULL, NULL, &study), PARRY_UNSUPPORTED);
+    assert_int_equal(parry_noise_run(*state, (const parry_model *const *)&model, 1, &listing, NULL, NULL, &study),
+                     PARRY_UNSUPPORTED);
     assert_non_null(strstr(parry_ctx_error(*state), "0 to 1 first"));
     parry_model_free(model);
 }
@@ -241,8 +247,9 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranges), cmocka_unit_test(test_statistics),    cmocka_unit_test(test_images),
-        cmocka_unit_test(test_chapter_order), cmocka_unit_test(test_csv),    cmocka_unit_test(test_attacked_grid), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_ranges),        cmocka_unit_test(test_statistics), cmocka_unit_test(test_images),
+        cmocka_unit_test(test_chapter_order), cmocka_unit_test(test_csv),        cmocka_unit_test(test_attacked_grid),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
