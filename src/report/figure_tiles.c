@@ -1,5 +1,6 @@
 /* Grids of pictures with captions. */
 #include <math.h>
+#include <string.h>
 
 #include <parry/figure.h>
 
@@ -206,7 +207,7 @@ static void draw_header(pr_canvas *canvas, const parry_tiles *tiles, const layou
         pr_canvas_wrapped(canvas, &at->plain, MARGIN, y, width, 3, PR_ALIGN_LEFT, tiles->subtitle);
 }
 
-parry_status parry_figure_tiles(parry_ctx *ctx, const parry_tiles *tiles, const char *path)
+static parry_status draw(parry_ctx *ctx, const parry_tiles *tiles, const char *path)
 {
     pr_canvas canvas;
     if (most_tiles(tiles) < 1)
@@ -223,4 +224,11 @@ parry_status parry_figure_tiles(parry_ctx *ctx, const parry_tiles *tiles, const 
         status = pr_canvas_write(ctx, &canvas, path);
     pr_canvas_release(&canvas);
     return status;
+}
+
+parry_status parry_figure_tiles(parry_ctx *ctx, const parry_tiles *tiles, const char *path)
+{
+    parry_tiles known = {0};
+    memcpy(&known, tiles, PR_MIN(tiles->size, sizeof known));
+    return draw(ctx, &known, path);
 }

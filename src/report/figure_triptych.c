@@ -1,6 +1,7 @@
 /* Original, difference, adversary. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <parry/figure.h>
 
@@ -22,7 +23,15 @@ static int64_t values(const parry_triptych *t)
     return (int64_t)t->channels * t->height * t->width;
 }
 
-double parry_figure_magnify(const parry_triptych *t)
+/* The fields that the caller's version of the struct has; the others are 0. */
+static parry_triptych known_fields(const parry_triptych *given)
+{
+    parry_triptych known = {0};
+    memcpy(&known, given, PR_MIN(given->size, sizeof known));
+    return known;
+}
+
+static double magnification(const parry_triptych *t)
 {
     if (t->magnify > 0)
         return t->magnify;
@@ -30,9 +39,15 @@ double parry_figure_magnify(const parry_triptych *t)
     return largest > 0 ? (t->difference == PARRY_DIFFERENCE_SIGNED ? 0.5 : 1) / largest : 1;
 }
 
+double parry_figure_magnify(const parry_triptych *triptych)
+{
+    const parry_triptych t = known_fields(triptych);
+    return magnification(&t);
+}
+
 static void magnify(const parry_triptych *t, float *out)
 {
-    double factor = parry_figure_magnify(t);
+    double factor = magnification(t);
     for (int64_t i = 0; i < values(t); i++) {
         double d = (double)t->adversary[i] - (double)t->original[i];
         out[i] = (float)(t->difference == PARRY_DIFFERENCE_SIGNED ? 0.5 + factor * d : factor * fabs(d));
@@ -107,7 +122,7 @@ static parry_status draw(parry_ctx *ctx, const parry_triptych *t, const panel pa
     return status;
 }
 
-parry_status parry_figure_triptych(parry_ctx *ctx, const parry_triptych *t, const char *path)
+static parry_status draw_panels(parry_ctx *ctx, const parry_triptych *t, const char *path)
 {
     char heading[64], budget[256];
     float *difference;
@@ -116,11 +131,17 @@ parry_status parry_figure_triptych(parry_ctx *ctx, const parry_triptych *t, cons
     TRY(pr_alloc_raw(ctx, values(t), &difference));
     magnify(t, difference);
     budget_words(t, budget);
-    snprintf(heading, sizeof heading, "Difference \xc3\x97 %.4g", parry_figure_magnify(t));
+    snprintf(heading, sizeof heading, "Difference \xc3\x97 %.4g", magnification(t));
     const panel panels[3] = {{"Original", t->original_caption, t->original},
                              {heading, budget, difference},
                              {"Adversarial", t->adversary_caption, t->adversary}};
     parry_status status = draw(ctx, t, panels, path);
     pr_free(difference);
     return status;
+}
+
+parry_status parry_figure_triptych(parry_ctx *ctx, const parry_triptych *triptych, const char *path)
+{
+    const parry_triptych t = known_fields(triptych);
+    return draw_panels(ctx, &t, path);
 }

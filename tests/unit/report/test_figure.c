@@ -134,6 +134,9 @@ static void test_triptych(void **state)
         assert_true(fabsf(pixel(&read, 0, TOP, LEFT + 2 * STEP) - 0.5f) < 0.003f);
         parry_image_clear(&read);
     }
+    t.size = offsetof(parry_triptych, magnify); /* a caller that does not know of it */
+    assert_true(fabs(parry_figure_magnify(&t) - 5) < 1e-4);
+    t.size = sizeof t;
     adversary[3] = NAN;
     assert_int_equal(parry_figure_triptych(*state, &t, scratch()), PARRY_INVALID);
     assert_int_equal(unlink(scratch()), 0);
