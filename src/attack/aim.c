@@ -32,11 +32,6 @@ parry_status pr_class_find(parry_ctx *ctx, const parry_model *model, const char 
     return status == PARRY_NOT_FOUND ? PARRY_INVALID : status;
 }
 
-parry_status pr_aim_check(parry_ctx *ctx, const parry_threat *threat)
-{
-    return threat->criterion ? parry_criterion_check(ctx, threat->criterion) : PARRY_OK;
-}
-
 static parry_status choose_target(parry_ctx *ctx, const parry_threat *threat, const parry_model *model, pr_aim *aim)
 {
     const int asked = parry_criterion_class(aim->criterion);

@@ -12,6 +12,8 @@ struct parry_attack {
 
 /* The attack's option struct, or NULL. */
 const void *pr_attack_params(const parry_attack *attack);
+/* Warns of settings that make the attack weak against this threat. */
+void pr_attack_review(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat);
 
 /* Scratch is asked for in the same order by every run of an attack: block k serves the k-th request, and grows where a
  * chunk needs more. */
@@ -59,15 +61,10 @@ PARRY_CHECKED parry_status pr_quantize(parry_ctx *ctx, pr_run *run, const pr_bat
 PARRY_CHECKED parry_status pr_search_batch(parry_ctx *ctx, pr_run *run, const parry_eps_search *search,
                                            const pr_batch *in, pr_tensor *adv, double *minimal, double *failed);
 
-/* How many radii the coarse scan tries. */
-int64_t pr_search_radii(const parry_eps_search *search, const parry_attack *attack);
-
 /* Labels and targets of n images (aim.c). clean_logits is used where pr_aim_asks says so. */
 bool pr_aim_asks(const pr_aim *aim, const int32_t *labels, int64_t n);
 void pr_aim_goals(const pr_aim *aim, uint64_t seed, const float *clean_logits, int classes, const int32_t *labels,
                   const int64_t *index, int64_t n, pr_goal *out);
-/* The threat's criterion and target as far as they can be checked without a model. */
-PARRY_CHECKED parry_status pr_aim_check(parry_ctx *ctx, const parry_threat *threat);
 
 /* The number of a class given by number or name. */
 PARRY_CHECKED parry_status pr_class_find(parry_ctx *ctx, const parry_model *model, const char *text, int *out);

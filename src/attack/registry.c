@@ -54,6 +54,12 @@ const void *pr_attack_params(const parry_attack *attack)
     return attack->params ? parry_params_values(attack->params) : NULL;
 }
 
+void pr_attack_review(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat)
+{
+    if (attack->impl->review)
+        attack->impl->review(ctx, pr_attack_params(attack), threat);
+}
+
 static void write_label(parry_attack *attack)
 {
     const pr_attack_impl *impl = attack->impl;

@@ -159,8 +159,7 @@ static parry_status run_dataset(parry_ctx *ctx, dataset_call *call, const parry_
     TRY(parry_threat_check(ctx, call->threat));
     TRY(check_search(ctx, call->search));
     TRY(pr_model_check_dataset(ctx, call->model, dataset));
-    if (call->attack->impl->review)
-        call->attack->impl->review(ctx, pr_attack_params(call->attack), call->threat);
+    pr_attack_review(ctx, call->attack, call->threat);
     parry_status status = run(ctx, dataset, call, out);
     pr_aim_free(call->aim);
     pr_free(call->loss);

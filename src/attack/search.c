@@ -22,7 +22,8 @@ const parry_options *parry_search_options(void)
     return &pr_search_options;
 }
 
-int64_t pr_search_radii(const parry_eps_search *search, const parry_attack *attack)
+/* How many radii the coarse scan tries. */
+static int64_t scan_radii(const parry_eps_search *search, const parry_attack *attack)
 {
     enum { WALKS = 16, STEPS = 128 };
     return search->scan > 0 ? search->scan : attack->impl->direction ? STEPS : WALKS;
@@ -111,7 +112,7 @@ static parry_status attempt(parry_ctx *ctx, hunt *h)
 
 static parry_status scan(parry_ctx *ctx, hunt *h)
 {
-    const int64_t radii = pr_search_radii(h->search, h->run->attack);
+    const int64_t radii = scan_radii(h->search, h->run->attack);
     for (int64_t k = 1; k <= radii; k++) {
         const double share = k == radii ? 1 : (double)k / (double)radii,
                      eps = pr_grid_radius(h->run->threat, h->run->threat->eps * share);

@@ -46,5 +46,5 @@ parry_status parry_threat_check(parry_ctx *ctx, const parry_threat *threat)
             threat->eps);
     if (threat->quantize && !threat->clip)
         return pr_fail(ctx, PARRY_INVALID, "--quantize needs clipping: 8 bits hold pixels in [0,1] only");
-    return pr_aim_check(ctx, threat);
+    return threat->criterion ? parry_criterion_check(ctx, threat->criterion) : PARRY_OK;
 }

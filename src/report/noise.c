@@ -215,6 +215,18 @@ static void summarise(const parry_noise_study *study, const pr_noise_network *ne
     view->mean /= (double)study->count;
 }
 
+static parry_status check_attack(parry_ctx *ctx, const parry_noise_study *study, const parry_attack *attack,
+                                 const parry_threat *threat)
+{
+    TRY(parry_threat_check(ctx, threat));
+    if (threat->clip && study->settings.chapter_order)
+        return pr_fail(ctx, PARRY_INVALID,
+                       "the chapter's order makes pixels beyond 255, and this attack keeps to the pixel range; "
+                       "expected one without clipping (--no-clip)");
+    pr_attack_review(ctx, attack, threat);
+    return PARRY_OK;
+}
+
 static parry_status run(parry_ctx *ctx, const parry_model *const *models, const parry_attack *attack,
                         const parry_threat *threat, parry_noise_study *study)
 {
@@ -222,13 +234,7 @@ static parry_status run(parry_ctx *ctx, const parry_model *const *models, const 
     TRY(copy_words(ctx, study, attack, threat));
     TRY(pr_alloc(ctx, study->network_count, &study->networks));
     if (attack)
-        TRY(parry_threat_check(ctx, threat));
-    if (attack && threat->clip && study->settings.chapter_order)
-        return pr_fail(ctx, PARRY_INVALID,
-                       "the chapter's order makes pixels beyond 255, and this attack keeps to the pixel range; "
-                       "expected one without clipping (--no-clip)");
-    if (attack && attack->impl->review)
-        attack->impl->review(ctx, pr_attack_params(attack), threat);
+        TRY(check_attack(ctx, study, attack, threat));
     for (int i = 0; i < study->network_count; i++) {
         pr_noise_network *network = &study->networks[i];
         TRY(prepare_network(ctx, study, models[i], network));
