@@ -40,8 +40,7 @@ struct pr_run {
 /* Some images of a batch, packed: row j is image who[j] of it. */
 typedef struct pr_subset {
     pr_batch batch;
-    int64_t *who, *index;
-    float *x;
+    int64_t *who, *index; /* index, goals and eps are the batch's own, to be written */
     pr_goal *goals;
     double *eps;
 } pr_subset;

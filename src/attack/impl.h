@@ -46,10 +46,12 @@ const pr_attack_impl *pr_attack_impl_at(size_t index);
 
 /* The threat of image i of the batch: the run's, with the image's own eps. */
 parry_threat pr_image_threat(const pr_run *run, const pr_batch *in, int64_t i);
-/* Scratch that lives until the run ends, like `like` in shape (contents undefined). Taken from the run's arena: call
- * before inner loops. */
+/* Scratch that lives until the run ends (contents undefined): a tensor like `like` in shape, or `count` items of *out.
+ * Taken from the run's arena: call before inner loops. */
 PARRY_CHECKED parry_status pr_scratch_like(parry_ctx *ctx, pr_run *run, pr_tensor like, pr_tensor *out);
 PARRY_CHECKED parry_status pr_scratch_bytes(parry_ctx *ctx, pr_run *run, size_t size, void **out);
+#define pr_scratch(ctx, run, count, out)                                                                               \
+    pr_scratch_bytes((ctx), (run), (size_t)(count) * sizeof(**(out)), (void **)(out))
 /* What gradient attacks climb, and its gradient at x, per image: the threat's loss of the label, or minus that of the
  * target. loss (n) and logits (n x K) may be NULL. All in the threat's precision: where pr_run_estimates, losses and
  * logits point to candidates, and pr_loss_only decides. */
@@ -61,6 +63,8 @@ PARRY_CHECKED parry_status pr_loss_only(parry_ctx *ctx, pr_run *run, const pr_te
                                         float *loss, float *logits);
 /* Whether a row of logits meets the run's criterion. */
 bool pr_met(const pr_run *run, const float *logits, pr_goal goal);
+/* Which of two adversaries of an image is kept: to meet the criterion beats not to, then the larger loss wins. */
+bool pr_better(bool met, float loss, bool than_met, float than_loss);
 /* adv = each image moved by its eps along its direction (see pr_ascend_row), inside its ball and box. */
 void pr_step_to_surface(const pr_run *run, const pr_batch *in, const pr_tensor *direction, pr_tensor *adv);
 /* Random draws of image `index`, restart number `draw`. */

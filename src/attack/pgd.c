@@ -64,11 +64,11 @@ typedef struct walk {
 
 static parry_status pack_init(parry_ctx *ctx, pr_run *run, pr_tensor like, pack *out)
 {
-    const size_t n = (size_t)like.n, classes = (size_t)pr_run_classes(run);
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->who, (void **)&out->who));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->goals, (void **)&out->goals));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->loss, (void **)&out->loss));
-    TRY(pr_scratch_bytes(ctx, run, n * classes * sizeof *out->logits, (void **)&out->logits));
+    const int64_t n = like.n, classes = pr_run_classes(run);
+    TRY(pr_scratch(ctx, run, n, &out->who));
+    TRY(pr_scratch(ctx, run, n, &out->goals));
+    TRY(pr_scratch(ctx, run, n, &out->loss));
+    TRY(pr_scratch(ctx, run, n * classes, &out->logits));
     TRY(pr_scratch_like(ctx, run, like, &out->at));
     out->at.n = 0;
     return PARRY_OK;
@@ -77,8 +77,8 @@ static parry_status pack_init(parry_ctx *ctx, pr_run *run, pr_tensor like, pack 
 static parry_status points_init(parry_ctx *ctx, pr_run *run, pr_tensor *at, points *out)
 {
     out->at = at;
-    TRY(pr_scratch_bytes(ctx, run, (size_t)at->n * sizeof *out->loss, (void **)&out->loss));
-    return pr_scratch_bytes(ctx, run, (size_t)at->n * sizeof *out->met, (void **)&out->met);
+    TRY(pr_scratch(ctx, run, at->n, &out->loss));
+    return pr_scratch(ctx, run, at->n, &out->met);
 }
 
 static parry_status walk_init(parry_ctx *ctx, pr_run *run, const pgd *how, const pr_batch *in, pr_tensor *adv,
@@ -113,13 +113,12 @@ static void pack_add(pack *p, const walk *w, int64_t i, const float *at)
     pr_copy(row_of(&p->at, j), at, p->at.row);
 }
 
-/* To meet the criterion beats not to; among equals the larger loss wins. */
 static void keep_worst(const walk *w, const pack *p, points *kept)
 {
     for (int64_t j = 0; j < p->at.n; j++) {
         const int64_t i = p->who[j];
         const bool met = meets(w, p, j);
-        if (met == kept->met[i] ? p->loss[j] <= kept->loss[i] : kept->met[i])
+        if (!pr_better(met, p->loss[j], kept->met[i], kept->loss[i]))
             continue;
         kept->met[i] = met;
         kept->loss[i] = p->loss[j];

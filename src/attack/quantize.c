@@ -11,7 +11,8 @@ typedef struct finish {
     pr_run *run;
     const pr_batch *in;
     pr_tensor *adv, meant;
-    float *loss, *logits; /* of adv, by image */
+    float *loss, *logits;             /* of adv, by image */
+    float *other_loss, *other_logits; /* of what might take its place */
     pr_grid_rank *ranks;
 } finish;
 
@@ -22,12 +23,14 @@ static bool met(const finish *f, const float *logits, int64_t j, int64_t image)
 
 static parry_status finish_init(parry_ctx *ctx, pr_run *run, const pr_batch *in, pr_tensor *adv, finish *out)
 {
-    const size_t n = (size_t)in->x.n, classes = (size_t)run->classes;
+    const int64_t n = in->x.n, logits = n * run->classes;
     *out = (finish){.run = run, .in = in, .adv = adv};
     TRY(pr_scratch_like(ctx, run, in->x, &out->meant));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->loss, (void **)&out->loss));
-    TRY(pr_scratch_bytes(ctx, run, n * classes * sizeof *out->logits, (void **)&out->logits));
-    TRY(pr_scratch_bytes(ctx, run, (size_t)in->x.row * sizeof *out->ranks, (void **)&out->ranks));
+    TRY(pr_scratch(ctx, run, n, &out->loss));
+    TRY(pr_scratch(ctx, run, logits, &out->logits));
+    TRY(pr_scratch(ctx, run, n, &out->other_loss));
+    TRY(pr_scratch(ctx, run, logits, &out->other_logits));
+    TRY(pr_scratch(ctx, run, in->x.row, &out->ranks));
     pr_copy(out->meant.data, adv->data, in->x.n * in->x.row);
     return PARRY_OK;
 }
@@ -54,34 +57,28 @@ static bool moved(const finish *f, int64_t i)
     return pr_max_abs_diff(f->adv->data + i * row, f->meant.data + i * row, row) > 1e-6f;
 }
 
-/* Takes row j of the candidates, with its loss and logits, for image i where it is better. */
-static void take_better(finish *f, int64_t i, int64_t j, const float *candidates, const float *loss,
-                        const float *logits)
+/* Takes row j of the others, judged already, for image i where it is better. */
+static void take_better(finish *f, int64_t i, int64_t j, const float *others)
 {
     const int64_t row = f->in->x.row;
     const int classes = f->run->classes;
-    const bool is = met(f, f->logits, i, i), would = met(f, logits, j, i);
-    if (is == would ? loss[j] <= f->loss[i] : is)
+    if (!pr_better(met(f, f->other_logits, j, i), f->other_loss[j], met(f, f->logits, i, i), f->loss[i]))
         return;
-    pr_copy(f->adv->data + i * row, candidates + j * row, row);
-    pr_copy(f->logits + i * classes, logits + j * classes, classes);
-    f->loss[i] = loss[j];
+    pr_copy(f->adv->data + i * row, others + j * row, row);
+    pr_copy(f->logits + i * classes, f->other_logits + j * classes, classes);
+    f->loss[i] = f->other_loss[j];
 }
 
 /* Rounds images that lost the criterion along the gradient. */
 static parry_status round_along_gradient(parry_ctx *ctx, finish *f, const pr_tensor *direction)
 {
     const int64_t row = f->in->x.row;
-    const size_t n = (size_t)f->in->x.n;
     pr_batch meant = *f->in;
     pr_subset some;
     pr_tensor grad;
-    float *loss, *logits;
     meant.x = f->meant;
     TRY(pr_subset_init(ctx, f->run, &meant, &some));
     TRY(pr_scratch_like(ctx, f->run, f->in->x, &grad));
-    TRY(pr_scratch_bytes(ctx, f->run, n * sizeof *loss, (void **)&loss));
-    TRY(pr_scratch_bytes(ctx, f->run, n * (size_t)f->run->classes * sizeof *logits, (void **)&logits));
     for (int64_t i = 0; i < meant.x.n; i++)
         if (!met(f, f->logits, i, i) && moved(f, i))
             pr_subset_add(&some, &meant, i, meant.eps[i]);
@@ -91,24 +88,20 @@ static parry_status round_along_gradient(parry_ctx *ctx, finish *f, const pr_ten
         TRY(pr_loss_grad(ctx, f->run, &some.batch.x, some.goals, NULL, NULL, &grad));
     for (int64_t j = 0; j < some.batch.x.n; j++) {
         const float *along = direction ? direction->data + some.who[j] * row : grad.data + j * row;
-        pr_grid_round_along(along, some.x + j * row, row);
-        fit(f, some.who[j], some.x + j * row);
+        pr_grid_round_along(along, some.batch.x.data + j * row, row);
+        fit(f, some.who[j], some.batch.x.data + j * row);
     }
-    TRY(pr_loss_only(ctx, f->run, &some.batch.x, some.goals, loss, logits));
+    TRY(pr_loss_only(ctx, f->run, &some.batch.x, some.goals, f->other_loss, f->other_logits));
     for (int64_t j = 0; j < some.batch.x.n; j++)
-        take_better(f, some.who[j], j, some.x, loss, logits);
+        take_better(f, some.who[j], j, some.batch.x.data);
     return PARRY_OK;
 }
 
 static parry_status keep_clean(parry_ctx *ctx, finish *f)
 {
-    const size_t n = (size_t)f->in->x.n;
-    float *loss, *logits;
-    TRY(pr_scratch_bytes(ctx, f->run, n * sizeof *loss, (void **)&loss));
-    TRY(pr_scratch_bytes(ctx, f->run, n * (size_t)f->run->classes * sizeof *logits, (void **)&logits));
-    TRY(pr_loss_only(ctx, f->run, &f->in->x, f->in->goals, loss, logits));
+    TRY(pr_loss_only(ctx, f->run, &f->in->x, f->in->goals, f->other_loss, f->other_logits));
     for (int64_t i = 0; i < f->in->x.n; i++)
-        take_better(f, i, i, f->in->x.data, loss, logits);
+        take_better(f, i, i, f->in->x.data);
     return PARRY_OK;
 }
 

@@ -11,7 +11,7 @@ typedef struct rows_call {
     const pr_attack_request *request;
     const pr_aim *aim;
     pr_workers workers, judges; /* judges: where the search is not in f32 */
-    pr_run *runs; /* one per worker */
+    pr_run *runs;               /* one per worker */
     int64_t chunk;
     atomic_llong done;
 } rows_call;
@@ -21,7 +21,7 @@ typedef struct rows_call {
 static parry_status make_radii(parry_ctx *ctx, pr_run *run, int64_t n, const double **out)
 {
     double *eps;
-    TRY(pr_scratch_bytes(ctx, run, (size_t)n * sizeof *eps, (void **)&eps));
+    TRY(pr_scratch(ctx, run, n, &eps));
     for (int64_t i = 0; i < n; i++)
         eps[i] = pr_grid_radius(run->threat, run->threat->eps);
     *out = eps;
@@ -50,8 +50,8 @@ static parry_status make_goals(parry_ctx *ctx, pr_run *run, const pr_attack_requ
     const int32_t *labels = r->labels + first;
     float *clean;
     pr_goal *goals;
-    TRY(pr_scratch_bytes(ctx, run, (size_t)n * sizeof *goals, (void **)&goals));
-    TRY(pr_scratch_bytes(ctx, run, (size_t)(n * run->classes) * sizeof *clean, (void **)&clean));
+    TRY(pr_scratch(ctx, run, n, &goals));
+    TRY(pr_scratch(ctx, run, n * run->classes, &clean));
     if (pr_aim_asks(run->aim, labels, n))
         TRY(pr_session_logits(ctx, run->judge, batch->x.data, n, clean));
     pr_aim_goals(run->aim, run->seed, clean, run->classes, labels, batch->index, n, goals);
@@ -67,7 +67,7 @@ static parry_status make_batch(parry_ctx *ctx, pr_run *run, const pr_attack_requ
     int64_t *index;
     TRY(make_images(ctx, run, r, first, n, &out->x));
     TRY(make_radii(ctx, run, n, &out->eps));
-    TRY(pr_scratch_bytes(ctx, run, (size_t)n * sizeof *index, (void **)&index));
+    TRY(pr_scratch(ctx, run, n, &index));
     for (int64_t i = 0; i < n; i++)
         index[i] = r->index ? r->index[first + i] : r->first_index + first + i;
     out->index = index;

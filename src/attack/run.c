@@ -41,7 +41,7 @@ parry_status pr_scratch_bytes(parry_ctx *ctx, pr_run *run, size_t size, void **o
 parry_status pr_scratch_like(parry_ctx *ctx, pr_run *run, pr_tensor like, pr_tensor *out)
 {
     *out = like;
-    return pr_scratch_bytes(ctx, run, (size_t)(like.n * like.row) * sizeof(float), (void **)&out->data);
+    return pr_scratch(ctx, run, like.n * like.row, &out->data);
 }
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */
@@ -101,6 +101,11 @@ bool pr_met(const pr_run *run, const float *logits, pr_goal goal)
     return pr_aim_met(run->aim, logits, run->classes, goal);
 }
 
+bool pr_better(bool met, float loss, bool than_met, float than_loss)
+{
+    return met == than_met ? loss > than_loss : met;
+}
+
 /* ---- geometry ---------------------------------------------------------------------------------------------------- */
 
 void pr_step_to_surface(const pr_run *run, const pr_batch *in, const pr_tensor *direction, pr_tensor *adv)
@@ -130,13 +135,12 @@ parry_status pr_attempt(parry_ctx *ctx, pr_run *run, const pr_batch *in, const p
 
 parry_status pr_subset_init(parry_ctx *ctx, pr_run *run, const pr_batch *in, pr_subset *out)
 {
-    const size_t n = (size_t)in->x.n;
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->who, (void **)&out->who));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->index, (void **)&out->index));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->goals, (void **)&out->goals));
-    TRY(pr_scratch_bytes(ctx, run, n * sizeof *out->eps, (void **)&out->eps));
+    const int64_t n = in->x.n;
+    TRY(pr_scratch(ctx, run, n, &out->who));
+    TRY(pr_scratch(ctx, run, n, &out->index));
+    TRY(pr_scratch(ctx, run, n, &out->goals));
+    TRY(pr_scratch(ctx, run, n, &out->eps));
     TRY(pr_scratch_like(ctx, run, in->x, &out->batch.x));
-    out->x = out->batch.x.data;
     out->batch.goals = out->goals;
     out->batch.index = out->index;
     out->batch.eps = out->eps;
@@ -156,5 +160,5 @@ void pr_subset_add(pr_subset *subset, const pr_batch *in, int64_t i, double eps)
     subset->index[j] = in->index[i];
     subset->goals[j] = in->goals[i];
     subset->eps[j] = eps;
-    pr_copy(subset->x + j * row, in->x.data + i * row, row);
+    pr_copy(subset->batch.x.data + j * row, in->x.data + i * row, row);
 }

@@ -78,8 +78,7 @@ static parry_status find_directions(parry_ctx *ctx, hunt *h)
 
 static parry_status hunt_init(parry_ctx *ctx, hunt *h)
 {
-    const size_t n = (size_t)h->in->x.n, classes = (size_t)h->run->classes;
-    TRY(pr_scratch_bytes(ctx, h->run, n * classes * sizeof *h->logits, (void **)&h->logits));
+    TRY(pr_scratch(ctx, h->run, h->in->x.n * h->run->classes, &h->logits));
     TRY(pr_scratch_like(ctx, h->run, h->in->x, &h->tried));
     TRY(pr_subset_init(ctx, h->run, h->in, &h->some));
     TRY(try_clean(ctx, h));
