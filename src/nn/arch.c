@@ -11,8 +11,8 @@
 #include "nn/chain.h"
 #include "tensor/tensor.h"
 
-static const pr_arch *const archs[] = {&pr_arch_simplecnn, &pr_arch_resnet18, &pr_arch_resnet20, &pr_arch_resnet34,
-                                       &pr_arch_resnet50,  &pr_arch_inception_v3};
+static const pr_arch *const archs[] = {&pr_arch_simplecnn, &pr_arch_resnet18, &pr_arch_resnet20,
+                                       &pr_arch_resnet34,  &pr_arch_resnet50, &pr_arch_inception_v3};
 
 const pr_arch *pr_arch_at(size_t index)
 {
@@ -36,14 +36,25 @@ parry_status pr_arch_find(parry_ctx *ctx, const char *name, const pr_arch **out)
                           name);
 }
 
+void pr_draw_uniform(pr_weight *weight, uint64_t seed, int32_t index, float limit)
+{
+    pr_rng rng = pr_rng_init(seed, PR_STREAM_INIT, (uint64_t)index);
+    for (int64_t i = 0; i < weight->count; i++)
+        weight->data[i] = pr_rng_uniform(&rng, -limit, limit);
+}
+
+void pr_draw_normal(pr_weight *weight, uint64_t seed, int32_t index, double deviation)
+{
+    pr_rng rng = pr_rng_init(seed, PR_STREAM_INIT, (uint64_t)index);
+    for (int64_t i = 0; i < weight->count; i++)
+        weight->data[i] = (float)(deviation * (double)pr_rng_normal(&rng));
+}
+
 static void glorot_uniform(pr_weight *weight, uint64_t seed, int32_t index)
 {
     const int64_t area = weight->rank == 4 ? weight->dim[2] * weight->dim[3] : 1;
     const double fans = (double)(weight->dim[0] + weight->dim[1]) * (double)area;
-    const float limit = (float)sqrt(6.0 / fans);
-    pr_rng rng = pr_rng_init(seed, PR_STREAM_INIT, (uint64_t)index);
-    for (int64_t i = 0; i < weight->count; i++)
-        weight->data[i] = pr_rng_uniform(&rng, -limit, limit);
+    pr_draw_uniform(weight, seed, index, (float)sqrt(6.0 / fans));
 }
 
 void pr_initialise_with(const pr_graph *graph, pr_weights *weights, uint64_t seed, pr_kernel_init kernel,

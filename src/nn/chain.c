@@ -41,8 +41,9 @@ static parry_status full_name(const pr_chain *chain, const char *layer, const ch
     return length < NAME_SIZE ? PARRY_OK : pr_fail(chain->ctx, PARRY_INVALID, "the name '%s' is cut", name);
 }
 
-parry_status pr_chain_weight(pr_chain *chain, const char *layer, const char *part, pr_weight_role role, int rank,
-                             const int64_t *dim, pr_value *out)
+/* The weight "scope layer.part". */
+static parry_status add_weight(pr_chain *chain, const char *layer, const char *part, pr_weight_role role, int rank,
+                               const int64_t *dim, pr_value *out)
 {
     char name[NAME_SIZE];
     int32_t index;
@@ -72,9 +73,9 @@ parry_status pr_chain_conv(pr_chain *chain, const char *name, int64_t filters, c
     pr_value params[2];
     const int64_t kernel[] = {filters, pr_chain_channels(chain) / attrs->conv.group, attrs->conv.kernel[0],
                               attrs->conv.kernel[1]};
-    TRY(pr_chain_weight(chain, name, "weight", PR_WEIGHT_KERNEL, 4, kernel, &params[0]));
+    TRY(add_weight(chain, name, "weight", PR_WEIGHT_KERNEL, 4, kernel, &params[0]));
     if (bias)
-        TRY(pr_chain_weight(chain, name, "bias", PR_WEIGHT_VECTOR, 1, &filters, &params[1]));
+        TRY(add_weight(chain, name, "bias", PR_WEIGHT_VECTOR, 1, &filters, &params[1]));
     return pr_chain_node(chain, PR_OP_CONV, name, attrs, params, 1 + bias);
 }
 
@@ -82,8 +83,8 @@ parry_status pr_chain_dense(pr_chain *chain, const char *name, int64_t units)
 {
     pr_value params[2];
     const int64_t kernel[] = {units, pr_chain_channels(chain)};
-    TRY(pr_chain_weight(chain, name, "weight", PR_WEIGHT_KERNEL, 2, kernel, &params[0]));
-    TRY(pr_chain_weight(chain, name, "bias", PR_WEIGHT_VECTOR, 1, &units, &params[1]));
+    TRY(add_weight(chain, name, "weight", PR_WEIGHT_KERNEL, 2, kernel, &params[0]));
+    TRY(add_weight(chain, name, "bias", PR_WEIGHT_VECTOR, 1, &units, &params[1]));
     return pr_chain_node(chain, PR_OP_GEMM, name, NULL, params, 2);
 }
 
@@ -106,9 +107,26 @@ parry_status pr_chain_batch_norm(pr_chain *chain, const char *name, const char *
     const pr_attrs attrs = {.bn = {.eps = eps, .momentum = momentum}};
     pr_value params[4];
     for (int i = 0; i < 4; i++)
-        TRY(pr_chain_weight(chain, name, parts[i], i < 2 ? PR_WEIGHT_VECTOR : PR_WEIGHT_STATISTIC, 1, &channels,
-                            &params[i]));
+        TRY(add_weight(chain, name, parts[i], i < 2 ? PR_WEIGHT_VECTOR : PR_WEIGHT_STATISTIC, 1, &channels,
+                       &params[i]));
     return pr_chain_node(chain, PR_OP_BATCH_NORM, name, &attrs, params, 4);
+}
+
+parry_status pr_chain_average(pr_chain *chain)
+{
+    chain->scope[0] = '\0';
+    TRY(pr_chain_node(chain, PR_OP_GLOBAL_AVERAGE_POOL, "avgpool", NULL, NULL, 0));
+    return pr_chain_flatten(chain, "flatten");
+}
+
+parry_status pr_chain_end(pr_chain *chain, float dropout, const char *name, int classes)
+{
+    const pr_attrs attrs = {.dropout = {.ratio = dropout, .stream = 0}};
+    if (dropout > 0)
+        TRY(pr_chain_node(chain, PR_OP_DROPOUT, "dropout", &attrs, NULL, 0));
+    TRY(pr_chain_dense(chain, name, classes));
+    chain->graph->logits = chain->at;
+    return PARRY_OK;
 }
 
 pr_attrs pr_torch_conv(int kernel_h, int kernel_w, int stride, int pad_h, int pad_w)

@@ -29,9 +29,6 @@ PARRY_CHECKED parry_status pr_chain_begin(pr_chain *chain, const pr_image_limits
 /* printf into the scope. */
 __attribute__((format(printf, 2, 3))) PARRY_CHECKED parry_status pr_chain_scope(pr_chain *chain, const char *format,
                                                                                 ...);
-/* The weight "scope layer.part". */
-PARRY_CHECKED parry_status pr_chain_weight(pr_chain *chain, const char *layer, const char *part, pr_weight_role role,
-                                           int rank, const int64_t *dim, pr_value *out);
 PARRY_CHECKED parry_status pr_chain_node(pr_chain *chain, pr_op op, const char *name, const pr_attrs *attrs,
                                          const pr_value *params, int param_count);
 /* attrs->conv.kernel and the strides and pads are the caller's; bias "layer.bias" where wanted. */
@@ -43,6 +40,11 @@ PARRY_CHECKED parry_status pr_chain_flatten(pr_chain *chain, const char *name);
 /* `parts`: what scale, shift, mean and variance are called. */
 PARRY_CHECKED parry_status pr_chain_batch_norm(pr_chain *chain, const char *name, const char *const parts[4], float eps,
                                                float momentum);
+/* Behind the last block: no scope any more, and the mean over space, as rows. */
+PARRY_CHECKED parry_status pr_chain_average(pr_chain *chain);
+/* The last layers: dropout in training with that ratio (0: none) and the dense layer `name` of the scores, which are
+ * the graph's output. */
+PARRY_CHECKED parry_status pr_chain_end(pr_chain *chain, float dropout, const char *name, int classes);
 int64_t pr_chain_channels(const pr_chain *chain);
 
 /* As PyTorch names them: weight, bias, running_mean, running_var. */
@@ -55,6 +57,9 @@ pr_attrs pr_torch_pool(int kernel, int stride, int pad);
 
 /* Fills a kernel from PR_STREAM_INIT, sample = weight index. */
 typedef void (*pr_kernel_init)(pr_weight *weight, uint64_t seed, int32_t index);
+/* What such functions are made of: U(-limit, limit), and N(0, deviation^2). */
+void pr_draw_uniform(pr_weight *weight, uint64_t seed, int32_t index, float limit);
+void pr_draw_normal(pr_weight *weight, uint64_t seed, int32_t index, double deviation);
 /* Every kernel of the graph by `kernel` (a GEMM's by `dense`), biases and shifts 0, scales and variances 1, constants
  * as they are. New version. */
 void pr_initialise_with(const pr_graph *graph, pr_weights *weights, uint64_t seed, pr_kernel_init kernel,

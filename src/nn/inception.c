@@ -3,7 +3,6 @@
  * Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception architecture for computer vision", CVPR 2016,
  * table 1, with the layers and names of torchvision, so that weights exported from there load by name. The auxiliary
  * head, which takes part in training alone, is left out. Kernels are drawn from N(0, 0.1^2), as torchvision does. */
-#include "base/rng.h"
 #include "nn/builders.h"
 #include "nn/chain.h"
 
@@ -11,9 +10,7 @@ enum { BRANCHES_MAX = 4 };
 
 static void normal(pr_weight *weight, uint64_t seed, int32_t index)
 {
-    pr_rng rng = pr_rng_init(seed, PR_STREAM_INIT, (uint64_t)index);
-    for (int64_t i = 0; i < weight->count; i++)
-        weight->data[i] = 0.1f * pr_rng_normal(&rng);
+    pr_draw_normal(weight, seed, index, 0.1f);
 }
 
 static void initialise(const pr_graph *graph, pr_weights *weights, uint64_t seed)
@@ -179,20 +176,14 @@ static parry_status build(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, 
 {
     static const pr_image_limits limits = {.name = "inception_v3", .side_min = 75, .side_max = 4096};
     pr_chain c = {.ctx = ctx, .graph = graph, .weights = weights};
-    const pr_attrs dropout = {.dropout = {.ratio = 0.5f, .stream = 0}};
     TRY(pr_chain_begin(&c, &limits, channels, height, width, classes));
     TRY(stem(&c));
     for (size_t b = 0; b < PR_COUNT(blocks); b++) {
         TRY(pr_chain_scope(&c, "%s", blocks[b].scope));
         TRY(blocks[b].build(&c, blocks[b].width));
     }
-    TRY(pr_chain_scope(&c, "%s", ""));
-    TRY(pr_chain_node(&c, PR_OP_GLOBAL_AVERAGE_POOL, "avgpool", NULL, NULL, 0));
-    TRY(pr_chain_flatten(&c, "flatten"));
-    TRY(pr_chain_node(&c, PR_OP_DROPOUT, "dropout", &dropout, NULL, 0));
-    TRY(pr_chain_dense(&c, "fc", classes));
-    graph->logits = c.at;
-    return PARRY_OK;
+    TRY(pr_chain_average(&c));
+    return pr_chain_end(&c, 0.5f, "fc", classes);
 }
 
 const pr_arch pr_arch_inception_v3 = {

@@ -9,7 +9,6 @@
  * case), as torchvision does; the last layer from U(-l, l) with l = 1 / sqrt(fan_in). */
 #include <math.h>
 
-#include "base/rng.h"
 #include "nn/builders.h"
 #include "nn/chain.h"
 
@@ -23,18 +22,13 @@ typedef struct resnet_shape {
 
 static void he_normal(pr_weight *weight, uint64_t seed, int32_t index)
 {
-    const double fan_out = (double)(weight->dim[0] * weight->dim[2] * weight->dim[3]), deviation = sqrt(2 / fan_out);
-    pr_rng rng = pr_rng_init(seed, PR_STREAM_INIT, (uint64_t)index);
-    for (int64_t i = 0; i < weight->count; i++)
-        weight->data[i] = (float)(deviation * pr_rng_normal(&rng));
+    const double fan_out = (double)(weight->dim[0] * weight->dim[2] * weight->dim[3]);
+    pr_draw_normal(weight, seed, index, sqrt(2 / fan_out));
 }
 
 static void fan_in_uniform(pr_weight *weight, uint64_t seed, int32_t index)
 {
-    const float limit = (float)(1 / sqrt((double)weight->dim[1]));
-    pr_rng rng = pr_rng_init(seed, PR_STREAM_INIT, (uint64_t)index);
-    for (int64_t i = 0; i < weight->count; i++)
-        weight->data[i] = pr_rng_uniform(&rng, -limit, limit);
+    pr_draw_uniform(weight, seed, index, (float)(1 / sqrt((double)weight->dim[1])));
 }
 
 static void initialise(const pr_graph *graph, pr_weights *weights, uint64_t seed)
@@ -93,12 +87,8 @@ static parry_status build(parry_ctx *ctx, const resnet_shape *shape, pr_graph *g
             TRY(block(&c, shape->bottleneck, (int64_t)shape->width << s, s > 0 && b == 0 ? 2 : 1));
         }
     }
-    TRY(pr_chain_scope(&c, "%s", ""));
-    TRY(pr_chain_node(&c, PR_OP_GLOBAL_AVERAGE_POOL, "avgpool", NULL, NULL, 0));
-    TRY(pr_chain_flatten(&c, "flatten"));
-    TRY(pr_chain_dense(&c, "fc", classes));
-    graph->logits = c.at;
-    return PARRY_OK;
+    TRY(pr_chain_average(&c));
+    return pr_chain_end(&c, 0, "fc", classes);
 }
 
 /* ---- the family ------------------------------------------------------------------------------------------------ */
@@ -111,14 +101,11 @@ static parry_status build(parry_ctx *ctx, const resnet_shape *shape, pr_graph *g
         return build(ctx, &shape##number, graph, weights, channels, height, width, classes);                           \
     }                                                                                                                  \
     const pr_arch pr_arch_resnet##number = {                                                                           \
-        .name = "resnet" #number,                                                                                      \
-        .summary = what,                                                                                               \
-        .side = pixels,                                                                                                \
-        .build = build##number,                                                                                        \
-        .initialise = initialise};
+        .name = "resnet" #number, .summary = what, .side = pixels, .build = build##number, .initialise = initialise};
 
 RESNET(18, 224, "ResNet-18 with torchvision's layer names", .width = 64, .stages = 4, .blocks = {2, 2, 2, 2})
-RESNET(20, 32, "ResNet-20 for small images such as CIFAR's", .small = true, .width = 16, .stages = 3, .blocks = {3, 3, 3})
+RESNET(20, 32, "ResNet-20 for small images such as CIFAR's", .small = true, .width = 16, .stages = 3,
+       .blocks = {3, 3, 3})
 RESNET(34, 224, "ResNet-34 with torchvision's layer names", .width = 64, .stages = 4, .blocks = {3, 4, 6, 3})
 RESNET(50, 224, "ResNet-50 with torchvision's layer names", .bottleneck = true, .width = 64, .stages = 4,
        .blocks = {3, 4, 6, 3})

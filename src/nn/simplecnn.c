@@ -40,7 +40,6 @@ static parry_status build(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, 
 {
     static const pr_image_limits limits = {.name = "simplecnn", .side_min = 4, .side_max = 4096};
     pr_chain c = {.ctx = ctx, .graph = graph, .weights = weights};
-    const pr_attrs dropout = {.dropout = {.ratio = 0.5f, .stream = 0}};
     TRY(pr_chain_begin(&c, &limits, channels, height, width, classes));
     TRY(conv(&c, "conv1", 32));
     TRY(pr_chain_relu(&c, "relu1"));
@@ -52,10 +51,7 @@ static parry_status build(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, 
     TRY(pr_chain_dense(&c, "dense1", 128));
     TRY(pr_chain_relu(&c, "relu3"));
     TRY(batch_norm(&c, "bn3"));
-    TRY(pr_chain_node(&c, PR_OP_DROPOUT, "dropout", &dropout, NULL, 0));
-    TRY(pr_chain_dense(&c, "logits", classes));
-    graph->logits = c.at;
-    return PARRY_OK;
+    return pr_chain_end(&c, 0.5f, "logits", classes);
 }
 
 const pr_arch pr_arch_simplecnn = {
