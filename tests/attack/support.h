@@ -2,15 +2,11 @@
 #ifndef TESTS_ATTACK_SUPPORT_H
 #define TESTS_ATTACK_SUPPORT_H
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "../unit/support/check.h"
 #include "attack/impl.h"
 #include "model/network.h"
 

@@ -3,13 +3,6 @@
 
 enum { SIDE = 4, ROW = SIDE * SIDE, CLASSES = 3, COUNT = 60 };
 
-static void check_error(const parry_ctx *ctx, parry_status status, parry_status expected, const char *says)
-{
-    assert_int_equal(status, expected);
-    if (!strstr(parry_ctx_error(ctx), says))
-        fail_msg("the error is \"%s\"; expected it to say \"%s\"", parry_ctx_error(ctx), says);
-}
-
 static void check_label(parry_ctx *ctx, const char *spec, const char *label)
 {
     parry_attack *attack;

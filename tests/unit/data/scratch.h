@@ -10,7 +10,7 @@
 
 #include <zlib.h>
 
-#include "base/base.h"
+#include "../support/check.h"
 
 static char scratch_folder[128];
 

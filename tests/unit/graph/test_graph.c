@@ -158,8 +158,7 @@ static void malformed_nodes_are_refused(void **state)
         parry_status status = op_case_build(ctx, &bad[c], n.graph, n.weights, &inputs, in, out);
         if (status != PARRY_MISMATCH && status != PARRY_UNSUPPORTED)
             fail_msg("'%s' was accepted", bad[c].name);
-        if (!strstr(parry_ctx_error(ctx), bad[c].name))
-            fail_msg("the sentence does not name '%s': %s", bad[c].name, parry_ctx_error(ctx));
+        check_says(ctx, bad[c].name);
         assert_int_equal(n.graph->node_count, 0);
         OK(pr_graph_check(ctx, n.graph, n.weights));
         free_net(&n);

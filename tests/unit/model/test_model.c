@@ -1,12 +1,8 @@
 /* Networks behind the waist: results do not depend on threads or on the company of an image; gradients are gradients;
  * weights may move. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <math.h>
-#include <string.h>
 
+#include "../support/check.h"
 #include "base/rng.h"
 #include "model/model.h"
 #include "tensor/tensor.h"
@@ -221,13 +217,6 @@ static void test_numbers_that_are_not_finite_are_reported(void **state)
     assert_int_equal(parry_model_input_gradient(ctx, model, "mse", images, labels, 2, NULL, grad), PARRY_NUMERIC);
     parry_model_free(model);
     parry_ctx_free(ctx);
-}
-
-static void check_error(parry_ctx *ctx, parry_status status, parry_status expected, const char *says)
-{
-    assert_int_equal(status, expected);
-    if (!strstr(parry_ctx_error(ctx), says))
-        fail_msg("the error is \"%s\"; expected it to say \"%s\"", parry_ctx_error(ctx), says);
 }
 
 static pr_weight *named_weight(pr_weights *weights, const char *ending)

@@ -2,16 +2,12 @@
 #ifndef TEST_ONNX_FILES_H
 #define TEST_ONNX_FILES_H
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "../support/check.h"
 #include "base/file.h"
 #include "engine/engine.h"
 #include "nn/nn.h"

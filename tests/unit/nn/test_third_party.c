@@ -15,11 +15,7 @@ enum { DIRECTIONS = 16 };
 static const char *mode, *made; /* of tests/torch_reference.py; its folder, NULL: to be made */
 static parry_ctx *ctx;
 
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        if ((call) != PARRY_OK)                                                                                        \
-            fail_msg("%s: %s", #call, parry_ctx_error(ctx));                                                           \
-    } while (0)
+#define OK(call) OK_IN(ctx, call)
 
 /* ---- a network at work ------------------------------------------------------------------------------------------ */
 

@@ -1,41 +1,27 @@
 /* Figures: what is drawn where. Text is compared by the hash of its pixels, which are the same on every machine. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include <parry/figure.h>
 
 #include "base/file.h"
 #include "data/photos.h"
 #include "report/canvas.h"
-
-static int setup(void **state)
-{
-    return parry_ctx_create(NULL, (parry_ctx **)state) != PARRY_OK;
-}
-
-static int teardown(void **state)
-{
-    parry_ctx_free(*state);
-    return 0;
-}
+#include "../support/context.h"
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 
 /* Every character of the font, at three sizes and both weights. */
 static void test_font_pixels(void **state)
 {
+    (void)state;
     static const int sizes[] = {6, 9, 20};
     pr_canvas canvas;
     char text[128], hex[PR_SHA256_HEX];
     int y = 2;
-    assert_int_equal(pr_canvas_create(*state, 900, 400, &canvas), PARRY_OK);
+    assert_int_equal(pr_canvas_create(ctx, 900, 400, &canvas), PARRY_OK);
     for (size_t i = 0; i < 2 * PR_COUNT(sizes); i++) {
         const pr_font font = {sizes[i / 2], i % 2, PR_INK};
         for (int from = 0x20; from < 0x7f; from += 32, y += pr_font_line(&font)) {
@@ -56,6 +42,7 @@ static void test_font_pixels(void **state)
 /* No character reaches beyond its line, and everything but blanks leaves ink. */
 static void test_glyphs_stay_inside(void **state)
 {
+    (void)state;
     enum { HIGH = 100, WIDE = 80, AT = 20 };
     for (int size = 5; size <= 40; size += 5)
         for (int c = 0x21; c < 0x7f; c++) {
@@ -63,7 +50,7 @@ static void test_glyphs_stay_inside(void **state)
             const char text[2] = {(char)c, '\0'};
             pr_canvas canvas;
             int ink = 0;
-            assert_int_equal(pr_canvas_create(*state, WIDE, HIGH, &canvas), PARRY_OK);
+            assert_int_equal(pr_canvas_create(ctx, WIDE, HIGH, &canvas), PARRY_OK);
             pr_canvas_text(&canvas, &font, AT, AT, text);
             for (int y = 0; y < HIGH; y++)
                 for (int x = 0; x < WIDE; x++) {
@@ -79,9 +66,9 @@ static void test_glyphs_stay_inside(void **state)
 
 static void test_wrapping(void **state)
 {
+    (void)state;
     const pr_font font = {9, false, 0};
     const int word = pr_font_width(&font, "mountain"), two = pr_font_width(&font, "mountain tent");
-    (void)state;
     assert_true(word > 0 && two > word && pr_font_width(&font, "") == 0);
     assert_int_equal(pr_canvas_wrapped(NULL, &font, 0, 0, two, 9, PR_ALIGN_LEFT, "mountain tent"), 1);
     assert_int_equal(pr_canvas_wrapped(NULL, &font, 0, 0, two - 1, 9, PR_ALIGN_LEFT, "mountain tent"), 2);
@@ -109,6 +96,7 @@ static float pixel(const parry_image *image, int channel, int y, int x)
  * side, 28 pixels for one, the middle one as the header says. */
 static void test_triptych(void **state)
 {
+    (void)state;
     enum { SIDE = 8, ROW = SIDE * SIDE, TOP = 20 + 18, LEFT = 20, STEP = 224 + 20 };
     float original[ROW], adversary[ROW];
     for (int i = 0; i < ROW; i++)
@@ -122,8 +110,8 @@ static void test_triptych(void **state)
         parry_image read;
         t.difference = kind;
         t.magnify = 4;
-        assert_int_equal(parry_figure_triptych(*state, &t, scratch()), PARRY_OK);
-        assert_int_equal(parry_image_read(*state, scratch(), &read), PARRY_OK);
+        assert_int_equal(parry_figure_triptych(ctx, &t, scratch()), PARRY_OK);
+        assert_int_equal(parry_image_read(ctx, scratch(), &read), PARRY_OK);
         assert_int_equal(read.width, 2 * 20 + 3 * 224 + 2 * 20);
         const float still = kind == PARRY_DIFFERENCE_SIGNED ? 0.5f : 0, first = still + 0.4f,
                     last = kind == PARRY_DIFFERENCE_SIGNED ? 0.3f : 0.2f;
@@ -138,12 +126,13 @@ static void test_triptych(void **state)
     assert_true(fabs(parry_figure_magnify(&t) - 5) < 1e-4);
     t.size = sizeof t;
     adversary[3] = NAN;
-    assert_int_equal(parry_figure_triptych(*state, &t, scratch()), PARRY_INVALID);
+    assert_int_equal(parry_figure_triptych(ctx, &t, scratch()), PARRY_INVALID);
     assert_int_equal(unlink(scratch()), 0);
 }
 
 static void test_tiles(void **state)
 {
+    (void)state;
     static const float grey[4] = {0.2f, 0.2f, 0.2f, 0.2f};
     parry_tile tiles[7];
     for (int i = 0; i < 7; i++)
@@ -157,8 +146,8 @@ static void test_tiles(void **state)
                           .columns = 4,
                           .side = 64};
     parry_image read;
-    assert_int_equal(parry_figure_tiles(*state, &figure, scratch()), PARRY_OK);
-    assert_int_equal(parry_image_read(*state, scratch(), &read), PARRY_OK);
+    assert_int_equal(parry_figure_tiles(ctx, &figure, scratch()), PARRY_OK);
+    assert_int_equal(parry_image_read(ctx, scratch(), &read), PARRY_OK);
     assert_int_equal(read.width, 20 + (4 * 84 - 20) + 40 + (4 * 84 - 20) + 20); /* both groups side by side */
     int filled = 0;
     for (int y = 0; y < read.height; y++)
@@ -167,13 +156,14 @@ static void test_tiles(void **state)
     assert_int_equal(filled, 9 * 64 * 64);
     parry_image_clear(&read);
     figure.group_count = 0;
-    assert_int_equal(parry_figure_tiles(*state, &figure, scratch()), PARRY_INVALID);
+    assert_int_equal(parry_figure_tiles(ctx, &figure, scratch()), PARRY_INVALID);
     assert_int_equal(unlink(scratch()), 0);
 }
 
 /* Averaging a chequered image gives grey, picking keeps black and white; small images stay as they are. */
 static void test_reduced(void **state)
 {
+    (void)state;
     enum { WIDE = 300, HIGH = 200 };
     static float chequered[HIGH * WIDE];
     for (int i = 0; i < HIGH * WIDE; i++)
@@ -184,9 +174,9 @@ static void test_reduced(void **state)
             parry_image read;
             uint8_t *png;
             size_t size;
-            assert_int_equal(pr_png_reduced(*state, side, (pr_shrink)reduce, &image, &png, &size), PARRY_OK);
-            assert_int_equal(parry_file_write(*state, scratch(), png, size), PARRY_OK);
-            assert_int_equal(parry_image_read(*state, scratch(), &read), PARRY_OK);
+            assert_int_equal(pr_png_reduced(ctx, side, (pr_shrink)reduce, &image, &png, &size), PARRY_OK);
+            assert_int_equal(parry_file_write(ctx, scratch(), png, size), PARRY_OK);
+            assert_int_equal(parry_image_read(ctx, scratch(), &read), PARRY_OK);
             assert_int_equal(read.width, side == 100 ? 100 : WIDE);
             assert_int_equal(read.height, side == 100 ? 66 : HIGH);
             const bool grey = reduce == PR_SHRINK_AVERAGE && side == 100;
@@ -213,6 +203,7 @@ static void fill(parry_image *image)
 
 static void test_read_like(void **state)
 {
+    (void)state;
     static const struct {
         parry_resize resize;
         int side;
@@ -227,15 +218,15 @@ static void test_read_like(void **state)
                 small = {3, 32, 32, malloc(3 * 32 * 32 * sizeof(float))};
     char how[64];
     fill(&photo);
-    assert_int_equal(parry_image_write(*state, scratch(), &photo), PARRY_OK);
+    assert_int_equal(parry_image_write(ctx, scratch(), &photo), PARRY_OK);
     for (size_t i = 0; i < PR_COUNT(forms); i++) {
         const pr_photo_size size = {3, 32, 32, forms[i].resize, forms[i].side};
         pr_bitmap bitmap;
         parry_image found;
-        assert_int_equal(pr_photo_read(*state, scratch(), &size, NULL, &bitmap), PARRY_OK);
+        assert_int_equal(pr_photo_read(ctx, scratch(), &size, NULL, &bitmap), PARRY_OK);
         for (int k = 0; k < 3 * 32 * 32; k++) /* an adversary: two levels away */
             small.pixels[k % 3 * 1024 + k / 3] = (float)(bitmap.bytes[k] + (k % 2 ? 2 : -2)) / 255;
-        assert_int_equal(parry_image_read_like(*state, scratch(), &small, &found, how), PARRY_OK);
+        assert_int_equal(parry_image_read_like(ctx, scratch(), &small, &found, how), PARRY_OK);
         assert_string_equal(how, forms[i].how);
         for (int k = 0; k < 3 * 32 * 32; k++)
             assert_true(found.pixels[k % 3 * 1024 + k / 3] == (float)bitmap.bytes[k] / 255);
@@ -245,14 +236,14 @@ static void test_read_like(void **state)
     parry_image found;
     for (int k = 0; k < 3 * 32 * 32; k++)
         small.pixels[k] = 1 - small.pixels[k];
-    assert_int_equal(parry_image_read_like(*state, scratch(), &small, &found, how), PARRY_MISMATCH);
-    assert_non_null(strstr(parry_ctx_error(*state), "was not made from it"));
-    assert_int_equal(parry_image_read_like(*state, scratch(), &photo, &found, how), PARRY_OK);
+    assert_int_equal(parry_image_read_like(ctx, scratch(), &small, &found, how), PARRY_MISMATCH);
+    assert_non_null(strstr(parry_ctx_error(ctx), "was not made from it"));
+    assert_int_equal(parry_image_read_like(ctx, scratch(), &photo, &found, how), PARRY_OK);
     assert_string_equal(how, "");
     parry_image_clear(&found);
     photo.height = photo.width = 70;
-    assert_int_equal(parry_image_read_like(*state, scratch(), &photo, &found, how), PARRY_MISMATCH);
-    assert_non_null(strstr(parry_ctx_error(*state), "fewer"));
+    assert_int_equal(parry_image_read_like(ctx, scratch(), &photo, &found, how), PARRY_MISMATCH);
+    assert_non_null(strstr(parry_ctx_error(ctx), "fewer"));
     free(photo.pixels);
     free(small.pixels);
     assert_int_equal(unlink(scratch()), 0);
@@ -266,5 +257,5 @@ int main(void)
         cmocka_unit_test(test_tiles),       cmocka_unit_test(test_read_like),
         cmocka_unit_test(test_reduced),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

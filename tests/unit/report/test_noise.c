@@ -1,28 +1,14 @@
 /* Noise studies: ranges as Python's, the statistics of the noise, and outputs that agree with the probabilities. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "report/noise.h"
-
-static int setup(void **state)
-{
-    return parry_ctx_create(NULL, (parry_ctx **)state) != PARRY_OK;
-}
-
-static int teardown(void **state)
-{
-    parry_ctx_free(*state);
-    return 0;
-}
+#include "../support/context.h"
 
 static void test_ranges(void **state)
 {
+    (void)state;
     static const struct {
         const char *text;
         int64_t count;
@@ -38,7 +24,7 @@ static void test_ranges(void **state)
     for (size_t i = 0; i < PR_COUNT(good); i++) {
         double *values;
         int64_t count;
-        assert_int_equal(parry_noise_range(*state, good[i].text, &values, &count), PARRY_OK);
+        assert_int_equal(parry_noise_range(ctx, good[i].text, &values, &count), PARRY_OK);
         assert_int_equal(count, good[i].count);
         assert_true(values[0] == good[i].first && values[count - 1] == good[i].last);
         parry_noise_range_free(values);
@@ -46,19 +32,18 @@ static void test_ranges(void **state)
     for (size_t i = 0; i < PR_COUNT(bad); i++) {
         double *values;
         int64_t count;
-        assert_int_equal(parry_noise_range(*state, bad[i].text, &values, &count), PARRY_INVALID);
+        assert_int_equal(parry_noise_range(ctx, bad[i].text, &values, &count), PARRY_INVALID);
         assert_null(values);
-        if (!strstr(parry_ctx_error(*state), bad[i].part))
-            fail_msg("%s: %s", bad[i].text, parry_ctx_error(*state));
+        check_says(ctx, bad[i].part);
     }
 }
 
 /* Mean, deviation, skewness and the correlation of neighbours lie within 5 standard errors. */
 static void test_statistics(void **state)
 {
+    (void)state;
     enum { N = 200000 };
     float *x = malloc(N * sizeof *x);
-    (void)state;
     for (int64_t tile = 0; tile < 3; tile++) {
         const double mu = 128, sigma = 40;
         double sum = 0, squares = 0, cubes = 0, neighbours = 0;
@@ -81,10 +66,11 @@ static void test_statistics(void **state)
 
 static void test_images(void **state)
 {
+    (void)state;
     enum { N = 3000 };
     float a[N], b[N], raw[N];
-    parry_noise_image(*state, 4, 100, 90, N, a);
-    pr_noise_draw(parry_ctx_seed(*state), 4, 100, 90, N, raw);
+    parry_noise_image(ctx, 4, 100, 90, N, a);
+    pr_noise_draw(parry_ctx_seed(ctx), 4, 100, 90, N, raw);
     int low = 0, high = 0;
     for (int i = 0; i < N; i++) {
         low += raw[i] < 0;
@@ -92,9 +78,9 @@ static void test_images(void **state)
         assert_true(a[i] == fminf(fmaxf(raw[i], 0), 255) / 255);
     }
     assert_true(low > 0 && high > 0);
-    parry_noise_image(*state, 4, 100, 90, N / 2, b); /* a smaller image begins with the same numbers */
+    parry_noise_image(ctx, 4, 100, 90, N / 2, b); /* a smaller image begins with the same numbers */
     assert_memory_equal(a, b, N / 2 * sizeof *a);
-    parry_noise_image(*state, 5, 100, 90, N, b);
+    parry_noise_image(ctx, 5, 100, 90, N, b);
     assert_memory_not_equal(a, b, sizeof a);
 }
 
@@ -102,12 +88,13 @@ static void test_images(void **state)
  * 0..255. */
 static void test_chapter_order(void **state)
 {
+    (void)state;
     enum { PLANE = 500 };
     static const double offsets[3] = {123, 117, 104};
     float raw[3 * PLANE], image[3 * PLANE];
     int changed = 0;
-    pr_noise_draw(parry_ctx_seed(*state), 2, 180, 90, 3 * PLANE, raw);
-    pr_noise_preprocessed(parry_ctx_seed(*state), 2, 180, 90, offsets, 3, PLANE, image);
+    pr_noise_draw(parry_ctx_seed(ctx), 2, 180, 90, 3 * PLANE, raw);
+    pr_noise_preprocessed(parry_ctx_seed(ctx), 2, 180, 90, offsets, 3, PLANE, image);
     for (int i = 0; i < 3 * PLANE; i++) {
         const double listed = fmin(fmax((double)raw[i] - offsets[i / PLANE], 0), 255),
                      entering = 255 * (double)image[i] - offsets[i / PLANE];
@@ -157,10 +144,10 @@ static int lines(const char *text)
 
 static void test_csv(void **state)
 {
+    (void)state;
     const parry_noise_settings settings = {.mu = "50:200:10", .sigma = "10:100:2", .pairs = PARRY_PAIRS_ZIP, .top = 4};
     static const char head[] = "id,class,prediction,sigma,mu\n";
     char *text;
-    (void)state;
     run r = make_run(1, &settings, NULL);
     assert_int_equal(parry_noise_count(r.study), 15);
     assert_int_equal(parry_noise_csv(r.ctx, r.study, &text), PARRY_OK);
@@ -185,9 +172,9 @@ static void test_csv(void **state)
 /* Shares, rankings and bytes do not depend on the number of threads; the grid has all pairs, the mean outermost. */
 static void test_attacked_grid(void **state)
 {
+    (void)state;
     const parry_noise_settings settings = {.mu = "60,180", .sigma = "10:40:10", .pairs = PARRY_PAIRS_GRID, .top = 10};
     char *text[2], *json[2];
-    (void)state;
     for (int i = 0; i < 2; i++) {
         run r = make_run(i ? 3 : 1, &settings, "pgd:steps=5");
         const pr_noise_network *network = &r.study->networks[0];
@@ -220,6 +207,7 @@ static void test_attacked_grid(void **state)
 
 static void test_refusals(void **state)
 {
+    (void)state;
     static const struct {
         parry_noise_settings settings;
         const char *part;
@@ -229,18 +217,17 @@ static void test_refusals(void **state)
     const parry_noise_settings listing = {.mu = "50", .sigma = "10", .chapter_order = true, .top = 1};
     parry_model *model;
     parry_noise_study *study;
-    assert_int_equal(parry_model_build(*state, "simplecnn", 1, 28, 28, 10, &model), PARRY_OK);
+    assert_int_equal(parry_model_build(ctx, "simplecnn", 1, 28, 28, 10, &model), PARRY_OK);
     for (size_t i = 0; i < PR_COUNT(bad); i++) {
         assert_int_equal(
-            parry_noise_run(*state, (const parry_model *const *)&model, 1, &bad[i].settings, NULL, NULL, &study),
+            parry_noise_run(ctx, (const parry_model *const *)&model, 1, &bad[i].settings, NULL, NULL, &study),
             PARRY_INVALID);
         assert_null(study);
-        if (!strstr(parry_ctx_error(*state), bad[i].part))
-            fail_msg("%s", parry_ctx_error(*state));
+        check_says(ctx, bad[i].part);
     }
-    assert_int_equal(parry_noise_run(*state, (const parry_model *const *)&model, 1, &listing, NULL, NULL, &study),
+    assert_int_equal(parry_noise_run(ctx, (const parry_model *const *)&model, 1, &listing, NULL, NULL, &study),
                      PARRY_UNSUPPORTED);
-    assert_non_null(strstr(parry_ctx_error(*state), "0 to 1 first"));
+    assert_non_null(strstr(parry_ctx_error(ctx), "0 to 1 first"));
     parry_model_free(model);
 }
 
@@ -251,5 +238,5 @@ int main(void)
         cmocka_unit_test(test_chapter_order), cmocka_unit_test(test_csv),        cmocka_unit_test(test_attacked_grid),
         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

@@ -2,18 +2,12 @@
 #ifndef PR_TESTS_TRAIN_SUPPORT_H
 #define PR_TESTS_TRAIN_SUPPORT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "../support/check.h"
 #include "base/file.h"
 #include "base/rng.h"
 #include "train/train.h"
@@ -54,13 +48,6 @@ static inline parry_ctx *make_ctx(uint64_t seed, int threads, caller *c)
     return ctx;
 }
 
-#define OK(ctx, call)                                                                                                  \
-    do {                                                                                                               \
-        parry_status ok_status_ = (call);                                                                              \
-        if (ok_status_ != PARRY_OK)                                                                                    \
-            fail_msg("%s: %s: %s", #call, parry_status_name(ok_status_), parry_ctx_error(ctx));                        \
-    } while (0)
-
 /* In the upper half class k has its bright third of the columns, under heavy noise, which no perturbation of 0.1 hides.
  * In the lower half faint pixels tell the classes apart almost without noise: a standard network leans on those, and a
  * perturbation of 0.1 turns them into those of another class. */
@@ -80,7 +67,7 @@ static inline parry_dataset *make_data(parry_ctx *ctx, int64_t n, uint64_t seed)
         }
         labels[i] = label;
     }
-    OK(ctx, parry_dataset_create(ctx, images, labels, n, 1, SIDE, SIDE, CLASSES, &data));
+    OK_IN(ctx, parry_dataset_create(ctx, images, labels, n, 1, SIDE, SIDE, CLASSES, &data));
     free(images);
     free(labels);
     return data;
@@ -89,7 +76,7 @@ static inline parry_dataset *make_data(parry_ctx *ctx, int64_t n, uint64_t seed)
 static inline parry_model *make_model(parry_ctx *ctx)
 {
     parry_model *model;
-    OK(ctx, parry_model_build(ctx, "simplecnn", 1, SIDE, SIDE, CLASSES, &model));
+    OK_IN(ctx, parry_model_build(ctx, "simplecnn", 1, SIDE, SIDE, CLASSES, &model));
     return model;
 }
 
@@ -102,7 +89,7 @@ static inline pr_weights *weights_of(parry_ctx *ctx, parry_model *model)
 {
     const pr_graph *graph;
     pr_weights *weights;
-    OK(ctx, pr_model_network(ctx, model, &graph, &weights));
+    OK_IN(ctx, pr_model_network(ctx, model, &graph, &weights));
     return weights;
 }
 
@@ -124,7 +111,7 @@ static inline void model_digest(parry_ctx *ctx, parry_model *model, char hex[PR_
     const pr_weights *weights = weights_of(ctx, model);
     const char *history = parry_model_describe(model)->history;
     pr_sha256_state *state;
-    OK(ctx, pr_sha256_begin(ctx, &state));
+    OK_IN(ctx, pr_sha256_begin(ctx, &state));
     for (size_t i = 0; i < weights->count; i++)
         pr_sha256_add(state, weights->items[i].data, (size_t)weights->items[i].count * sizeof(float));
     if (history)
@@ -145,7 +132,7 @@ static inline char *temporary_path(const char *name)
 static inline double curve_value(parry_ctx *ctx, const parry_model *model, size_t epoch, const char *key)
 {
     json_t *history;
-    OK(ctx, pr_json_parse(ctx, "history", parry_model_describe(model)->history, &history));
+    OK_IN(ctx, pr_json_parse(ctx, "history", parry_model_describe(model)->history, &history));
     const json_t *stages = json_object_get(history, "stages");
     const json_t *stage = json_array_get(stages, json_array_size(stages) - 1);
     double value = json_number_value(json_object_get(json_array_get(json_object_get(stage, "curve"), epoch), key));

@@ -9,8 +9,8 @@ static double robust_acc(parry_ctx *ctx, const parry_model *model, const parry_d
 {
     parry_attack *attack;
     parry_attack_result result;
-    OK(ctx, parry_attack_create(ctx, "pgd:steps=10:step=0", &attack));
-    OK(ctx, parry_attack_run(ctx, attack, &threat, model, test, &result));
+    OK_IN(ctx, parry_attack_create(ctx, "pgd:steps=10:step=0", &attack));
+    OK_IN(ctx, parry_attack_run(ctx, attack, &threat, model, test, &result));
     double robust = result.robust_acc;
     parry_attack_result_clear(&result);
     parry_attack_free(attack);
@@ -21,7 +21,7 @@ static parry_model *standard_model(parry_ctx *ctx, const parry_dataset *data)
 {
     parry_model *model = make_model(ctx);
     parry_train_settings settings = make_settings(6, 4, 1e-3);
-    OK(ctx, parry_train(ctx, model, data, NULL, &settings));
+    OK_IN(ctx, parry_train(ctx, model, data, NULL, &settings));
     return model;
 }
 
@@ -44,8 +44,8 @@ static void hardens(void **state)
     parry_train_settings settings = make_settings(12, 4, 1e-3);
     double before = robust_acc(ctx, model, test), clean;
     harden.attack = strcmp(name, "pgd") == 0 ? "pgd:steps=3:step=0" : NULL;
-    OK(ctx, parry_harden(ctx, model, data, test, &harden, &threat, &settings));
-    OK(ctx, parry_model_accuracy(ctx, model, test, &clean, NULL));
+    OK_IN(ctx, parry_harden(ctx, model, data, test, &harden, &threat, &settings));
+    OK_IN(ctx, parry_model_accuracy(ctx, model, test, &clean, NULL));
     assert_true(robust_acc(ctx, model, test) > before + 0.2);
     assert_true(clean > 0.9);
     parry_model_free(model);
@@ -61,10 +61,10 @@ static parry_dataset *adversaries_of(parry_ctx *ctx, const parry_model *model, c
     parry_attack *attack;
     parry_attack_result result;
     parry_dataset *adversaries;
-    OK(ctx, parry_attack_create(ctx, "fgsm", &attack));
-    OK(ctx, parry_attack_run(ctx, attack, &threat, model, data, &result));
-    OK(ctx, parry_dataset_create(ctx, result.adversaries, parry_dataset_labels(data), info->count, 1, SIDE, SIDE,
-                                 CLASSES, &adversaries));
+    OK_IN(ctx, parry_attack_create(ctx, "fgsm", &attack));
+    OK_IN(ctx, parry_attack_run(ctx, attack, &threat, model, data, &result));
+    OK_IN(ctx, parry_dataset_create(ctx, result.adversaries, parry_dataset_labels(data), info->count, 1, SIDE, SIDE,
+                                    CLASSES, &adversaries));
     parry_attack_result_clear(&result);
     parry_attack_free(attack);
     return adversaries;
@@ -82,10 +82,10 @@ static void finetune_learns_stale_adversaries(void **state)
     parry_harden_settings harden = {.method = method_number("finetune"), .share = 0.5, .adversaries = 120};
     parry_train_settings settings = make_settings(12, 4, 1e-3);
     double before, after, clean;
-    OK(ctx, parry_model_accuracy(ctx, model, stale, &before, NULL));
-    OK(ctx, parry_harden(ctx, model, data, test, &harden, &threat, &settings));
-    OK(ctx, parry_model_accuracy(ctx, model, stale, &after, NULL));
-    OK(ctx, parry_model_accuracy(ctx, model, test, &clean, NULL));
+    OK_IN(ctx, parry_model_accuracy(ctx, model, stale, &before, NULL));
+    OK_IN(ctx, parry_harden(ctx, model, data, test, &harden, &threat, &settings));
+    OK_IN(ctx, parry_model_accuracy(ctx, model, stale, &after, NULL));
+    OK_IN(ctx, parry_model_accuracy(ctx, model, test, &clean, NULL));
     assert_true(before < 0.6);
     assert_true(after > 0.9);
     assert_true(clean > 0.9);
@@ -104,9 +104,9 @@ static json_t *stage_of(parry_ctx *ctx, const parry_harden_settings *harden, siz
     parry_model *model = make_model(ctx);
     parry_train_settings settings = make_settings(1, 8, 1e-4);
     json_t *history;
-    OK(ctx, parry_train(ctx, model, data, NULL, &settings));
-    OK(ctx, parry_harden(ctx, model, data, NULL, harden, &threat, &settings));
-    OK(ctx, pr_json_parse(ctx, "history", parry_model_describe(model)->history, &history));
+    OK_IN(ctx, parry_train(ctx, model, data, NULL, &settings));
+    OK_IN(ctx, parry_harden(ctx, model, data, NULL, harden, &threat, &settings));
+    OK_IN(ctx, pr_json_parse(ctx, "history", parry_model_describe(model)->history, &history));
     json_t *stages = json_object_get(history, "stages");
     *count = json_array_size(stages);
     json_t *stage = json_incref(json_array_get(stages, *count - 1));
@@ -152,7 +152,7 @@ static void defaults_are_options(void **state)
     const parry_options *tables[] = {parry_harden_options(), parry_train_options(), parry_threat_options()};
     parry_params *params[PR_COUNT(tables)];
     for (size_t t = 0; t < PR_COUNT(tables); t++)
-        OK(ctx, parry_params_create(ctx, tables[t], &params[t]));
+        OK_IN(ctx, parry_params_create(ctx, tables[t], &params[t]));
     int words = 0;
     for (int method = 0; parry_harden_list()[method]; method++)
         for (int preset = 0; preset < PR_PRESET_COUNT; preset++) {
@@ -164,7 +164,7 @@ static void defaults_are_options(void **state)
                 while (t < PR_COUNT(tables) && !parry_options_find(tables[t], name))
                     t++;
                 assert_true(t < PR_COUNT(tables));
-                OK(ctx, parry_params_set(ctx, params[t], name, word));
+                OK_IN(ctx, parry_params_set(ctx, params[t], name, word));
             }
         }
     assert_true(words > 0);
@@ -197,7 +197,7 @@ static void failed_allocations_leave_the_model(void **state)
                 assert_string_equal(before, after);
             }
         }
-        OK(ctx, status);
+        OK_IN(ctx, status);
         model_digest(ctx, model, before);
     }
     parry_model_free(model);

@@ -20,8 +20,8 @@ static void learns_to_the_last_image(void **state)
         size_t last = (size_t)cases[i].epochs - 1;
         double accuracy, loss;
         settings.optimiser = cases[i].optimiser;
-        OK(ctx, parry_train(ctx, model, data, test, &settings));
-        OK(ctx, parry_model_accuracy(ctx, model, test, &accuracy, &loss));
+        OK_IN(ctx, parry_train(ctx, model, data, test, &settings));
+        OK_IN(ctx, parry_model_accuracy(ctx, model, test, &accuracy, &loss));
         assert_float_equal(accuracy, 1, 0);
         assert_true(curve_value(ctx, model, last, "train_loss") < 0.5 * curve_value(ctx, model, 0, "train_loss"));
         assert_float_equal(curve_value(ctx, model, last, "test_acc"), accuracy, 0);
@@ -41,8 +41,8 @@ static double accuracy_of(int precision, uint64_t seed)
     parry_train_settings settings = make_settings(24, 8, 1e-3);
     double accuracy, loss;
     settings.precision = precision;
-    OK(ctx, parry_train(ctx, model, data, NULL, &settings));
-    OK(ctx, parry_model_accuracy(ctx, model, test, &accuracy, &loss));
+    OK_IN(ctx, parry_train(ctx, model, data, NULL, &settings));
+    OK_IN(ctx, parry_model_accuracy(ctx, model, test, &accuracy, &loss));
     assert_non_null(strstr(parry_model_describe(model)->history, precision ? "\"bf16\"" : "\"f32\""));
     parry_model_free(model);
     parry_dataset_free(data);
@@ -70,7 +70,7 @@ static void follows_its_schedule(void **state)
         parry_model *model = make_model(ctx);
         parry_train_settings settings = make_settings(2, 20, 1e-3);
         settings.schedule = schedule;
-        OK(ctx, parry_train(ctx, model, data, NULL, &settings));
+        OK_IN(ctx, parry_train(ctx, model, data, NULL, &settings));
         for (size_t epoch = 0; epoch < 2; epoch++)
             assert_float_equal(curve_value(ctx, model, epoch, "lr"), expected[schedule][epoch], 1e-8);
         parry_model_free(model);
@@ -90,7 +90,7 @@ static void weight_decay_shrinks_kernels(void **state)
         parry_train_settings settings = make_settings(3, 20, 1e-2);
         settings.optimiser = 1;
         settings.weight_decay = decays ? 1 : 0;
-        OK(ctx, parry_train(ctx, model, data, NULL, &settings));
+        OK_IN(ctx, parry_train(ctx, model, data, NULL, &settings));
         const pr_weights *weights = weights_of(ctx, model);
         size[decays] = 0;
         for (size_t i = 0; i < weights->count; i++)
@@ -131,7 +131,7 @@ static void bad_requests_are_refused(void **state)
     parry_train_settings settings;
     float pixels[2 * 10] = {0};
     int32_t labels[2] = {0, 1};
-    OK(ctx, parry_dataset_create(ctx, pixels, labels, 2, 1, 2, 5, 2, &wide));
+    OK_IN(ctx, parry_dataset_create(ctx, pixels, labels, 2, 1, 2, 5, 2, &wide));
     const struct {
         parry_train_settings settings;
         const parry_dataset *data;
@@ -166,10 +166,10 @@ static void history_tells_the_lineage(void **state)
     parry_model *model = make_model(ctx);
     parry_train_settings settings = make_settings(2, 10, 1e-3);
     json_t *history;
-    OK(ctx, parry_train(ctx, model, data, NULL, &settings));
+    OK_IN(ctx, parry_train(ctx, model, data, NULL, &settings));
     settings.epochs = 1;
-    OK(ctx, parry_train(ctx, model, data, data, &settings));
-    OK(ctx, pr_json_parse(ctx, "history", parry_model_describe(model)->history, &history));
+    OK_IN(ctx, parry_train(ctx, model, data, data, &settings));
+    OK_IN(ctx, pr_json_parse(ctx, "history", parry_model_describe(model)->history, &history));
     const json_t *stages = json_object_get(history, "stages"), *first = json_array_get(stages, 0);
     assert_int_equal(json_array_size(stages), 2);
     assert_int_equal(json_integer_value(json_object_get(first, "seed")), 7);
