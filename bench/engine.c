@@ -3,18 +3,14 @@
  *
  *     bench_engine [threads] [seconds per case] [NETWORK:BATCH ...]
  *
- * NETWORK is an architecture of the table below or an ONNX file. Inference and gradients also in bf16 where the processor
- * has it. Prints one JSON line per case: the median over the
- * runs of a batch, and the process's peak memory so far. */
-#include <stdio.h>
-#include <stdlib.h>
+ * NETWORK is an architecture of the table below or an ONNX file. Inference and gradients also in bf16 where the
+ * processor has it. Prints one JSON line per case: the median over the runs of a batch, and the process's peak memory
+ * so far. */
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <parry/parry.h>
-
+#include "common.h"
 #include "base/rng.h"
 #include "engine/engine.h"
 #include "model/model.h"
@@ -33,24 +29,8 @@ static const struct network {
                 {"resnet50", 3, 224, 1000, false},
                 {"inception_v3", 3, 299, 1000, false}};
 
-static parry_ctx *ctx;
 static double seconds = 1;
 static int threads = 2;
-
-static void check(parry_status status)
-{
-    if (status == PARRY_OK)
-        return;
-    fprintf(stderr, "bench_engine: %s\n", parry_ctx_error(ctx));
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b)
 {

@@ -4,32 +4,9 @@
  *     bench_precision [THREADS MODEL DATA ATTACK EPS FIRST]
  *
  * Prints one JSON line. Without arguments it succeeds where the processor has bf16. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include <parry/parry.h>
-
+#include "common.h"
 #include "model/model.h"
 #include "tensor/tensor.h"
-
-static parry_ctx *ctx;
-
-static void check(parry_status status)
-{
-    if (status == PARRY_OK)
-        return;
-    fprintf(stderr, "bench_precision: %s\n", parry_ctx_error(ctx));
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static double clean_accuracy(const parry_model *model, const parry_dataset *data, parry_precision precision)
 {

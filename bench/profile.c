@@ -2,27 +2,14 @@
  *
  *     bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes] [f32|bf16]
  *
- * NETWORK is an architecture (for 3 x side x side images, 224 unless said otherwise) or an ONNX file; a micro-batch of 0
- * is the engine's choice. */
-#include <stdio.h>
-#include <stdlib.h>
+ * NETWORK is an architecture (for 3 x side x side images, 224 unless said otherwise) or an ONNX file; a micro-batch of
+ * 0 is the engine's choice. */
 #include <string.h>
 
-#include <parry/parry.h>
-
+#include "common.h"
 #include "base/rng.h"
 #include "engine/engine.h"
 #include "model/model.h"
-
-static parry_ctx *ctx;
-
-static void check(parry_status status)
-{
-    if (status == PARRY_OK)
-        return;
-    fprintf(stderr, "bench_profile: %s\n", parry_ctx_error(ctx));
-    exit(1);
-}
 
 static void profile(const char *name, int side, int classes, pr_purpose purpose, const pr_plan_options *options,
                     int runs)
@@ -63,7 +50,8 @@ int main(int argc, char **argv)
     pr_plan_options options = {.micro_batch = argc > 3 ? atoi(argv[3]) : 0,
                                .precision = argc > 7 && strcmp(argv[7], "bf16") == 0 ? PARRY_BF16 : PARRY_F32};
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes] [f32|bf16]\n");
+        fprintf(stderr,
+                "usage: bench_profile NETWORK gradient|inference [micro-batch] [runs] [side] [classes] [f32|bf16]\n");
         return 2;
     }
     if (parry_ctx_create(&context, &ctx) != PARRY_OK)
