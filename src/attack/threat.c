@@ -2,7 +2,7 @@
 #include "attack/attack.h"
 
 /* As nn/losses.c numbers them; a test compares the two. */
-static const char *const losses[] = {"ce", "mse", NULL}, *const precisions[] = {"f32", "bf16", NULL};
+static const char *const losses[] = {"ce", "mse", NULL};
 
 PR_OPTIONS(pr_threat_options, parry_threat,
            OPT_CHOICE(parry_threat, norm, "norm", "linf", pr_norm_names, "how the size of a perturbation is measured"),
@@ -18,7 +18,7 @@ PR_OPTIONS(pr_threat_options, parry_threat,
                       "drive images to this class, by name or number; or next, random, least-likely for each image"),
            OPT_BOOL(parry_threat, quantize, "quantize", "false",
                     "finish on the 8-bit grid: adversaries are what a PNG stores"),
-           OPT_CHOICE(parry_threat, precision, "precision", "f32", precisions,
+           OPT_CHOICE(parry_threat, precision, "precision", "f32", pr_precision_names,
                       "what the search computes in; bf16 is about twice as fast where the processor has it; results "
                       "are judged in f32 either way"));
 

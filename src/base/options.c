@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <parry/precision.h>
+
 #include "base/opt.h"
+
+const char *const pr_precision_names[] = {[PARRY_F32] = "f32", [PARRY_BF16] = "bf16", NULL};
 
 const parry_option *parry_options_find(const parry_options *table, const char *name)
 {

@@ -17,6 +17,7 @@
  * worst_case and curve say "withstood" instead of robust_acc, and stale_acc is the share that withstands.
  */
 #include "base/json.h"
+#include "base/opt.h"
 #include "report/report.h"
 #include "space/space.h"
 
@@ -36,7 +37,7 @@ static json_t *threat_json(const parry_evaluation *ev)
     return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:b, s:s}", "norm", norm_name(ev), "loss",
                      parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "criterion", ev->threat.criterion,
                      "target", ev->threat.target, "quantize", ev->threat.quantize, "precision",
-                     parry_options_find(parry_threat_options(), "precision")->choices[ev->threat.precision]);
+                     pr_precision_names[ev->threat.precision]);
 }
 
 static json_t *dataset_json(const parry_evaluation *ev)

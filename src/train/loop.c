@@ -188,7 +188,8 @@ static parry_status check_stage(parry_ctx *ctx, const parry_model *model, const 
     const parry_train_settings *settings = stage->settings;
     TRY(parry_precision_check(ctx, (parry_precision)settings->precision));
     TRY(pr_model_check_dataset(ctx, model, stage->data));
-    TRY(pr_model_check_labels(ctx, model, parry_dataset_labels(stage->data), parry_dataset_describe(stage->data)->count));
+    TRY(pr_model_check_labels(ctx, model, parry_dataset_labels(stage->data),
+                              parry_dataset_describe(stage->data)->count));
     if (stage->test)
         TRY(pr_model_check_dataset(ctx, model, stage->test));
     if (settings->resume && !settings->checkpoint)

@@ -4,7 +4,6 @@
 
 static const char *const optimisers[] = {"adam", "sgd", NULL};
 static const char *const schedules[] = {"constant", "step", "cosine", "linear", NULL};
-static const char *const precisions[] = {"f32", "bf16", NULL};
 static const char *const presets[] = {"madry", "short", NULL};
 static const char *const methods[] = {
 #define PR_DEFENCE(name) #name,
@@ -23,7 +22,7 @@ PR_OPTIONS(pr_train_options, parry_train_settings,
                      "multiple of the kernels that is added to their gradient"),
            OPT_CHOICE(parry_train_settings, schedule, "schedule", "constant", schedules,
                       "course of the learning rate: step is x 0.1 at 1/2 and 3/4; cosine and linear end at 0"),
-           OPT_CHOICE(parry_train_settings, precision, "precision", "f32", precisions,
+           OPT_CHOICE(parry_train_settings, precision, "precision", "f32", pr_precision_names,
                       "what convolutions read when weights are trained; weights, sums and losses are f32 in both"),
            OPT_STRING(parry_train_settings, checkpoint, "checkpoint", NULL, "FILE",
                       "state to resume from, written after each epoch and on interruption"),
