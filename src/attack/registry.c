@@ -27,17 +27,12 @@ const parry_attack_info *parry_attack_at(size_t index)
 static parry_status find(parry_ctx *ctx, const char *name, const pr_attack_impl **out)
 {
     const char *names[PR_COUNT(attacks)];
-    for (size_t i = 0; i < PR_COUNT(attacks); i++) {
+    size_t index;
+    for (size_t i = 0; i < PR_COUNT(attacks); i++)
         names[i] = attacks[i]->info.name;
-        if (strcmp(names[i], name) == 0) {
-            *out = attacks[i];
-            return PARRY_OK;
-        }
-    }
-    const char *nearest = parry_nearest(name, names, PR_COUNT(names));
-    if (nearest)
-        return pr_fail(ctx, PARRY_NOT_FOUND, "there is no attack '%s'; did you mean '%s'?", name, nearest);
-    return pr_fail(ctx, PARRY_NOT_FOUND, "there is no attack '%s'; 'parry list attacks' shows them", name);
+    TRY(pr_name_find(ctx, "attack", "attacks", name, names, PR_COUNT(names), &index));
+    *out = attacks[index];
+    return PARRY_OK;
 }
 
 parry_status parry_attack_find(parry_ctx *ctx, const char *name, const parry_attack_info **out)

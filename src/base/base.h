@@ -65,6 +65,11 @@ PARRY_CHECKED parry_status pr_strdup(parry_ctx *ctx, const char *text, char **ou
 void pr_make_printable(char *text);
 PARRY_CHECKED parry_status pr_asprintf(parry_ctx *ctx, char **out, const char *format, ...) PARRY_PRINTF(3, 4);
 
+/* Which of `names` is `name`. PARRY_NOT_FOUND: "there is no attack 'pgb'; did you mean 'pgd'?", or where no name is
+ * near "...; 'parry list attacks' shows them"; `kind` and `kinds` are the words for it. */
+PARRY_CHECKED parry_status pr_name_find(parry_ctx *ctx, const char *kind, const char *kinds, const char *name,
+                                        const char *const *names, size_t count, size_t *index);
+
 /* A growing text. Zero-initialise; failures are sticky and come out of pr_text_take. */
 typedef struct pr_text {
     char *data;

@@ -158,3 +158,15 @@ const char *parry_nearest(const char *word, const char *const *candidates, size_
     }
     return nearest;
 }
+
+parry_status pr_name_find(parry_ctx *ctx, const char *kind, const char *kinds, const char *name,
+                          const char *const *names, size_t count, size_t *index)
+{
+    for (*index = 0; *index < count; ++*index)
+        if (strcmp(names[*index], name) == 0)
+            return PARRY_OK;
+    const char *nearest = parry_nearest(name, names, count);
+    if (nearest)
+        return pr_fail(ctx, PARRY_NOT_FOUND, "there is no %s '%s'; did you mean '%s'?", kind, name, nearest);
+    return pr_fail(ctx, PARRY_NOT_FOUND, "there is no %s '%s'; 'parry list %s' shows them", kind, name, kinds);
+}

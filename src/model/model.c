@@ -1,6 +1,4 @@
 /* parry_model: the public functions that are the same for every kind of model. */
-#include <string.h>
-
 #include "model/kind.h"
 #include "tensor/tensor.h"
 
@@ -105,15 +103,12 @@ parry_status parry_model_logits(parry_ctx *ctx, const parry_model *model, const 
 static parry_status find_loss(parry_ctx *ctx, const char *name, const pr_loss **out)
 {
     const char *const *names = pr_loss_names();
-    size_t count = 0;
-    for (; names[count]; count++)
-        if (strcmp(names[count], name) == 0) {
-            *out = pr_loss_at(count);
-            return PARRY_OK;
-        }
-    const char *nearest = parry_nearest(name, names, count);
-    return pr_fail(ctx, PARRY_NOT_FOUND, "there is no loss '%s'; did you mean '%s'?", name,
-                   nearest ? nearest : names[0]);
+    size_t count = 0, index;
+    while (names[count])
+        count++;
+    TRY(pr_name_find(ctx, "loss", "losses", name, names, count, &index));
+    *out = pr_loss_at(index);
+    return PARRY_OK;
 }
 
 parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model, const char *loss, const float *images,

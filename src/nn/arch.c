@@ -4,7 +4,6 @@
  * computes them: U(-l, l) with l = sqrt(6 / (fan_in + fan_out)), where the fans of a convolution count the kernel's
  * area. */
 #include <math.h>
-#include <string.h>
 
 #include "base/rng.h"
 #include "nn/builders.h"
@@ -22,18 +21,13 @@ const pr_arch *pr_arch_at(size_t index)
 parry_status pr_arch_find(parry_ctx *ctx, const char *name, const pr_arch **out)
 {
     const char *names[PR_COUNT(archs)];
+    size_t index;
     *out = NULL;
-    for (size_t i = 0; i < PR_COUNT(archs); i++) {
+    for (size_t i = 0; i < PR_COUNT(archs); i++)
         names[i] = archs[i]->name;
-        if (strcmp(name, archs[i]->name) == 0)
-            *out = archs[i];
-    }
-    if (*out)
-        return PARRY_OK;
-    const char *near = parry_nearest(name, names, PR_COUNT(names));
-    return near ? pr_fail(ctx, PARRY_NOT_FOUND, "there is no architecture '%s'; did you mean '%s'?", name, near)
-                : pr_fail(ctx, PARRY_NOT_FOUND, "there is no architecture '%s'; 'parry list architectures' shows them",
-                          name);
+    TRY(pr_name_find(ctx, "architecture", "architectures", name, names, PR_COUNT(names), &index));
+    *out = archs[index];
+    return PARRY_OK;
 }
 
 void pr_draw_uniform(pr_weight *weight, uint64_t seed, int32_t index, float limit)

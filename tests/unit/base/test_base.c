@@ -244,6 +244,20 @@ static void test_nearest_name(void **state)
     assert_null(parry_nearest(longest, names, PR_COUNT(names)));
 }
 
+static void test_find_name(void **state)
+{
+    parry_ctx *ctx = *state;
+    static const char *const names[] = {"fgsm", "pgd"};
+    size_t index;
+    assert_int_equal(pr_name_find(ctx, "attack", "attacks", "pgd", names, PR_COUNT(names), &index), PARRY_OK);
+    assert_int_equal(index, 1);
+    assert_int_equal(pr_name_find(ctx, "attack", "attacks", "pdg", names, PR_COUNT(names), &index), PARRY_NOT_FOUND);
+    assert_string_equal(parry_ctx_error(ctx), "there is no attack 'pdg'; did you mean 'pgd'?");
+    assert_int_equal(pr_name_find(ctx, "attack", "attacks", "deepfool", names, PR_COUNT(names), &index),
+                     PARRY_NOT_FOUND);
+    assert_string_equal(parry_ctx_error(ctx), "there is no attack 'deepfool'; 'parry list attacks' shows them");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_printable),
         cmocka_unit_test(test_nearest_name),
+        cmocka_unit_test(test_find_name),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
