@@ -26,10 +26,10 @@
 enum {
     ROUNDS = 9,
     MAX_THREADS = 256,
-    CHAINS = 12,    /* > 2 units x 4..5 cycles of latency, and fits in 16 registers;
-                     * EACH_CHAIN lists them */
-    STEPS = 4,      /* steps of each chain per trip: counting the trips takes a slot too */
-    BURST = 25000,  /* loop trips between two looks at the clock */
+    CHAINS = 12,   /* > 2 units x 4..5 cycles of latency, and fits in 16 registers;
+                    * EACH_CHAIN lists them */
+    STEPS = 4,     /* steps of each chain per trip: counting the trips takes a slot too */
+    BURST = 25000, /* loop trips between two looks at the clock */
 };
 
 static double now(void)
@@ -46,8 +46,7 @@ static double now(void)
  * No chain starts at 1 itself, a fixed point which a compiler may fold away.
  * The chains are named variables, not an array: an array stays in memory at
  * some optimisation levels, and then the loop measures loads and stores. */
-#define EACH_CHAIN(DO)                                                         \
-    DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+#define EACH_CHAIN(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
 
 typedef float kernel_fn(long trips);
 

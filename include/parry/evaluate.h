@@ -26,11 +26,10 @@ PARRY_API const parry_options *parry_evaluate_options(void);
 PARRY_API PARRY_CHECKED parry_status parry_evaluate_check(parry_ctx *ctx, const parry_threat *threat,
                                                           const parry_evaluate_settings *settings);
 
-/* `threat` gives norm, loss, clipping, criterion and target; its eps is not used. With a criterion or a target, what the
- * tables show is the share of images that withstand: whose adversaries do not meet it. Every image needs a label.
- * `source`, when not NULL, is the model against which
- * stale adversaries are made: each model is also scored on adversaries of `source` (transfer), beside the fresh ones
- * made against itself. Models are borrowed until the evaluation is freed. */
+/* `threat` gives all but eps, which is not used. With a criterion or a target, what the tables show is the share of
+ * images that withstand: whose adversaries do not meet it. Every image needs a label. `source`, when not NULL, is the
+ * model against which stale adversaries are made: each model is also scored on adversaries of `source` (transfer),
+ * beside the fresh ones made against itself. Models are borrowed until the evaluation is freed. */
 PARRY_API PARRY_CHECKED parry_status parry_evaluate(parry_ctx *ctx, const parry_model *const *models, int model_count,
                                                     const parry_dataset *dataset, const parry_model *source,
                                                     const parry_threat *threat, const parry_evaluate_settings *settings,

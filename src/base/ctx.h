@@ -11,9 +11,9 @@ typedef struct pr_pool pr_pool;
 
 struct parry_ctx {
     parry_ctx_options options;
-    pthread_mutex_t lock;            /* guards error and the callbacks */
+    pthread_mutex_t lock; /* guards error and the callbacks */
     char error[1024];
-    pr_pool *pool;                   /* started on first use */
+    pr_pool *pool; /* started on first use */
 };
 
 void pr_pool_free(pr_pool *pool);

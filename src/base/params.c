@@ -6,7 +6,7 @@
 struct parry_params {
     const parry_options *table;
     void *values;
-    char **texts;                    /* owned text of each row's string value, NULL when not set */
+    char **texts; /* owned text of each row's string value, NULL when not set */
     bool *given;
 };
 

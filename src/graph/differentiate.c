@@ -408,17 +408,18 @@ parry_status pr_graph_differentiate(parry_ctx *ctx, pr_graph *graph, pr_value of
                                     pr_value *seed, pr_value *grads)
 {
     parry_status status;
-    struct diff d = {.ctx = ctx, .graph = graph, .values = graph->value_count};
+    struct diff d = {.ctx = ctx, .graph = graph};
+    const size_t values = graph->value_count;
 
-    TRY_TO(done, pr_alloc(ctx, d.values, &d.active));
-    TRY_TO(done, pr_alloc(ctx, d.values, &d.grad));
-    memset(d.grad, 0xff, d.values * sizeof(*d.grad));
+    TRY_TO(done, pr_alloc(ctx, values, &d.active));
+    TRY_TO(done, pr_alloc(ctx, values, &d.grad));
+    memset(d.grad, 0xff, values * sizeof(*d.grad));
     mark_active(&d, wrt, count);
     TRY_TO(done, add_seed(&d, of, seed));
     if (d.active[of])
         d.grad[of] = *seed;
     for (size_t n = graph->node_count; n-- > 0;) {
-        pr_node node = graph->nodes[n];                              /* a copy: rules append to graph->nodes */
+        pr_node node = graph->nodes[n]; /* a copy: rules append to graph->nodes */
         TRY_TO(done, differentiate_node(&d, &node));
     }
     for (size_t i = 0; i < count; i++)

@@ -7,9 +7,8 @@
 struct diff {
     parry_ctx *ctx;
     pr_graph *graph;
-    bool *active;                    /* by value: depends on a wrt value */
-    pr_value *grad;                  /* by value: the sum of the contributions so far, -1: none */
-    size_t values;                   /* in the graph before */
+    bool *active;   /* by value that was there before: depends on a wrt value */
+    pr_value *grad; /* by such a value: the sum of the contributions so far, -1: none */
 };
 
 /* ---- what rules are written with -------------------------------------------------------------------------------- */
@@ -25,8 +24,8 @@ static inline pr_dims dims_of(const struct diff *d, pr_value value)
 }
 
 /* Appends a node named after the one that is differentiated. */
-static inline parry_status emit(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs, const pr_value *in,
-                         int inputs, int outputs, pr_value *out)
+static inline parry_status emit(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs,
+                                const pr_value *in, int inputs, int outputs, pr_value *out)
 {
     char *name;
     TRY(pr_asprintf(d->ctx, &name, "grad.%s", from->name));
@@ -36,7 +35,7 @@ static inline parry_status emit(struct diff *d, const pr_node *from, pr_op op, c
 }
 
 static inline parry_status emit_one(struct diff *d, const pr_node *from, pr_op op, const pr_attrs *attrs, pr_value a,
-                             pr_value b, pr_value *out)
+                                    pr_value b, pr_value *out)
 {
     return emit(d, from, op, attrs, (pr_value[]){a, b}, b < 0 ? 1 : 2, 1, out);
 }
@@ -52,8 +51,8 @@ static inline parry_status give(struct diff *d, const pr_node *from, pr_value va
 }
 
 /* The contribution to input `input` is op(a, b) with `attrs`. */
-static inline parry_status give_op(struct diff *d, const pr_node *node, int input, pr_op op, const pr_attrs *attrs, pr_value a,
-                            pr_value b)
+static inline parry_status give_op(struct diff *d, const pr_node *node, int input, pr_op op, const pr_attrs *attrs,
+                                   pr_value a, pr_value b)
 {
     pr_value out;
     if (!wants(d, node, input))
@@ -87,7 +86,7 @@ static inline parry_status give_reduced(struct diff *d, const pr_node *node, int
     return give(d, node, node->in[input], contribution);
 }
 
-/* ---- rules of arithmetic (differentiate_maths.c) ------------------------------------------------------------------ */
+/* ---- rules of arithmetic (differentiate_maths.c) ----------------------------------------------------------------- */
 
 parry_status pr_map_rule(struct diff *d, const pr_node *node, pr_value dy);
 parry_status pr_binary_rule(struct diff *d, const pr_node *node, pr_value dy);

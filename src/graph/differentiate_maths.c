@@ -77,7 +77,7 @@ parry_status pr_lrn_rule(struct diff *d, const pr_node *node, pr_value dy)
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
-/* With A and B as they are multiplied, y = A B: dA = dy B', dB = A' dy; a stored transpose gets the transposed product. */
+/* With A and B as they are multiplied, y = A B: dA = dy B', dB = A' dy; a stored transpose gets the transposed one. */
 parry_status pr_matmul_rule(struct diff *d, const pr_node *node, pr_value dy)
 {
     const bool ta = node->attrs.matmul.transposed[0], tb = node->attrs.matmul.transposed[1];

@@ -226,8 +226,8 @@ parry_status pr_graph_weight(parry_ctx *ctx, pr_graph *graph, const pr_weights *
         *out = known;
         return PARRY_OK;
     }
-    pr_value_info info = {.name = item->name, .kind = PR_VALUE_WEIGHT, .weight = weight,
-                          .dims = pr_dims_make(item->rank, item->dim)};
+    pr_value_info info = {
+        .name = item->name, .kind = PR_VALUE_WEIGHT, .weight = weight, .dims = pr_dims_make(item->rank, item->dim)};
     return pr_graph_add_value(ctx, graph, &info, out);
 }
 

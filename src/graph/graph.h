@@ -185,10 +185,11 @@ typedef struct pr_bn_link {
 } pr_bn_link;
 PARRY_CHECKED parry_status pr_graph_to_training(parry_ctx *ctx, const pr_graph *graph, pr_graph **out,
                                                 pr_bn_link **links, size_t *link_count);
-/* Inference form: Dropout, Identity and pairs of Transposes removed, dead nodes removed, Flatten before GEMM folded into it. With `fold`,
- * a line per channel (batch norm, arithmetic with constants by channel) after a convolution or GEMM is folded into *new*
- * entries of `weights_out` (a clone of `weights` with the folded tensors replaced); other lines become CHANNEL_AFFINE,
- * and one before a GEMM (through Reshape) folds into that GEMM. Exact up to rounding. Without `fold` the graph goes on using `weights`, and *weights_out is NULL. */
+/* Inference form: Dropout, Identity and pairs of Transposes removed, dead nodes removed, Flatten before GEMM folded
+ * into it. With `fold`, a line per channel (batch norm, arithmetic with constants by channel) after a convolution or
+ * GEMM is folded into *new* entries of `weights_out` (a clone of `weights` with the folded tensors replaced); other
+ * lines become CHANNEL_AFFINE, and one before a GEMM (through Reshape) folds into that GEMM. Exact up to rounding.
+ * Without `fold` the graph goes on using `weights`, and *weights_out is NULL. */
 PARRY_CHECKED parry_status pr_graph_to_inference(parry_ctx *ctx, const pr_graph *graph, const pr_weights *weights,
                                                  bool fold, pr_graph **out, pr_weights **weights_out);
 /* Removes nodes and values that neither the input, the logits nor the `keep` values need. The rest is renumbered, in

@@ -22,7 +22,7 @@ static parry_status window_count(const struct shapes *s, int64_t in, int64_t ker
                         (long long)in, (long long)before, (long long)after);
     *out = (room + (round_up ? stride - 1 : 0)) / stride + 1;
     if (round_up && (*out - 1) * stride >= in + before)
-        --*out;                      /* the last window would start in the padding behind */
+        --*out; /* the last window would start in the padding behind */
     return PARRY_OK;
 }
 

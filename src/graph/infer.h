@@ -11,7 +11,7 @@ struct shapes {
     parry_ctx *ctx;
     const pr_node *node;
     const pr_attrs *attrs;
-    pr_dims in[PR_NODE_IN];          /* rank -1: absent */
+    pr_dims in[PR_NODE_IN]; /* rank -1: absent */
     pr_dims *out;
 };
 

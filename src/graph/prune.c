@@ -10,7 +10,7 @@ static void mark_needed(const pr_graph *graph, bool *needed)
         for (int o = 0; o < node->outputs; o++)
             any = any || needed[node->out[o]];
         for (int o = 0; any && o < node->outputs; o++)
-            needed[node->out[o]] = true;                             /* a node keeps all its outputs */
+            needed[node->out[o]] = true; /* a node keeps all its outputs */
         for (int i = 0; any && i < node->inputs; i++) {
             if (node->in[i] >= 0)
                 needed[node->in[i]] = true;
@@ -69,7 +69,7 @@ parry_status pr_graph_prune(parry_ctx *ctx, pr_graph *graph, pr_value *keep, siz
         keep[k] = keep[k] < 0 ? -1 : map[keep[k]];
     pr_graph old = *graph;
     *graph = *pruned;
-    *pruned = old;                                                   /* freed below */
+    *pruned = old; /* freed below */
 done:
     pr_graph_free(pruned);
     pr_free(map);

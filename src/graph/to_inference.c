@@ -1,4 +1,5 @@
-/* The form that runs: no dropout, no identities, no Transpose that the next undoes, lines folded into their neighbours where that is exact.
+/* The form that runs: no dropout, no identities, no Transpose that the next undoes, lines folded into their neighbours
+ * where that is exact.
  *
  * A line is y = a x + s per channel: batch norm of the inference form with a = scale / sqrt(var + eps) and
  * s = shift - a mean, and arithmetic with a constant that is one number or one for each channel (normalisation of
@@ -18,9 +19,9 @@ struct fold {
     parry_ctx *ctx;
     pr_graph *graph;
     pr_weights *weights;
-    size_t values;                   /* when the counting below was done; later ones have one reader */
-    int *uses;                       /* by value: how many read it, the network's output included */
-    int32_t *reader;                 /* by value: the last node that reads it */
+    size_t values;   /* when the counting below was done; later ones have one reader */
+    int *uses;       /* by value: how many read it, the network's output included */
+    int32_t *reader; /* by value: the last node that reads it */
 };
 
 /* ---- identities ------------------------------------------------------------------------------------------------- */

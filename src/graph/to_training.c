@@ -4,7 +4,7 @@
 struct rewrite {
     const pr_graph *from;
     pr_graph *into;
-    pr_value *map;                   /* value of `from` -> value of `into`, -1: not there yet */
+    pr_value *map; /* value of `from` -> value of `into`, -1: not there yet */
     pr_bn_link *links;
     size_t link_count, link_capacity;
 };
