@@ -83,6 +83,13 @@ static inline parry_dataset *make_images(parry_ctx *ctx, const parry_model *mode
     return data;
 }
 
+static inline void release(parry_ctx *ctx, parry_model *model, parry_dataset *data)
+{
+    parry_dataset_free(data);
+    parry_model_free(model);
+    parry_ctx_free(ctx);
+}
+
 static inline parry_attack_result run_attack(parry_ctx *ctx, const char *spec, parry_threat threat,
                                              const parry_model *model, const parry_dataset *data)
 {

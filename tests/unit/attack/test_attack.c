@@ -76,9 +76,7 @@ static double mean_loss(const char *spec, uint64_t seed, double *robust)
     const double loss = r.adv_loss;
     *robust = r.robust_acc;
     parry_attack_result_clear(&r);
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
     return loss;
 }
 
@@ -131,9 +129,7 @@ static void test_queries(void **state)
     r = run_attack(ctx, "pgd:steps=5:restarts=3", threat, model, data);
     assert_true(r.gradient_queries < COUNT * 3 * 5);
     parry_attack_result_clear(&r);
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 /* ---- what may go wrong ------------------------------------------------------------------------------------------ */
@@ -183,9 +179,7 @@ static parry_status watched_run(watch *w, const char *spec, double eps)
     else
         assert_null(r.adversaries);
     parry_attack_free(attack);
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
     return status;
 }
 
@@ -239,9 +233,7 @@ static void test_a_model_that_returns_nan(void **state)
     check_error(ctx, parry_attack_run(ctx, attack, &(parry_threat){.eps = 0.1}, model, data, &r), PARRY_NUMERIC,
                 "linear");
     parry_attack_free(attack);
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 /* Every allocation of a run fails in turn. */
@@ -265,9 +257,7 @@ static void test_out_of_memory(void **state)
             parry_attack_result_clear(&r);
         parry_attack_free(attack);
     }
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 int main(void)

@@ -101,9 +101,7 @@ static void test_f32_judges(void **state)
         assert_memory_equal(r.adversaries, r.originals, sizeof(float) * PAIRS * 784);
         parry_attack_result_clear(&r);
     }
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 /* The logits that are reported are those of f32, and the search does fool. */
@@ -125,9 +123,7 @@ static void test_reports_f32(void **state)
     assert_true(memcmp(a.adversaries, b.adversaries, sizeof(float) * 64 * 784) != 0); /* it did search in bf16 */
     parry_attack_result_clear(&a);
     parry_attack_result_clear(&b);
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 /* Every evaluation is counted, those that judge along the way too: per image and restart, for each step one pass and
@@ -143,9 +139,7 @@ static void test_queries(void **state)
     assert_int_equal(r.forward_queries, 40 * (1 + 3 * (5 + 2)));
     assert_int_equal(r.gradient_queries, 40 * 3 * 5);
     parry_attack_result_clear(&r);
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 /* The same bytes on any number of threads and for any number of images. */
@@ -163,9 +157,7 @@ static void test_bits(void **state)
             memcpy(first, r.adversaries, sizeof first);
         assert_memory_equal(r.adversaries, first, sizeof(float) * (size_t)r.count * 784);
         parry_attack_result_clear(&r);
-        parry_dataset_free(data);
-        parry_model_free(model);
-        parry_ctx_free(ctx);
+        release(ctx, model, data);
     }
 }
 

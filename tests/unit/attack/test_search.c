@@ -67,9 +67,7 @@ static void test_what_is_reported_was_tried(void **state)
         check_bracket(ctx, specs[s], (parry_threat){.eps = 0.4, .clip = true, .target = "random"}, model, data);
         check_bracket(ctx, specs[s], (parry_threat){.eps = 0.3, .clip = true, .quantize = true}, model, data);
     }
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 static void test_threads_change_nothing(void **state)
@@ -91,9 +89,7 @@ static void test_threads_change_nothing(void **state)
         } else {
             kept = r;
         }
-        parry_dataset_free(data);
-        parry_model_free(model);
-        parry_ctx_free(ctx);
+        release(ctx, model, data);
     }
     parry_attack_result_clear(&kept);
 }
@@ -159,9 +155,7 @@ static void test_images_without_labels(void **state)
     unknown[3] = -2;
     assert_int_equal(pr_attack_rows(ctx, &request), PARRY_INVALID);
     parry_attack_free(attack);
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 /* Every allocation of a search with a criterion, a target and the grid fails in turn. */
@@ -187,9 +181,7 @@ static void test_allocation_failures(void **state)
     assert_true(failures > 20);
     parry_attack_result_clear(&r);
     parry_attack_free(attack);
-    parry_dataset_free(data);
-    parry_model_free(model);
-    parry_ctx_free(ctx);
+    release(ctx, model, data);
 }
 
 int main(void)

@@ -1,30 +1,15 @@
 /* The HTML report: well-formed, self-contained, escaped; charts hold the values they plot. */
 #include <ctype.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/file.h"
 #include "fixture.h"
-
-static int setup(void **state)
-{
-    return parry_ctx_create(NULL, (parry_ctx **)state) != PARRY_OK;
-}
-
-static int teardown(void **state)
-{
-    parry_ctx_free(*state);
-    return 0;
-}
+#include "../support/context.h"
 
 /* The report as text; freed with pr_free. */
-static char *report(parry_ctx *ctx, const parry_evaluation *const *evaluations, int count, const char *title,
-                    const char *commands)
+static char *report(const parry_evaluation *const *evaluations, int count, const char *title, const char *commands)
 {
     char path[] = "/tmp/parry-report-XXXXXX";
     uint8_t *data;
@@ -100,11 +85,11 @@ static void check_markup(const char *html)
 
 static void test_markup(void **state)
 {
+    (void)state;
     fixture f;
     fixture_init(&f);
     const parry_evaluation *twice[] = {&f.ev, &f.ev};
-    char *html =
-        report(*state, twice, 2, "<script>alert('x')</script>", "parry evaluate a.onnx > \"out\" && echo </pre>");
+    char *html = report(twice, 2, "<script>alert('x')</script>", "parry evaluate a.onnx > \"out\" && echo </pre>");
     check_markup(html);
     assert_null(strstr(html, "<script"));
     assert_null(strstr(html, "a<b>"));
@@ -118,11 +103,12 @@ static void test_markup(void **state)
 /* Nothing is loaded from anywhere: no addresses, and sources hold their data. */
 static void test_self_contained(void **state)
 {
+    (void)state;
     static const char *const loads[] = {"http:",  "https:", "href",    "url(",   "@import",
                                         "srcset", "<link",  "<iframe", "<object"};
     fixture f;
     fixture_init(&f);
-    char *html = report(*state, (const parry_evaluation *[]){&f.ev}, 1, "Report", NULL);
+    char *html = report((const parry_evaluation *[]){&f.ev}, 1, "Report", NULL);
     for (size_t i = 0; i < PR_COUNT(loads); i++)
         assert_null(strstr(html, loads[i]));
     int sources = 0;
@@ -135,6 +121,7 @@ static void test_self_contained(void **state)
 /* What a reader needs to repeat and to judge it. */
 static void test_content(void **state)
 {
+    (void)state;
     static const char *const wanted[] = {"At eps 0.1, standard.onnx keeps 0.05% of its 98.92%",
                                          "Built-in digits, not MNIST",
                                          FIX_HASH_A,
@@ -149,7 +136,7 @@ static void test_content(void **state)
                                          "pgd, steps=40; first 2,000 images"};
     fixture f;
     fixture_init(&f);
-    char *html = report(*state, (const parry_evaluation *[]){&f.ev}, 1, "Report", "parry train --seed 7");
+    char *html = report((const parry_evaluation *[]){&f.ev}, 1, "Report", "parry train --seed 7");
     for (size_t i = 0; i < PR_COUNT(wanted); i++)
         if (!strstr(html, wanted[i]))
             fail_msg("the report lacks '%s'", wanted[i]);
@@ -160,20 +147,21 @@ static void test_content(void **state)
  * pictures. */
 static void test_little(void **state)
 {
+    (void)state;
     fixture f;
     fixture_init(&f);
     f.ev.attack_count = 0;
     f.ev.source = NULL;
     f.ev.curve_count = f.ev.example_count = 0;
     f.infos[0].history = f.infos[1].history = NULL;
-    char *html = report(*state, (const parry_evaluation *[]){&f.ev}, 1, "Report", "");
+    char *html = report((const parry_evaluation *[]){&f.ev}, 1, "Report", "");
     check_markup(html);
     assert_non_null(strstr(html, "No attack was run"));
     assert_null(strstr(html, "<svg"));
     pr_free(html);
     fixture_init(&f);
     f.data.channels = 2;
-    html = report(*state, (const parry_evaluation *[]){&f.ev}, 1, "Report", NULL);
+    html = report((const parry_evaluation *[]){&f.ev}, 1, "Report", NULL);
     check_markup(html);
     assert_null(strstr(html, "<img"));
     pr_free(html);
@@ -182,6 +170,7 @@ static void test_little(void **state)
 /* Histories come from files: none of these may break the report. */
 static void test_odd_histories(void **state)
 {
+    (void)state;
     static const char *const histories[] = {
         "",
         "[]",
@@ -196,7 +185,7 @@ static void test_odd_histories(void **state)
     fixture_init(&f);
     for (size_t i = 0; i < PR_COUNT(histories); i++) {
         f.infos[0].history = histories[i];
-        char *html = report(*state, (const parry_evaluation *[]){&f.ev}, 1, "Report", NULL);
+        char *html = report((const parry_evaluation *[]){&f.ev}, 1, "Report", NULL);
         check_markup(html);
         pr_free(html);
     }
@@ -204,17 +193,19 @@ static void test_odd_histories(void **state)
 
 static void test_unwritable(void **state)
 {
+    (void)state;
     fixture f;
     fixture_init(&f);
     const parry_evaluation *one = &f.ev;
-    assert_int_equal(parry_evaluation_write_html(*state, &one, 1, "Report", NULL, "/nowhere/at/all/report.html"),
+    assert_int_equal(parry_evaluation_write_html(ctx, &one, 1, "Report", NULL, "/nowhere/at/all/report.html"),
                      PARRY_IO);
-    assert_non_null(strstr(parry_ctx_error(*state), "/nowhere/at/all"));
+    assert_non_null(strstr(parry_ctx_error(ctx), "/nowhere/at/all"));
 }
 
 /* Each allocation fails in turn: an error, nothing leaks, and the file that was there stays. */
 static void test_out_of_memory(void **state)
 {
+    (void)state;
     char path[] = "/tmp/parry-report-XXXXXX";
     fixture f;
     fixture_init(&f);
@@ -224,13 +215,13 @@ static void test_out_of_memory(void **state)
     parry_status status = PARRY_NO_MEMORY;
     int failures = -1;
     close(mkstemp(path));
-    assert_int_equal(parry_file_write(*state, path, "old", 3), PARRY_OK);
+    assert_int_equal(parry_file_write(ctx, path, "old", 3), PARRY_OK);
     for (int n = 1; status == PARRY_NO_MEMORY; n++, failures++) {
-        assert_int_equal(pr_file_read(*state, path, 1 << 24, &data, &size), PARRY_OK);
+        assert_int_equal(pr_file_read(ctx, path, 1 << 24, &data, &size), PARRY_OK);
         assert_string_equal((char *)data, "old");
         pr_free(data);
         pr_alloc_fail_at(n);
-        status = parry_evaluation_write_html(*state, &one, 1, "Report", NULL, path);
+        status = parry_evaluation_write_html(ctx, &one, 1, "Report", NULL, path);
         pr_alloc_fail_at(0);
     }
     assert_int_equal(unlink(path), 0);
@@ -251,6 +242,7 @@ static int count_words(const char *text, const char *word)
 /* Every finite point carries its name and values; gaps break the line. */
 static void test_chart_values(void **state)
 {
+    (void)state;
     const double x[] = {0, 0.1, 0.2, 0.3}, a[] = {0.9, NAN, 0.25, 0.125}, b[] = {1, 1, 1, 1};
     const pr_series series[] = {{"one & only", x, a, 4, 0, false}, {"two", x, b, 4, 1, true}};
     const pr_rule rule = {0.15, "here <"};
@@ -264,7 +256,6 @@ static void test_chart_values(void **state)
                             .rules = &rule,
                             .rule_count = 1};
     pr_text text = {0};
-    (void)state;
     pr_svg_chart(&text, &chart);
     check_markup(text.data);
     assert_non_null(strstr(text.data, "one &amp; only: 90.00%, eps 0"));
@@ -283,13 +274,13 @@ static void test_chart_values(void **state)
  * few ticks. */
 static void test_chart_degenerate(void **state)
 {
+    (void)state;
     static const double one[] = {1}, flat[] = {3, 3, 3}, none[] = {NAN, INFINITY, NAN}, wide[] = {1e-30, 1e30, 5},
                         x[] = {1, 2, 3};
     const struct {
         const double *y;
         int count;
     } cases[] = {{one, 1}, {flat, 3}, {none, 3}, {wide, 3}, {NULL, 0}};
-    (void)state;
     for (size_t i = 0; i < PR_COUNT(cases); i++) {
         const pr_series series = {"name", x, cases[i].y, cases[i].count, 7, false};
         const pr_chart chart = {
@@ -313,5 +304,5 @@ int main(void)
         cmocka_unit_test(test_out_of_memory),    cmocka_unit_test(test_chart_values),
         cmocka_unit_test(test_chart_degenerate),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

@@ -1,28 +1,14 @@
 /* PNG in memory and on disk: what goes in comes out of libpng's reader, and data URIs decode to the same bytes. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <png.h>
 
 #include "base/file.h"
 #include "image/image.h"
 #include "report/report.h"
-
-static int setup(void **state)
-{
-    return parry_ctx_create(NULL, (parry_ctx **)state) != PARRY_OK;
-}
-
-static int teardown(void **state)
-{
-    parry_ctx_free(*state);
-    return 0;
-}
+#include "../support/context.h"
 
 /* Decodes with libpng into rows of interleaved bytes. */
 static void decode(const uint8_t *png, size_t size, uint32_t format, uint32_t width, uint32_t height, uint8_t *pixels)
@@ -38,13 +24,14 @@ static void decode(const uint8_t *png, size_t size, uint32_t format, uint32_t wi
 
 static void test_round_trip(void **state)
 {
+    (void)state;
     enum { H = 5, W = 7 };
     for (int channels = 1; channels <= 3; channels += 2) {
         uint8_t pixels[3 * H * W], back[3 * H * W], *png;
         size_t size;
         for (int i = 0; i < channels * H * W; i++)
             pixels[i] = (uint8_t)(i * 37);
-        assert_int_equal(pr_png_encode(*state, pixels, channels, H, W, &png, &size), PARRY_OK);
+        assert_int_equal(pr_png_encode(ctx, pixels, channels, H, W, &png, &size), PARRY_OK);
         decode(png, size, channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB, W, H, back);
         assert_memory_equal(pixels, back, (size_t)channels * H * W);
         pr_free(png);
@@ -54,24 +41,25 @@ static void test_round_trip(void **state)
 /* Planes become interleaved, values are clamped and rounded, NaN is black. */
 static void test_image(void **state)
 {
+    (void)state;
     const float planes[3 * 2] = {0.5f, -1, 1, 2, NAN, 0.2f};
     const uint8_t expected[6] = {128, 255, 0, 0, 255, 51};
     uint8_t back[6], *png;
     size_t size;
-    assert_int_equal(pr_png_image(*state, planes, 3, 1, 2, &png, &size), PARRY_OK);
+    assert_int_equal(pr_png_image(ctx, planes, 3, 1, 2, &png, &size), PARRY_OK);
     decode(png, size, PNG_FORMAT_RGB, 2, 1, back);
     assert_memory_equal(expected, back, sizeof back);
     pr_free(png);
-    assert_int_equal(pr_png_image(*state, planes, 2, 1, 2, &png, &size), PARRY_INVALID);
-    assert_non_null(strstr(parry_ctx_error(*state), "2"));
+    assert_int_equal(pr_png_image(ctx, planes, 2, 1, 2, &png, &size), PARRY_INVALID);
+    assert_non_null(strstr(parry_ctx_error(ctx), "2"));
 }
 
 static void test_data_uri(void **state)
 {
+    (void)state;
     static const struct {
         const char *bytes, *text;
     } known[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"\xff\xfe\xfd", "//79"}};
-    (void)state;
     for (size_t i = 0; i < PR_COUNT(known); i++) {
         pr_text text = {0};
         pr_data_uri_add(&text, (const uint8_t *)known[i].bytes, strlen(known[i].bytes));
@@ -82,16 +70,17 @@ static void test_data_uri(void **state)
 
 static void test_files(void **state)
 {
+    (void)state;
     char folder[] = "/tmp/parry-png-XXXXXX", path[128], inner[64];
     const float images[2 * 4] = {0, 1, 0, 1, 1, 1, 0, 0};
     uint8_t back[4], *data;
     size_t size;
     assert_non_null(mkdtemp(folder));
     snprintf(inner, sizeof inner, "%s/a/b", folder);
-    assert_int_equal(parry_images_write(*state, inner, "adv", images, 2, 1, 2, 2), PARRY_OK);
+    assert_int_equal(parry_images_write(ctx, inner, "adv", images, 2, 1, 2, 2), PARRY_OK);
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/adv-0000%d.png", inner, i);
-        assert_int_equal(pr_file_read(*state, path, 1 << 16, &data, &size), PARRY_OK);
+        assert_int_equal(pr_file_read(ctx, path, 1 << 16, &data, &size), PARRY_OK);
         decode(data, size, PNG_FORMAT_GRAY, 2, 2, back);
         for (int p = 0; p < 4; p++)
             assert_int_equal(back[p], (int)(255 * images[4 * i + p]));
@@ -102,8 +91,8 @@ static void test_files(void **state)
     snprintf(inner, sizeof inner, "%s/a", folder);
     assert_int_equal(rmdir(inner), 0);
     assert_int_equal(rmdir(folder), 0);
-    assert_int_not_equal(parry_images_write(*state, "/dev/null/x", "adv", images, 2, 1, 2, 2), PARRY_OK);
-    assert_true(strlen(parry_ctx_error(*state)) > 0);
+    assert_int_not_equal(parry_images_write(ctx, "/dev/null/x", "adv", images, 2, 1, 2, 2), PARRY_OK);
+    assert_true(strlen(parry_ctx_error(ctx)) > 0);
 }
 
 int main(void)
@@ -114,5 +103,5 @@ int main(void)
         cmocka_unit_test(test_data_uri),
         cmocka_unit_test(test_files),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

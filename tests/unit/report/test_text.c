@@ -1,26 +1,12 @@
 /* The text table against golden output, the JSON against its schema, and the sentences. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "base/json.h"
 #include "fixture.h"
+#include "../support/context.h"
 
-static int setup(void **state)
-{
-    return parry_ctx_create(NULL, (parry_ctx **)state) != PARRY_OK;
-}
-
-static int teardown(void **state)
-{
-    parry_ctx_free(*state);
-    return 0;
-}
-
-static char *table_of(parry_ctx *ctx, const parry_evaluation *ev, int width)
+static char *table_of(const parry_evaluation *ev, int width)
 {
     char *text;
     assert_int_equal(parry_evaluation_table(ctx, ev, width, &text), PARRY_OK);
@@ -83,13 +69,14 @@ static const char golden_120[] =
 
 static void test_table_golden(void **state)
 {
+    (void)state;
     fixture f;
     fixture_init(&f);
-    char *text = table_of(*state, &f.ev, 80);
+    char *text = table_of(&f.ev, 80);
     assert_string_equal(text, golden_80);
     parry_string_free(text);
     f.ev.source = NULL;
-    text = table_of(*state, &f.ev, 120);
+    text = table_of(&f.ev, 120);
     assert_string_equal(text, golden_120);
     parry_string_free(text);
 }
@@ -97,10 +84,11 @@ static void test_table_golden(void **state)
 /* No line is wider than asked at any width from 40 up, and no figure gets lost on the way. */
 static void test_table_width(void **state)
 {
+    (void)state;
     fixture f;
     fixture_init(&f);
     for (int width = 40; width <= 130; width += 3) {
-        char *text = table_of(*state, &f.ev, width);
+        char *text = table_of(&f.ev, width);
         for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
             assert_true(strcspn(line, "\n") <= (size_t)width);
         assert_non_null(strstr(text, "98.92%"));
@@ -112,12 +100,13 @@ static void test_table_width(void **state)
 
 static void test_table_clean_only(void **state)
 {
+    (void)state;
     fixture f;
     fixture_init(&f);
     f.ev.attack_count = 0;
     f.ev.source = NULL;
     f.data.note = NULL;
-    char *text = table_of(*state, &f.ev, 80);
+    char *text = table_of(&f.ev, 80);
     assert_string_equal(text, "Clean accuracy: the share of images that are classified right; no attack was run\n"
                               "digits, test: 10,000 images\n"
                               "\n"
@@ -137,9 +126,9 @@ static void join(void *arg, const char *sentence)
 
 static void test_notes(void **state)
 {
+    (void)state;
     fixture f;
     pr_text text = {0};
-    (void)state;
     fixture_init(&f);
     f.ev.threat.clip = false;
     f.ev.attack_count = 1;
@@ -158,9 +147,9 @@ static void test_notes(void **state)
 
 static void test_headline(void **state)
 {
+    (void)state;
     fixture f;
     pr_text text = {0};
-    (void)state;
     fixture_init(&f);
     pr_headline(&f.ev, &text);
     assert_string_equal(
@@ -174,12 +163,12 @@ static void test_headline(void **state)
 
 static void test_numbers(void **state)
 {
+    (void)state;
     static const struct {
         int64_t count;
         const char *words;
     } known[] = {{0, "0"}, {999, "999"}, {1000, "1,000"}, {1234567, "1,234,567"}};
     char text[PR_NUMBER_TEXT];
-    (void)state;
     for (size_t i = 0; i < PR_COUNT(known); i++)
         assert_string_equal(pr_count_words(known[i].count, text), known[i].words);
     assert_string_equal(pr_percent_words(0.98905, text), "98.91%");
@@ -233,12 +222,13 @@ static void check_attacks(const json_t *model, const fixture *f, int m)
 
 static void test_json(void **state)
 {
+    (void)state;
     fixture f;
     char *text;
     json_t *root;
     fixture_init(&f);
-    assert_int_equal(parry_evaluation_json(*state, &f.ev, &text), PARRY_OK);
-    assert_int_equal(pr_json_parse(*state, "evaluation", text, &root), PARRY_OK);
+    assert_int_equal(parry_evaluation_json(ctx, &f.ev, &text), PARRY_OK);
+    assert_int_equal(pr_json_parse(ctx, "evaluation", text, &root), PARRY_OK);
     check_fractions(root);
     assert_int_equal(json_integer_value(json_object_get(root, "seed")), 7);
     assert_string_equal(json_string_value(json_object_get(root, "version")), parry_version());
@@ -261,11 +251,12 @@ static void test_json(void **state)
 /* A figure that JSON cannot hold is an error, not a broken file. */
 static void test_json_not_finite(void **state)
 {
+    (void)state;
     fixture f;
     char *text;
     fixture_init(&f);
     f.cells[1][2].adv_loss = NAN;
-    assert_int_equal(parry_evaluation_json(*state, &f.ev, &text), PARRY_NUMERIC);
+    assert_int_equal(parry_evaluation_json(ctx, &f.ev, &text), PARRY_NUMERIC);
 }
 
 int main(void)
@@ -280,5 +271,5 @@ int main(void)
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_not_finite),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }
