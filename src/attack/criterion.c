@@ -118,8 +118,7 @@ bool parry_criterion_met(const parry_criterion *criterion, const float *logits, 
     view row = {logits, classes, label, target, pr_argmax(logits, classes), 0};
     if (row.top < 0) /* nothing but NaN */
         return false;
-    for (int i = 0; i < classes; i++)
-        row.total += exp((double)logits[i] - (double)logits[row.top]);
+    row.total = pr_softmax_total(logits, classes, row.top);
     return node_met(criterion, 0, &row);
 }
 

@@ -8,12 +8,10 @@
 void parry_probabilities(const float *logits, int64_t n, int classes, float *out)
 {
     for (int64_t i = 0; i < n; i++, logits += classes, out += classes) {
-        const double largest = (double)logits[pr_argmax(logits, classes)];
-        double sum = 0;
+        const int top = pr_argmax(logits, classes);
+        const double largest = logits[top], total = pr_softmax_total(logits, classes, top); /* out may be logits */
         for (int k = 0; k < classes; k++)
-            sum += exp((double)logits[k] - largest);
-        for (int k = 0; k < classes; k++)
-            out[k] = (float)(exp((double)logits[k] - largest) / sum);
+            out[k] = (float)(exp((double)logits[k] - largest) / total);
     }
 }
 

@@ -253,11 +253,8 @@ static parry_status load_examples(parry_ctx *ctx, parry_evaluation *ev, int64_t 
 /* The largest logit's class and its softmax. */
 static void read_logits(const float *logits, int classes, int *predicted, double *confidence)
 {
-    double sum = 0;
     *predicted = PR_MAX(0, pr_argmax(logits, classes));
-    for (int k = 0; k < classes; k++)
-        sum += exp((double)logits[k] - (double)logits[*predicted]);
-    *confidence = 1 / sum;
+    *confidence = 1 / pr_softmax_total(logits, classes, *predicted);
 }
 
 static parry_status attack_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, pr_eval_model *out,

@@ -170,6 +170,14 @@ int pr_argmax(const float *x, int k)
     return best;
 }
 
+double pr_softmax_total(const float *x, int k, int top)
+{
+    double total = 0;
+    for (int i = 0; i < k; i++)
+        total += exp((double)x[i] - (double)x[top]);
+    return total;
+}
+
 void pr_bytes_to_unit(const uint8_t *bytes, float *out, int64_t count)
 {
     kernels()->bytes_to_unit(bytes, out, count);

@@ -38,6 +38,9 @@ double pr_norm2_diff(const float *x, const float *y, int64_t count);
 bool pr_all_finite(const float *x, int64_t count);
 /* Index of the largest of k values, the first among equals; a NaN is never largest (all NaN: -1). */
 int pr_argmax(const float *x, int k);
+/* Sum of exp(x_i - x_top) over k logits, in order and in double: what the softmax of x_i, exp(x_i - x_top), is divided
+ * by. */
+double pr_softmax_total(const float *x, int k, int top);
 
 /* Bytes to floats in [0,1]: x / 255, exactly rounded. */
 void pr_bytes_to_unit(const uint8_t *bytes, float *out, int64_t count);

@@ -233,6 +233,14 @@ static void test_argmax(void **state)
     assert_int_equal(pr_argmax((float[]){NAN, NAN}, 2), -1);
 }
 
+static void test_softmax_total(void **state)
+{
+    (void)state;
+    assert_true(pr_softmax_total((float[]){2, 2, 2, 2}, 4, 3) == 4);
+    assert_true(pr_softmax_total((float[]){-1000, 1e30f, 0}, 3, 1) == 1);
+    assert_float_equal(pr_softmax_total((float[]){1, 3, 2}, 3, 1), 1 + exp(-1) + exp(-2), 1e-15);
+}
+
 static void test_all_finite(void **state)
 {
     (void)state;
@@ -283,8 +291,8 @@ int main(void)
         cmocka_unit_test(test_elementwise),         cmocka_unit_test(test_nan_survives_clamping),
         cmocka_unit_test(test_clamp_ball_is_exact), cmocka_unit_test(test_reductions),
         cmocka_unit_test(test_bytes_to_unit),       cmocka_unit_test(test_argmax),
-        cmocka_unit_test(test_all_finite),          cmocka_unit_test(test_isa_is_known),
-        cmocka_unit_test(test_cap_is_checked),
+        cmocka_unit_test(test_softmax_total),       cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_isa_is_known),        cmocka_unit_test(test_cap_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
