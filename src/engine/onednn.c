@@ -28,8 +28,25 @@ void pr_omp_restore(int threads)
     omp_set_num_threads(threads);
 }
 
+/* oneDNN 2.2, which Ubuntu 22.04 has, crashes while it makes convolutions for AVX-512; 2.6 does not. */
+static void avoid_avx512_of_old_versions(void)
+{
+    const dnnl_version_t *v = dnnl_version();
+    if (v->major < 2 || (v->major == 2 && v->minor < 6))
+        (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2); /* refused where somebody else has used oneDNN in this process */
+}
+
+static pthread_once_t isa_settled = PTHREAD_ONCE_INIT;
+
+static dnnl_cpu_isa_t effective_isa(void)
+{
+    pthread_once(&isa_settled, avoid_avx512_of_old_versions);
+    return dnnl_get_effective_cpu_isa();
+}
+
 parry_status pr_dnnl_create(parry_ctx *ctx, pr_dnnl **out)
 {
+    pthread_once(&isa_settled, avoid_avx512_of_old_versions);
     TRY(pr_alloc(ctx, 1, out));
     parry_status status =
         pr_dnnl_check(ctx, dnnl_engine_create(&(*out)->engine, dnnl_cpu, 0), "creating the CPU engine");
@@ -202,7 +219,7 @@ parry_status pr_binding_run(parry_ctx *ctx, const pr_binding *binding)
 
 static const char *isa_name(void)
 {
-    switch (dnnl_get_effective_cpu_isa()) {
+    switch (effective_isa()) {
     case dnnl_cpu_isa_sse41:
         return "sse41";
     case dnnl_cpu_isa_avx:
@@ -210,13 +227,13 @@ static const char *isa_name(void)
     case dnnl_cpu_isa_avx2:
         return "avx2";
     default:
-        return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core ? "avx512_core" : "generic";
+        return effective_isa() >= dnnl_cpu_isa_avx512_core ? "avx512_core" : "generic";
     }
 }
 
 bool pr_dnnl_has_bf16(void)
 {
-    return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
+    return effective_isa() >= dnnl_cpu_isa_avx512_core_bf16;
 }
 
 static char version_text[IMPL_MAX];
