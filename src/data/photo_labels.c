@@ -25,26 +25,28 @@ typedef struct csv {
     const char *path;
 } csv;
 
-/* Cuts one field out; *more says whether another follows on the line. Returns NULL when a quote is not closed. */
+/* Cuts one field out; *more says whether another follows on the line. Returns NULL when a quote is not closed, or
+ * something other than a comma or the line's end comes behind it. */
 static char *cut_field(csv *in, bool *more)
 {
     char *from = in->at, *to = in->at, *field = in->at;
     const bool quoted = *from == '"';
+    bool open = quoted;
     for (from += quoted; *from; from++) {
-        if (quoted && from[0] == '"' && from[1] != '"') {
+        if (quoted && *from == '"') {
+            open = from[1] == '"';
             from++;
+            if (!open)
+                break;
+        } else if (!quoted && (*from == ',' || *from == '\n' || *from == '\r'))
             break;
-        }
-        if (!quoted && (*from == ',' || *from == '\n' || *from == '\r'))
-            break;
-        from += quoted && *from == '"';
         in->line += *from == '\n';
         *to++ = *from;
     }
-    if (quoted && from[-1] != '"')
-        return NULL;
     while (*from == '\r')
         from++;
+    if (open || (*from && *from != ',' && *from != '\n'))
+        return NULL;
     *more = *from == ',';
     in->line += *from == '\n';
     in->at = *from ? from + 1 : from;
@@ -61,7 +63,10 @@ static parry_status cut_line(parry_ctx *ctx, csv *in, char *fields[FIELDS_MAX], 
             return pr_fail(ctx, PARRY_FORMAT, "%s: line %d has more than %d fields", in->path, line, FIELDS_MAX);
         fields[*count] = cut_field(in, &more);
         if (!fields[*count])
-            return pr_fail(ctx, PARRY_FORMAT, "%s: a quote that opens on line %d is not closed", in->path, line);
+            return pr_fail(
+                ctx, PARRY_FORMAT,
+                "%s: line %d: a quote is not closed, or a field is not followed by a comma or the line's end", in->path,
+                line);
     }
     return PARRY_OK;
 }

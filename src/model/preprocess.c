@@ -7,6 +7,7 @@
  *   layout         "NCHW" or "NHWC"
  *   resize         "none", "crop", "squash", "squash-nearest", "crop-round"
  *   resize_size    pixels of the shorter side before the cut */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -307,7 +308,7 @@ parry_status pr_preprocess_affine(parry_ctx *ctx, const char *where, const parry
                  high = from->range.count ? from->range.value[from->range.count - 1] : 1;
     *out = (pr_affine){.channels = (int)channels, .reversed = from->channel_order == PARRY_ORDER_BGR && channels > 1};
     if (!(low < high))
-        return pr_fail(ctx, PARRY_FORMAT, "%s: \"range\" is empty", where);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: \"range\" is empty: it goes from %g to %g", where, low, high);
     if (channels > PR_PREPROCESS_CHANNELS)
         return pr_fail(ctx, PARRY_UNSUPPORTED, "%s: %lld image channels; at most %d are supported", where,
                        (long long)channels, PR_PREPROCESS_CHANNELS);
@@ -321,6 +322,8 @@ parry_status pr_preprocess_affine(parry_ctx *ctx, const char *where, const parry
             return pr_fail(ctx, PARRY_FORMAT, "%s: \"std\" must be positive", where);
         out->scale[c] = (high - low) / std;
         out->shift[c] = (low - mean) / std;
+        if (!isfinite((float)out->scale[c]) || !isfinite((float)out->shift[c]))
+            return pr_fail(ctx, PARRY_FORMAT, "%s: \"std\" is %g, too small to divide by", where, std);
     }
     return PARRY_OK;
 }

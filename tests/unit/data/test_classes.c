@@ -122,6 +122,9 @@ static void test_bad_tables(void **state)
         {"file\nx\n", "no column for the label"},
         {"file,label\nx\n", "line 2 has 1 fields"},
         {"file,label\nx,\"7\n", "not closed"},
+        {"file,label\nx,\"", "not closed"},
+        {"file,label\n\"x\"y,7\n", "line 2"},
+        {"file,label\nx\ry,7\n", "line 2"},
         {"file,label\nx,vulcano\n", "line 2"},
         {"file,label\nx,1\ny,1234\n", "line 3"},
     };

@@ -181,38 +181,81 @@ static void test_cut_files_are_errors(void **state)
     }
 }
 
-/* The fuzzer's seeds, and each with one byte changed here and there: read or refused, never worse (the sanitizers
- * watch). */
-static void test_corpus(void **state)
+/* Calls `check` for the fuzzer's seeds of one kind; returns how many there are. */
+static int each_seed(const char *kind, void (*check)(const char *path))
 {
     char folder[PATH], path[2 * PATH];
     int files = 0;
-    (void)state;
-    snprintf(folder, sizeof folder, "%s/image", getenv("PARRY_FUZZ_CORPUS"));
+    snprintf(folder, sizeof folder, "%s/%s", getenv("PARRY_FUZZ_CORPUS"), kind);
     DIR *open = opendir(folder);
     assert_non_null(open);
     for (struct dirent *entry; (entry = readdir(open));) {
-        uint8_t *data;
-        size_t size;
         if (entry->d_name[0] == '.')
             continue;
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        OK_IN(ctx, pr_file_read(ctx, path, 1 << 20, &data, &size));
-        for (size_t at = 0; at <= size; at += 7) {
-            pr_bitmap read;
-            if (at < size)
-                data[at] ^= 0x55;
-            const parry_status status = pr_image_decode(ctx, entry->d_name, data, size, NULL, &read);
-            assert_true(status == PARRY_OK ? read.channels == 1 || read.channels == 3 : !read.bytes && !read.words);
-            pr_bitmap_release(&read);
-            if (at < size)
-                data[at] ^= 0x55;
-        }
-        pr_free(data);
+        check(path);
         files++;
     }
     closedir(open);
-    assert_true(files >= 9);
+    return files;
+}
+
+static void check_array_seed(const char *path)
+{
+    pr_images read;
+    uint8_t *data;
+    size_t size;
+    OK_IN(ctx, pr_file_read(ctx, path, 1 << 20, &data, &size));
+    if (pr_npy_images(ctx, path, data, size, &read) == PARRY_OK)
+        assert_true(read.count > 0 && !read.bytes != !read.floats);
+    pr_images_release(&read);
+    pr_free(data);
+    if (pr_npz_read(ctx, path, PARRY_TEST, &read) == PARRY_OK)
+        assert_true(read.count > 0 && read.labels);
+    else
+        assert_non_null(strstr(parry_ctx_error(ctx), path));
+    pr_images_release(&read);
+}
+
+static void check_labels_seed(const char *path)
+{
+    static const char *const names[] = {"tench, Tinca tinca", "crane", "crane", "mountain tent"};
+    static const char *const wnids[] = {"n01440764", "n02012849", "n03126707", "n03792972"};
+    const pr_classes classes = {.of = "a network", .count = 4, .names = names, .wnids = wnids};
+    pr_label_table table;
+    if (pr_labels_read(ctx, path, &classes, &table) == PARRY_OK)
+        for (size_t i = 0; i < table.count; i++)
+            assert_true(table.rows[i].file[0] && table.rows[i].label >= -1 && table.rows[i].label < 4);
+    else
+        assert_non_null(strstr(parry_ctx_error(ctx), path));
+    pr_labels_release(&table);
+}
+
+/* Read or refused, and with one byte changed here and there never worse (the sanitizers watch). */
+static void check_picture_seed(const char *path)
+{
+    uint8_t *data;
+    size_t size;
+    OK_IN(ctx, pr_file_read(ctx, path, 1 << 20, &data, &size));
+    for (size_t at = 0; at <= size; at += 7) {
+        pr_bitmap read;
+        if (at < size)
+            data[at] ^= 0x55;
+        const parry_status status = pr_image_decode(ctx, path, data, size, NULL, &read);
+        assert_true(status == PARRY_OK ? read.channels == 1 || read.channels == 3 : !read.bytes && !read.words);
+        pr_bitmap_release(&read);
+        if (at < size)
+            data[at] ^= 0x55;
+    }
+    pr_free(data);
+}
+
+static void test_seeds(void **state)
+{
+    (void)state;
+    assert_true(each_seed("image", check_picture_seed) >= 10);
+    assert_true(each_seed("array", check_array_seed) >= 7);
+    assert_true(each_seed("labels", check_labels_seed) >= 7);
 }
 
 static void test_what_is_no_picture_is_named(void **state)
@@ -348,7 +391,7 @@ int main(void)
         cmocka_unit_test(test_resizing_is_pillows_to_the_bit),
         cmocka_unit_test(test_a_photograph_that_cannot_fill_the_window_is_named),
         cmocka_unit_test(test_cut_files_are_errors),
-        cmocka_unit_test(test_corpus),
+        cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_what_is_no_picture_is_named),
         cmocka_unit_test(test_huge_extents_are_refused),
         cmocka_unit_test(test_exif_orientation),

@@ -222,6 +222,7 @@ static void test_bad_declarations(void **state)
         {"{\"range\": []}", "\"range\""},
         {"{\"mean\": [1, 2]}", "2 means or deviations for 3 channels"},
         {"{\"std\": 0}", "\"std\" must be positive"},
+        {"{\"std\": 1e-300}", "too small to divide by"},
         {"{\"std\": \"one\"}", "\"std\" must be a number"},
         {"{\"channel_order\": \"RBG\"}", "one of rgb, bgr"},
         {"{\"resize\": \"stretch\"}", "squash-nearest"},
@@ -240,6 +241,29 @@ static void test_bad_declarations(void **state)
         check_says(ctx, cases[i].words);
     }
     forget("conv.json");
+}
+
+/* The fuzzer's seeds: what is understood scales by finite numbers, the rest is refused by name. */
+static void test_seeds(void **state)
+{
+    static const char *const seeds[] = {"own", "within", "card", "tiny-std", "deep"};
+    (void)state;
+    for (size_t i = 0; i < PR_COUNT(seeds); i++) {
+        char path[512];
+        parry_preprocess read;
+        pr_claims claims;
+        pr_affine affine;
+        bool found;
+        snprintf(path, sizeof path, "%s/preprocess/%s", getenv("PARRY_FUZZ_CORPUS"), seeds[i]);
+        parry_status status = pr_preprocess_file(ctx, path, &read, &claims, &found);
+        if (status == PARRY_OK)
+            status = pr_preprocess_affine(ctx, path, &read, 3, &affine);
+        assert_int_equal(status, i < 3 ? PARRY_OK : PARRY_FORMAT);
+        if (status == PARRY_OK)
+            assert_true(isfinite((float)affine.scale[2]) && isfinite((float)affine.shift[2]));
+        else
+            assert_non_null(strstr(parry_ctx_error(ctx), path));
+    }
 }
 
 static void test_presets(void **state)
@@ -432,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_who_goes_before_whom),
         cmocka_unit_test(test_model_cards),
         cmocka_unit_test(test_bad_declarations),
+        cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_presets),
         cmocka_unit_test(test_wrong_declarations_are_noticed),
         cmocka_unit_test(test_eps_in_the_networks_units),
