@@ -42,9 +42,14 @@ bool pr_parse_number(const char *text, double *out)
     return *end == '\0' && isfinite(*out);
 }
 
-/* Shortest decimal text that reads back as the same double. */
+/* Shortest decimal text that reads back as the same double; whole numbers up to a million without an exponent. */
 static void number_text(double value, char text[32])
 {
+    const double most = 1e6;
+    if (value == floor(value) && fabs(value) < most) {
+        snprintf(text, 32, "%.0f", value);
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, 32, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
