@@ -81,6 +81,20 @@ void pr_constant_gather(const pr_constant *from, int64_t offset, const int64_t *
     }
 }
 
+parry_status pr_constant_stretch(pr_budget *budget, const pr_constant *from, int rank, const int64_t *dim,
+                                 pr_constant *out)
+{
+    int64_t stride[PR_CONSTANT_RANK], own[PR_CONSTANT_RANK];
+    pr_constant_strides(from->rank, from->dim, own);
+    for (int d = 0; d < rank; d++) {
+        const int at = d - (rank - from->rank);
+        stride[d] = at < 0 || from->dim[at] == 1 ? 0 : own[at];
+    }
+    TRY(pr_constant_make(budget, from->integer, rank, dim, out));
+    pr_constant_gather(from, 0, stride, out);
+    return PARRY_OK;
+}
+
 parry_status pr_constant_transpose(pr_budget *budget, const pr_constant *from, const int *perm, pr_constant *out)
 {
     int64_t dim[PR_CONSTANT_RANK], stride[PR_CONSTANT_RANK], of_from[PR_CONSTANT_RANK];

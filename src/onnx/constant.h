@@ -8,10 +8,6 @@
 
 enum { PR_CONSTANT_RANK = PR_ONNX_RANK };
 
-/* Stands for the batch in shapes computed from Shape; only moved around, never computed with. No file has a reason to
- * hold this number. */
-#define PR_SYMBOL_BATCH (INT64_MIN + 0x42415443)
-
 /* Row-major; floating-point tensors of any width are read as float, integer and boolean ones as int64_t. */
 typedef struct pr_constant {
     bool integer;
@@ -64,6 +60,9 @@ PARRY_CHECKED parry_status pr_constant_ints(pr_budget *budget, const int64_t *va
 void pr_constant_gather(const pr_constant *from, int64_t offset, const int64_t *stride, const pr_constant *to);
 /* Row-major strides. */
 void pr_constant_strides(int rank, const int64_t *dim, int64_t *stride);
+/* `from` in a shape that it broadcasts to: axes of size 1, and those that it lacks on the left, are repeated. */
+PARRY_CHECKED parry_status pr_constant_stretch(pr_budget *budget, const pr_constant *from, int rank, const int64_t *dim,
+                                               pr_constant *out);
 /* Axis i of the result is axis perm[i] of `from`. */
 PARRY_CHECKED parry_status pr_constant_transpose(pr_budget *budget, const pr_constant *from, const int *perm,
                                                  pr_constant *out);

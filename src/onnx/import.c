@@ -2,7 +2,8 @@
  *
  * The file is a list of nodes over named tensors. Each name gets a slot; a translation looks at its inputs' slots and
  * defines its output's. What can be computed from constants alone is computed, so that only activations become nodes of
- * the graph. The batch is open: a file that was exported for a fixed batch size becomes one for any. */
+ * the graph. The batch is open: the file is read for the batch size that it was exported with, one where it is open,
+ * and becomes a network for any. */
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ typedef struct op_row {
     size_t min_inputs, max_inputs;
     enum {
         EITHER,   /* activation or constant */
+        WHOLE,    /* the same, wherever the batch stands in it */
         CONSTANT, /* nothing else */
         IMAGE,    /* an activation whose axis 0 is the batch; of a constant the operator is carried out */
         TENSOR,   /* an activation of any axes; of a constant the operator is carried out */
@@ -245,39 +247,12 @@ static parry_status read_inputs(importer *imp, const onnx_node *node, bool *pois
     return PARRY_OK;
 }
 
-/* Operators that only arrange values, and may arrange the batch among them. */
-static bool arranges(const onnx_node *node)
+static bool any_single(importer *imp, const onnx_node *node)
 {
-    static const char *const types[] = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"};
-    for (size_t i = 0; i < PR_COUNT(types); i++)
-        if (strcmp(node->op_type, types[i]) == 0)
-            return true;
-    return false;
-}
-
-/* Of a batch of one, what would move values between images is carried out on each image. */
-static parry_status translate_one(importer *imp, const onnx_node *node, const op_row *row)
-{
-    bool single = false, values = false;
-    const size_t known = imp->missing_count;
-    for (size_t i = 0; i < node->n_input; i++) {
-        const slot *input = pr_node_input(imp, node, i);
-        single |= pr_is_value(input) && input->single;
-        values |= pr_is_value(input);
-    }
-    if (!values || strcmp(node->op_type, "Shape") == 0 || strcmp(node->op_type, "If") == 0)
-        return row->translate(imp, node);
-    if (!single)
-        TRY(row->translate(imp, node));
-    if (!single && (imp->missing_count == known || !arranges(node)))
-        return PARRY_OK;
-    imp->missing_count = known;
-    for (size_t o = 0; o < node->n_output; o++) {
-        slot *output = pr_node_output_at(imp, node, o);
-        if (output && output->kind == SLOT_POISONED)
-            output->kind = SLOT_PENDING;
-    }
-    return pr_import_single(imp, node, row->translate);
+    bool single = false;
+    for (size_t i = 0; i < node->n_input; i++)
+        single |= pr_is_value(pr_node_input(imp, node, i)) && pr_node_input(imp, node, i)->single;
+    return single;
 }
 
 static parry_status translate(importer *imp, const onnx_node *node)
@@ -291,9 +266,6 @@ static parry_status translate(importer *imp, const onnx_node *node)
     if (!row || !only_first)
         return pr_node_missing(imp, node, row ? "with more than its first output" : NULL);
     if (poisoned) {
-        /* What is poisoned comes from an activation, so an operator for constants is missing here too. */
-        if (row->first == CONSTANT)
-            return pr_node_missing(imp, node, NULL);
         pr_define_all(imp, node, SLOT_POISONED);
         return PARRY_OK;
     }
@@ -307,7 +279,10 @@ static parry_status translate(importer *imp, const onnx_node *node)
         return pr_import_folded(imp, node, row->first == IMAGE, row->translate);
     if (row->first == CONSTANT && !pr_is_constant(pr_node_input(imp, node, 0)))
         return pr_node_missing(imp, node, NULL);
-    return imp->one_image ? translate_one(imp, node, row) : row->translate(imp, node);
+    if (row->first == WHOLE || !any_single(imp, node))
+        return row->translate(imp, node);
+    return row->first == IMAGE ? pr_node_missing(imp, node, "of images that are not the batch's")
+                               : pr_import_in_front(imp, node, row->translate);
 }
 
 /* One clause for all nodes that lack the same: "Slice ('a', 'b', 'c' and 2 more)". */
@@ -335,8 +310,10 @@ static parry_status report_missing(const importer *imp)
 {
     pr_text text = {0};
     char *list;
+    bool moves = false;
     for (size_t m = 0; m < imp->missing_count; m++) {
         bool seen = false;
+        moves |= imp->missing[m].detail == pr_moves_values;
         for (size_t e = 0; e < m && !seen; e++)
             seen = strcmp(imp->missing[e].node->op_type, imp->missing[m].node->op_type) == 0 &&
                    imp->missing[e].detail == imp->missing[m].detail;
@@ -345,12 +322,25 @@ static parry_status report_missing(const importer *imp)
     }
     if (imp->missing_more)
         pr_text_add(&text, "; and %zu more nodes", imp->missing_more);
+    if (moves && imp->batch > 1)
+        pr_text_add(&text, "; made for %lld images at a time: export it for one, or for any number",
+                    (long long)imp->batch);
     TRY(pr_text_take(imp->ctx, &text, &list));
     parry_status status =
         pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s (made by %.60s) needs operators that parry does not have: %s",
                 imp->where, *imp->model->producer ? imp->model->producer : "a producer that it does not name", list);
     pr_free(list);
     return status;
+}
+
+/* Where the batch was lost on the way, that is what to look at. */
+static parry_status not_class_scores(const importer *imp, const slot *output)
+{
+    char label[NODE_LABEL];
+    const bool moved = output->single && imp->inside;
+    return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the output '%.80s' is not one row of class scores per image%s%s%s",
+                   imp->where, output->name, moved ? "; at " : "", moved ? pr_node_label(imp->inside, label) : "",
+                   moved ? " the batch is no longer its first axis" : "");
 }
 
 /* The output becomes N x classes. */
@@ -360,11 +350,7 @@ static parry_status finish(importer *imp)
     const slot *output = pr_find_slot(imp, imp->output_name);
     if (imp->bench && pr_is_constant(output)) {
         imp->bench->is_constant = true;
-        TRY(pr_onnx_tensor_of(imp->ctx, &output->constant, &imp->bench->constant));
-        int64_t *sizes = output->constant.integer ? imp->bench->constant.data : NULL;
-        for (int64_t e = 0; sizes && e < output->constant.count; e++)
-            sizes[e] = sizes[e] == PR_SYMBOL_BATCH ? imp->fixed_batch : sizes[e];
-        return PARRY_OK;
+        return pr_onnx_tensor_of(imp->ctx, &output->constant, &imp->bench->constant);
     }
     if (!pr_is_value(output))
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the output '%.80s' does not depend on the input", imp->where,
@@ -374,8 +360,7 @@ static parry_status finish(importer *imp)
     const pr_dims dims = graph->values[output->value].dims;
     const int64_t classes = imp->bench ? pr_dims_row(dims) : dims.rank > 1 ? dims.dim[1] : 0;
     if (!imp->bench && (classes < 2 || classes != pr_dims_row(dims) || (output->single && dims.rank != 2)))
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the output '%.80s' is not one row of class scores per image",
-                       imp->where, output->name);
+        return not_class_scores(imp, output);
     graph->logits = output->value;
     if (dims.rank != 2) {
         const pr_attrs attrs = {.shape = {.to = {.rank = 2, .dim = {PR_BATCH, classes}}}};
@@ -413,7 +398,7 @@ static void clean_error(parry_ctx *ctx, parry_status failure)
 }
 
 static parry_status decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data, size_t size,
-                           bool one_image, pr_onnx_bench *bench, pr_onnx_model *out)
+                           pr_onnx_bench *bench, pr_onnx_model *out)
 {
     *out = (pr_onnx_model){.tail = PR_OP_IDENTITY};
     importer *imp;
@@ -423,7 +408,6 @@ static parry_status decode(parry_ctx *ctx, const char *where, const char *path, 
                       .where = where,
                       .model = out,
                       .bench = bench,
-                      .one_image = one_image,
                       .budget = {.ctx = ctx, .where = where, .left = budget_for(size)}};
     pr_decoder decoder;
     PrOnnx__ModelProto *file = NULL;
@@ -461,20 +445,12 @@ done:
 parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data, size_t size,
                             pr_onnx_model *out)
 {
-    parry_status status = decode(ctx, where, path, data, size, false, NULL, out);
-    if (status != PARRY_UNSUPPORTED && status != PARRY_FORMAT)
-        return status;
-    /* Once more, read for one image: what that fails for says less than the first failure. */
-    char reason[1024];
-    snprintf(reason, sizeof reason, "%s", parry_ctx_error(ctx));
-    if (decode(ctx, where, path, data, size, true, NULL, out) == PARRY_OK)
-        return PARRY_OK;
-    return pr_fail(ctx, status, "%s", reason);
+    return decode(ctx, where, path, data, size, NULL, out);
 }
 
 parry_status pr_onnx_decode_bench(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
                                   pr_onnx_bench *bench, pr_onnx_model *out)
 {
     bench->is_constant = false;
-    return decode(ctx, where, NULL, data, size, false, bench, out);
+    return decode(ctx, where, NULL, data, size, bench, out);
 }

@@ -24,7 +24,7 @@ typedef struct slot {
     const char *name, *origin; /* origin: what its constant was called before it was merely expanded, NULL: name */
     slot_kind kind;
     bool needed;    /* the output depends on it */
-    bool single;    /* SLOT_VALUE: the images are an axis in front of the file's, which are those of a batch of one */
+    bool single;    /* SLOT_VALUE: the images are an axis in front of the file's, see import_single.c */
     int uses;       /* by needed nodes, and by the network's output */
     pr_value value; /* SLOT_VALUE */
     const PrOnnx__TensorProto *tensor;
@@ -64,9 +64,10 @@ typedef struct importer {
     size_t branch_count, branch_capacity;
     unsigned calls;
     int opset;
-    int64_t fixed_batch; /* the batch size that the file was exported with, 0 when it is open */
-    bool one_image;      /* the file is read as if for a batch of one: the size is a number like any other */
-    pr_names names;      /* tensor name -> index into slots */
+    int64_t batch;           /* the size that the file is read for: that it was exported with, 1 where it is open */
+    bool in_front;           /* the node at hand gets its activations in the form of slot.single */
+    const onnx_node *inside; /* the last one that did, or whose result has that form; NULL: none */
+    pr_names names;          /* tensor name -> index into slots */
     slot *slots;
     size_t slot_count, slot_capacity;
     const char *output_name;
@@ -96,8 +97,15 @@ typedef parry_status (*translation)(importer *imp, const onnx_node *node);
  * the translation as an activation, with `batch` one whose axis 0 is the batch, else one without a batch. */
 PARRY_CHECKED parry_status pr_import_folded(importer *imp, const onnx_node *node, bool batch, translation translate);
 
-/* The node's result for one image at a time: its inputs are taken with the images in front (slot.single). */
-PARRY_CHECKED parry_status pr_import_single(importer *imp, const onnx_node *node, translation translate);
+/* ---- inside the batch (import_single.c) ------------------------------------------------------------------------- */
+
+/* What a translation says of a node that parry cannot carry out for each image on its own. */
+extern const char pr_moves_values[];
+/* The node's result with its activations in the form of slot.single. */
+PARRY_CHECKED parry_status pr_import_in_front(importer *imp, const onnx_node *node, translation translate);
+/* For a translation that finds its node to move the batch of an ordinary activation: goes on in that form where the
+ * file is read for a batch of one, else the node is missing. */
+PARRY_CHECKED parry_status pr_import_across(importer *imp, const onnx_node *node, translation translate);
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
@@ -162,14 +170,18 @@ PARRY_CHECKED parry_status pr_add_node(importer *imp, const onnx_node *node, pr_
 
 /* ---- shapes ---------------------------------------------------------------------------------------------------- */
 
-/* In the file's terms: fixed sizes, and PR_BATCH for the batch of an activation. */
 typedef struct pr_shape {
     int rank;
     int64_t dim[PR_CONSTANT_RANK];
 } pr_shape;
+/* As the graph has it: of an activation the first size is PR_BATCH. */
 pr_shape pr_shape_of(const importer *imp, const slot *x);
-/* The node's output is `x`, activation or constant, in another shape of as many elements. */
+/* As the file has it, for a batch of imp->batch: numbers alone. */
+pr_shape pr_file_shape(const importer *imp, const slot *x);
+/* The node's output is `x`, activation or constant, in another shape of as many elements, as the graph has it. */
 PARRY_CHECKED parry_status pr_define_reshaped(importer *imp, const onnx_node *node, const slot *x, const pr_shape *to);
+/* Follows `value` with a RESHAPE, where it has not that shape already. */
+PARRY_CHECKED parry_status pr_add_reshape(importer *imp, const onnx_node *node, pr_dims to, pr_value *value);
 /* Follows `value` with a node that picks positions index[0 .. count - 1] along an axis other than the batch: nothing, a
  * crop or GATHER. The index is named after the constant `named`, NULL: after the node. */
 PARRY_CHECKED parry_status pr_pick(importer *imp, const onnx_node *node, int axis, const int64_t *index, int64_t count,
@@ -225,8 +237,11 @@ PARRY_CHECKED parry_status pr_attribute_ints(const importer *imp, const onnx_nod
                                              int min, int max, int *out, bool *found);
 /* Whether the attribute, a string, is `text`; an absent one counts as `def`. */
 bool pr_attribute_is(const onnx_node *node, const char *name, const char *def, const char *text);
-/* Axis in -rank .. rank-1 made non-negative; false when it is out of range. */
-bool pr_axis(int64_t *axis, int rank);
+/* The file's axis as the graph counts those of a tensor with `rank`: from 0, and one further where the images are in
+ * front. */
+PARRY_CHECKED parry_status pr_axis(const importer *imp, const onnx_node *node, int64_t axis, int rank, int *out);
+PARRY_CHECKED parry_status pr_attribute_axis(const importer *imp, const onnx_node *node, const char *name, int64_t def,
+                                             int rank, int *out);
 /* A list of integers that older opsets have as an attribute and newer ones as input number `input`; *found as above.
  * PR_CONSTANT_RANK values at most. */
 typedef struct int_list {

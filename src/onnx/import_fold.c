@@ -38,12 +38,9 @@ parry_status pr_import_constant_of_shape(importer *imp, const onnx_node *node)
     int_list dims;
     bool found;
     TRY(pr_list(imp, node, "input", 0, &dims, &found));
-    for (int d = 0; d < dims.count; d++) {
-        if (dims.at[d] == PR_SYMBOL_BATCH)
-            return pr_node_missing(imp, node, "of the batch size");
+    for (int d = 0; d < dims.count; d++)
         if (dims.at[d] < 0)
             return pr_node_fail(imp, node, "%lld is no size", (long long)dims.at[d]);
-    }
     if (a && a->t)
         TRY(pr_constant_read(&imp->budget, pr_node_output(imp, node)->name, a->t, &value));
     parry_status status = value.count == 1 ? pr_constant_make(&imp->budget, value.integer, dims.count, dims.at, &out)
@@ -54,32 +51,6 @@ parry_status pr_import_constant_of_shape(importer *imp, const onnx_node *node)
     }
     pr_constant_release(&value);
     return status;
-}
-
-/* The sizes of a tensor; of an activation the batch's symbol comes first. */
-parry_status pr_import_shape(importer *imp, const onnx_node *node)
-{
-    const slot *x = pr_node_input(imp, node, 0);
-    int64_t sizes[PR_CONSTANT_RANK], start, end;
-    int rank;
-    if (pr_is_value(x)) {
-        const pr_dims *dims = pr_dims_of(imp, x);
-        rank = dims->rank - x->single;
-        memcpy(sizes, dims->dim + x->single, (size_t)rank * sizeof *sizes);
-        if (!x->single)
-            sizes[0] = imp->one_image ? 1 : PR_SYMBOL_BATCH;
-    } else {
-        rank = x->constant.rank;
-        memcpy(sizes, x->constant.dim, sizeof sizes);
-    }
-    TRY(pr_attribute_int(imp, node, "start", 0, INT64_MIN, INT64_MAX, &start));
-    TRY(pr_attribute_int(imp, node, "end", rank, INT64_MIN, INT64_MAX, &end));
-    start = PR_MIN(PR_MAX(start < 0 ? start + rank : start, 0), rank);
-    end = PR_MIN(PR_MAX(end < 0 ? end + rank : end, start), rank);
-    pr_constant out;
-    TRY(pr_constant_ints(&imp->budget, sizes + start, end - start, &out));
-    pr_define_constant(imp, node, &out);
-    return PARRY_OK;
 }
 
 /* 1 where the constant is not 0. */
@@ -143,53 +114,24 @@ parry_status pr_import_cast(importer *imp, const onnx_node *node)
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------- */
 
-static bool integer_result(pr_op op, int64_t a, int64_t b, int64_t *y)
-{
-    if (a == PR_SYMBOL_BATCH || b == PR_SYMBOL_BATCH)
-        return false;
-    if (op == PR_OP_DIV) {
-        if (b == 0 || (a == INT64_MIN && b == -1))
-            return false;
-        *y = a / b;
-        return true;
-    }
-    return op == PR_OP_ADD   ? !__builtin_add_overflow(a, b, y)
-           : op == PR_OP_SUB ? !__builtin_sub_overflow(a, b, y)
-                             : !__builtin_mul_overflow(a, b, y);
-}
-
 static float float_result(pr_op op, float a, float b)
 {
     return op == PR_OP_ADD ? a + b : op == PR_OP_SUB ? a - b : op == PR_OP_MUL ? a * b : a / b;
-}
-
-/* `from` stretched to the shape of `like`, numpy's way. */
-static parry_status stretch(importer *imp, const pr_constant *from, const pr_constant *like, pr_constant *out)
-{
-    int64_t stride[PR_CONSTANT_RANK], own[PR_CONSTANT_RANK];
-    pr_constant_strides(from->rank, from->dim, own);
-    for (int d = 0; d < like->rank; d++) {
-        const int f = d - (like->rank - from->rank);
-        stride[d] = f < 0 || from->dim[f] == 1 ? 0 : own[f];
-    }
-    TRY(pr_constant_make(&imp->budget, from->integer, like->rank, like->dim, out));
-    pr_constant_gather(from, 0, stride, out);
-    return PARRY_OK;
 }
 
 /* Broadcasts a and b into new constants x and y of the same shape. */
 static parry_status stretch_both(importer *imp, const onnx_node *node, const pr_constant *a, const pr_constant *b,
                                  pr_constant *x, pr_constant *y)
 {
-    pr_constant shape = {.rank = PR_MAX(a->rank, b->rank)};
+    pr_shape shape = {.rank = PR_MAX(a->rank, b->rank)};
     for (int d = 1; d <= shape.rank; d++) {
         const int64_t m = d <= a->rank ? a->dim[a->rank - d] : 1, n = d <= b->rank ? b->dim[b->rank - d] : 1;
         if (m != n && m != 1 && n != 1)
             return pr_node_fail(imp, node, "sizes %lld and %lld do not broadcast", (long long)m, (long long)n);
         shape.dim[shape.rank - d] = m == 1 ? n : m;
     }
-    TRY(stretch(imp, a, &shape, x));
-    return stretch(imp, b, &shape, y);
+    TRY(pr_constant_stretch(&imp->budget, a, shape.rank, shape.dim, x));
+    return pr_constant_stretch(&imp->budget, b, shape.rank, shape.dim, y);
 }
 
 static bool integer_power(int64_t a, int64_t b, int64_t *y)
@@ -202,53 +144,76 @@ static bool integer_power(int64_t a, int64_t b, int64_t *y)
     return true;
 }
 
-/* Comparisons know the batch's symbol as a number that no size is. */
-static bool integer_function(pr_binary function, int64_t a, int64_t b, int64_t *y)
+/* y = a function b of whole numbers; false where that is none of 64 bits. */
+typedef bool (*whole)(int function, int64_t a, int64_t b, int64_t *y);
+
+static bool whole_arithmetic(int op, int64_t a, int64_t b, int64_t *y)
 {
-    const bool batch = a == PR_SYMBOL_BATCH || b == PR_SYMBOL_BATCH;
+    if (op == PR_OP_DIV) {
+        if (b == 0 || (a == INT64_MIN && b == -1))
+            return false;
+        *y = a / b;
+        return true;
+    }
+    return op == PR_OP_ADD   ? !__builtin_add_overflow(a, b, y)
+           : op == PR_OP_SUB ? !__builtin_sub_overflow(a, b, y)
+                             : !__builtin_mul_overflow(a, b, y);
+}
+
+static bool whole_function(int function, int64_t a, int64_t b, int64_t *y)
+{
     switch (function) {
     case PR_BINARY_EQUAL:
         *y = a == b;
         return true;
     case PR_BINARY_POW:
-        return !batch && integer_power(a, b, y);
+        return integer_power(a, b, y);
     case PR_BINARY_MIN:
         *y = PR_MIN(a, b);
-        return !batch;
+        return true;
     case PR_BINARY_MAX:
         *y = PR_MAX(a, b);
-        return !batch;
+        return true;
     case PR_BINARY_GREATER:
     case PR_BINARY_LESS_OR_EQUAL:
         *y = (a > b) == (function == PR_BINARY_GREATER);
-        return !batch;
+        return true;
     case PR_BINARY_LESS:
     case PR_BINARY_GREATER_OR_EQUAL:
         *y = (a < b) == (function == PR_BINARY_LESS);
-        return !batch;
+        return true;
     case PR_BINARY_AND:
         *y = a && b;
-        return !batch;
+        return true;
     case PR_BINARY_OR:
         *y = a || b;
-        return !batch;
+        return true;
     default:
         return false;
     }
 }
 
-parry_status pr_fold_binary(importer *imp, const onnx_node *node, pr_binary function, const pr_constant *a,
-                            const pr_constant *b)
+/* The remainder has the divisor's sign. */
+static bool whole_remainder(int unused, int64_t a, int64_t b, int64_t *y)
+{
+    (void)unused;
+    if (b == 0 || b == -1)
+        return false;
+    *y = a % b;
+    *y += *y && (*y < 0) != (b < 0) ? b : 0;
+    return true;
+}
+
+static parry_status fold_whole(importer *imp, const onnx_node *node, whole result, int function, const pr_constant *a,
+                               const pr_constant *b)
 {
     pr_constant x = {0}, y = {0};
     parry_status status;
-    if (!a->integer || !b->integer)
-        return pr_import_folded(imp, node, false, pr_import_binary);
     TRY_TO(done, stretch_both(imp, node, a, b, &x, &y));
     int64_t *to = x.owned;
     for (int64_t e = 0; e < x.count; e++)
-        if (!integer_function(function, to[e], y.i[e], &to[e])) {
-            status = pr_node_missing(imp, node, "with the batch size, or with a result that is no 64-bit number");
+        if (!result(function, to[e], y.i[e], &to[e])) {
+            status = pr_node_missing(imp, node, "with a result that is no 64-bit number");
             goto done;
         }
     pr_define_constant(imp, node, &x);
@@ -258,24 +223,35 @@ done:
     return status;
 }
 
-/* The remainder has the divisor's sign. */
+parry_status pr_fold_binary(importer *imp, const onnx_node *node, pr_binary function, const pr_constant *a,
+                            const pr_constant *b)
+{
+    if (!a->integer || !b->integer)
+        return pr_import_folded(imp, node, false, pr_import_binary);
+    return fold_whole(imp, node, whole_function, (int)function, a, b);
+}
+
 parry_status pr_import_mod(importer *imp, const onnx_node *node)
 {
     const slot *a = pr_node_input(imp, node, 0), *b = pr_node_input(imp, node, 1);
-    pr_constant x = {0}, y = {0};
-    parry_status status;
     if (!pr_is_constant(b) || !a->constant.integer || !b->constant.integer)
         return pr_node_missing(imp, node, "of numbers that are not whole");
-    TRY_TO(done, stretch_both(imp, node, &a->constant, &b->constant, &x, &y));
-    int64_t *to = x.owned;
-    for (int64_t e = 0; e < x.count; e++) {
-        if (y.i[e] == 0 || y.i[e] == -1 || to[e] == PR_SYMBOL_BATCH || y.i[e] == PR_SYMBOL_BATCH) {
-            status = pr_node_missing(imp, node, "with the batch size, 0 or -1");
-            goto done;
-        }
-        const int64_t rest = to[e] % y.i[e];
-        to[e] = rest && (rest < 0) != (y.i[e] < 0) ? rest + y.i[e] : rest;
-    }
+    return fold_whole(imp, node, whole_remainder, 0, &a->constant, &b->constant);
+}
+
+static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op op, const pr_constant *a,
+                                    const pr_constant *b)
+{
+    pr_constant x = {0}, y = {0};
+    parry_status status;
+    if (a->integer != b->integer)
+        return pr_node_fail(imp, node, "its inputs are of different types");
+    if (a->integer)
+        return fold_whole(imp, node, whole_arithmetic, (int)op, a, b);
+    TRY_TO(done, stretch_both(imp, node, a, b, &x, &y));
+    float *to = x.owned;
+    for (int64_t e = 0; e < x.count; e++)
+        to[e] = float_result(op, to[e], y.f[e]);
     pr_define_constant(imp, node, &x);
 done:
     pr_constant_release(&x);
@@ -290,9 +266,8 @@ parry_status pr_import_range(importer *imp, const onnx_node *node)
     pr_constant out;
     for (size_t i = 0; i < 3; i++) {
         const slot *x = pr_node_input(imp, node, i);
-        if (!pr_is_constant(x) || !x->constant.integer || x->constant.count != 1 ||
-            x->constant.i[0] == PR_SYMBOL_BATCH)
-            return pr_node_missing(imp, node, "of numbers that are not whole, or of the batch size");
+        if (!pr_is_constant(x) || !x->constant.integer || x->constant.count != 1)
+            return pr_node_missing(imp, node, "of numbers that are not whole");
         at[i] = x->constant.i[0];
         if (at[i] < -INT32_MAX || at[i] > INT32_MAX)
             return pr_node_fail(imp, node, "%lld is out of range", (long long)at[i]);
@@ -309,7 +284,7 @@ parry_status pr_import_range(importer *imp, const onnx_node *node)
     return PARRY_OK;
 }
 
-/* Where of constants: sizes of shapes, the batch's symbol among them, are only chosen. */
+/* Where of constants: numbers are only chosen, whole ones stay whole. */
 parry_status pr_fold_where(importer *imp, const onnx_node *node, const pr_constant *condition, const pr_constant *a,
                            const pr_constant *b)
 {
@@ -321,8 +296,8 @@ parry_status pr_fold_where(importer *imp, const onnx_node *node, const pr_consta
     pr_constant_release(&y);
     TRY_TO(done, stretch_both(imp, node, condition, &all, &c, &y)); /* the shape of all three */
     pr_constant_release(&y);
-    TRY_TO(done, stretch(imp, a, &c, &x));
-    TRY_TO(done, stretch(imp, b, &c, &y));
+    TRY_TO(done, pr_constant_stretch(&imp->budget, a, c.rank, c.dim, &x));
+    TRY_TO(done, pr_constant_stretch(&imp->budget, b, c.rank, c.dim, &y));
     for (int64_t e = 0; e < c.count; e++) {
         if (c.i[e])
             continue;
@@ -335,31 +310,6 @@ parry_status pr_fold_where(importer *imp, const onnx_node *node, const pr_consta
 done:
     pr_constant_release(&c);
     pr_constant_release(&all);
-    pr_constant_release(&x);
-    pr_constant_release(&y);
-    return status;
-}
-
-static parry_status fold_arithmetic(importer *imp, const onnx_node *node, pr_op op, const pr_constant *a,
-                                    const pr_constant *b)
-{
-    pr_constant x = {0}, y = {0};
-    parry_status status = PARRY_OK;
-    if (a->integer != b->integer)
-        return pr_node_fail(imp, node, "its inputs are of different types");
-    TRY_TO(done, stretch_both(imp, node, a, b, &x, &y));
-    int64_t *i = x.owned;
-    float *f = x.owned;
-    for (int64_t e = 0; e < x.count; e++) {
-        if (!x.integer) {
-            f[e] = float_result(op, f[e], y.f[e]);
-        } else if (!integer_result(op, i[e], y.i[e], &i[e])) {
-            status = pr_node_missing(imp, node, "with the batch size, or with a result that is no 64-bit number");
-            goto done;
-        }
-    }
-    pr_define_constant(imp, node, &x);
-done:
     pr_constant_release(&x);
     pr_constant_release(&y);
     return status;

@@ -99,7 +99,7 @@ parry_status pr_import_folded(importer *imp, const onnx_node *node, bool batch, 
     enum { INPUTS = 8 };
     slot before[INPUTS], *input = pr_node_input(imp, node, 0);
     const slot *output = imp->output;
-    const int64_t fixed_batch = imp->fixed_batch;
+    const int64_t own_batch = imp->batch;
     pr_graph *graph = imp->model->graph;
     pr_weights *weights = imp->model->weights;
     float *data = NULL;
@@ -112,7 +112,7 @@ parry_status pr_import_folded(importer *imp, const onnx_node *node, bool batch, 
         if (pr_node_input(imp, node, i))
             before[i] = *pr_node_input(imp, node, i);
     imp->output = NULL;
-    imp->fixed_batch = batch ? input->constant.dim[0] : 0;
+    imp->batch = batch ? input->constant.dim[0] : 0;
     imp->model->graph = NULL;
     imp->model->weights = NULL;
     parry_status status = fold(imp, node, batch, translate, &data);
@@ -126,6 +126,6 @@ parry_status pr_import_folded(importer *imp, const onnx_node *node, bool batch, 
     imp->model->graph = graph;
     imp->model->weights = weights;
     imp->output = (slot *)output;
-    imp->fixed_batch = fixed_batch;
+    imp->batch = own_batch;
     return status;
 }

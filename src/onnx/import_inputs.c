@@ -40,9 +40,7 @@ static parry_status image_input(importer *imp, const PrOnnx__ValueInfoProto *inf
                            "%s: axis %d of the input '%.80s' has no fixed size; export it for one image size",
                            imp->where, d, info->name);
     }
-    if (imp->one_image && dims.dim[0] > 1)
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the batch has a size of its own", imp->where);
-    imp->fixed_batch = imp->one_image ? 1 : dims.dim[0];
+    imp->batch = PR_MAX(dims.dim[0], 1);
     dims.dim[0] = PR_BATCH;
     slot *input = pr_find_slot(imp, info->name);
     input->kind = SLOT_VALUE;
@@ -95,7 +93,7 @@ static parry_status bench_inputs(importer *imp, slot **inputs, size_t count)
         inputs[i]->kind = SLOT_VALUE;
         activations++;
         total += pr_dims_row(activation_dims(tensor));
-        imp->fixed_batch = tensor->dim[0];
+        imp->batch = tensor->dim[0];
     }
     for (size_t i = 0; i < count; i++) {
         pr_dims dims = activation_dims(bench->input[i].tensor);

@@ -1,11 +1,9 @@
-/* Translations of the operators that pick, join and repeat. Of constants they are carried out, which is how the shape
+/* Translations of the operators that pick and join. Of constants they are carried out, which is how the shape
  * arithmetic of exporters disappears; of activations they become crops (PAD), GATHER and CONCAT along axes other than
  * the batch. */
 #include <string.h>
 
 #include "onnx/import.h"
-
-static const char between_images[] = "that moves values from one image to another";
 
 /* Floats count that far without gaps. */
 enum { INDEX_MAX = 1 << 24 };
@@ -106,19 +104,17 @@ parry_status pr_import_gather(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0), *which = pr_node_input(imp, node, 1);
     const int rank = pr_shape_of(imp, x).rank;
-    int64_t axis;
-    TRY(pr_attribute_int(imp, node, "axis", 0, INT32_MIN, INT32_MAX, &axis));
+    int axis;
     if (!pr_is_constant(which) || !which->constant.integer)
         return pr_node_missing(imp, node, "with computed indices");
-    if (!pr_axis(&axis, rank))
-        return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axis, rank);
+    TRY(pr_attribute_axis(imp, node, "axis", 0, rank, &axis));
     if (rank - 1 + which->constant.rank > PR_CONSTANT_RANK)
         return pr_node_fail(imp, node, "the result would have %d axes", rank - 1 + which->constant.rank);
     if (pr_is_constant(x))
-        return gather_constant(imp, node, &x->constant, (int)axis, &which->constant);
+        return gather_constant(imp, node, &x->constant, axis, &which->constant);
     if (axis == 0)
-        return pr_node_missing(imp, node, between_images);
-    return gather_value(imp, node, x, (int)axis, which);
+        return pr_node_missing(imp, node, pr_moves_values);
+    return gather_value(imp, node, x, axis, which);
 }
 
 /* ---- Slice ------------------------------------------------------------------------------------------------------ */
@@ -140,8 +136,8 @@ static cut cut_of(int64_t size, int64_t start, int64_t end, int64_t step)
     return (cut){start, step, room > 0 ? (room - 1) / (step > 0 ? step : -step) + 1 : 0};
 }
 
-/* The cuts of all axes. Of the batch only all images can be taken: with step 1 from 0 to its size, as far as the file
- * knows it, or beyond any; *batch tells otherwise. */
+/* The cuts of all axes. Of the batch only all images can be taken: with step 1 from 0 to its size or beyond; *batch
+ * tells otherwise. */
 static parry_status read_cuts(importer *imp, const onnx_node *node, const pr_shape *x, cut *cuts, bool *batch)
 {
     int_list starts, ends, axes, steps;
@@ -157,18 +153,18 @@ static parry_status read_cuts(importer *imp, const onnx_node *node, const pr_sha
     for (int d = 0; d < x->rank; d++)
         cuts[d] = (cut){0, 1, x->dim[d]};
     for (int a = 0; a < starts.count; a++) {
-        int64_t axis = has_axes ? axes.at[a] : a, step = has_steps ? steps.at[a] : 1;
-        if (!pr_axis(&axis, x->rank) || seen[axis] || step == 0 || step < -INT32_MAX || step > INT32_MAX)
-            return pr_node_fail(imp, node, "axis %lld with step %lld of a tensor with %d axes", (long long)axis,
-                                (long long)step, x->rank);
+        const int64_t step = has_steps ? steps.at[a] : 1;
+        int axis;
+        TRY(pr_axis(imp, node, has_axes ? axes.at[a] : a, x->rank, &axis));
+        if (seen[axis] || step == 0 || step < -INT32_MAX || step > INT32_MAX)
+            return pr_node_fail(imp, node, "axis %d with step %lld%s", axis, (long long)step,
+                                seen[axis] ? ", which is named twice" : "");
         seen[axis] = true;
         if (x->dim[axis] != PR_BATCH) {
             cuts[axis] = cut_of(x->dim[axis], starts.at[a], ends.at[a], step);
             continue;
         }
-        const bool all = ends.at[a] == PR_SYMBOL_BATCH || ends.at[a] >= INT32_MAX ||
-                         (imp->fixed_batch && ends.at[a] >= imp->fixed_batch);
-        *batch |= starts.at[a] != 0 || step != 1 || !all;
+        *batch |= starts.at[a] != 0 || step != 1 || ends.at[a] < imp->batch;
     }
     return PARRY_OK;
 }
@@ -215,7 +211,7 @@ parry_status pr_import_slice(importer *imp, const onnx_node *node)
     bool batch = false;
     TRY(read_cuts(imp, node, &shape, cuts, &batch));
     if (batch)
-        return pr_node_missing(imp, node, between_images);
+        return pr_node_missing(imp, node, pr_moves_values);
     return pr_is_constant(x) ? slice_constant(imp, node, &x->constant, cuts) : slice_value(imp, node, x, cuts);
 }
 
@@ -254,12 +250,11 @@ parry_status pr_import_split(importer *imp, const onnx_node *node)
     const onnx_attribute *attribute = pr_attribute(node, "split");
     const pr_shape shape = pr_shape_of(imp, x);
     const int64_t parts = (int64_t)node->n_output;
-    int64_t axis, first = 0;
-    TRY(pr_attribute_int(imp, node, "axis", 0, INT32_MIN, INT32_MAX, &axis));
-    if (!pr_axis(&axis, shape.rank))
-        return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axis, shape.rank);
+    int64_t first = 0;
+    int axis;
+    TRY(pr_attribute_axis(imp, node, "axis", 0, shape.rank, &axis));
     if (shape.dim[axis] == PR_BATCH)
-        return pr_node_missing(imp, node, between_images);
+        return pr_node_missing(imp, node, pr_moves_values);
     if (list && !(pr_is_constant(list) && list->constant.integer))
         return pr_node_missing(imp, node, "into computed parts");
     const int64_t *sizes = attribute ? attribute->ints : list ? list->constant.i : NULL;
@@ -272,7 +267,7 @@ parry_status pr_import_split(importer *imp, const onnx_node *node)
         if (count < 0 || count > size - first)
             return pr_node_fail(imp, node, "part %lld of %lld does not fit in an axis of size %lld", (long long)o,
                                 (long long)count, (long long)size);
-        TRY(split_part(imp, node, x, (int)axis, first, count, (size_t)o));
+        TRY(split_part(imp, node, x, axis, first, count, (size_t)o));
         first += count;
     }
     return first == size ? PARRY_OK : pr_node_fail(imp, node, "the parts leave %lld over", (long long)(size - first));
@@ -314,20 +309,33 @@ static parry_status join_constants(importer *imp, const onnx_node *node, int axi
     return PARRY_OK;
 }
 
+/* Whether a constant says the same of every image: its first axis has size 1, or is the batch with equal rows. */
+static bool same_for_all(const importer *imp, const pr_constant *c)
+{
+    if (c->dim[0] != 1 && c->dim[0] != imp->batch)
+        return false;
+    const int64_t row = c->count / c->dim[0];
+    for (int64_t e = row; e < c->count; e++)
+        if (c->f[e] != c->f[e - row])
+            return false;
+    return true;
+}
+
 /* A part as a value: of a constant, one image's share, the same for all. */
 static parry_status part_value(importer *imp, const onnx_node *node, slot *part, pr_value *out)
 {
     const pr_constant *c = &part->constant;
+    const int first = !imp->in_front; /* there its axes are all an image's own */
     float *data;
     *out = part->value;
     if (pr_is_value(part))
         return PARRY_OK;
-    if (c->integer || !c->count || c->rank < 2 || c->dim[0] != 1) {
+    if (c->integer || !c->count || c->rank <= first || (first && !same_for_all(imp, c))) {
         *out = -1;
         return pr_node_missing(imp, node, "with a constant that differs between images");
     }
-    TRY(pr_weight_new(imp, part, PR_WEIGHT_CONSTANT, c->rank - 1, c->dim + 1, out, &data));
-    memcpy(data, c->f, (size_t)c->count * sizeof *data);
+    TRY(pr_weight_new(imp, part, PR_WEIGHT_CONSTANT, c->rank - first, c->dim + first, out, &data));
+    memcpy(data, c->f, (size_t)(first ? c->count / c->dim[0] : c->count) * sizeof *data);
     return PARRY_OK;
 }
 
@@ -361,143 +369,28 @@ static parry_status join_values(importer *imp, const onnx_node *node, int axis, 
 
 parry_status pr_import_concat(importer *imp, const onnx_node *node)
 {
-    bool constants = true, missing_part = false;
+    const slot *like = pr_node_input(imp, node, 0); /* an activation, if there is one */
+    bool missing_part = false;
     parry_status status = PARRY_OK;
-    int64_t axis;
+    int axis;
     pr_value *values;
     for (size_t i = 0; i < node->n_input; i++) {
         if (!pr_node_input(imp, node, i))
             return pr_node_fail(imp, node, "input %zu is missing", i);
-        constants &= pr_is_constant(pr_node_input(imp, node, i));
+        like = pr_is_value(pr_node_input(imp, node, i)) ? pr_node_input(imp, node, i) : like;
     }
-    const int rank = pr_shape_of(imp, pr_node_input(imp, node, 0)).rank;
-    TRY(pr_attribute_int(imp, node, "axis", 1, INT32_MIN, INT32_MAX, &axis));
-    if (!pr_axis(&axis, rank))
-        return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axis, rank);
-    if (constants)
-        return join_constants(imp, node, (int)axis);
+    TRY(pr_attribute_axis(imp, node, "axis", 1, pr_shape_of(imp, like).rank, &axis));
+    if (pr_is_constant(like))
+        return join_constants(imp, node, axis);
     if (axis == 0)
-        return pr_node_missing(imp, node, between_images);
+        return pr_import_across(imp, node, pr_import_concat);
     TRY(pr_alloc(imp->ctx, node->n_input, &values));
     for (size_t i = 0; i < node->n_input && status == PARRY_OK && !missing_part; i++) {
         status = part_value(imp, node, pr_node_input(imp, node, i), &values[i]);
         missing_part = values[i] < 0;
     }
     if (status == PARRY_OK && !missing_part)
-        status = join_values(imp, node, (int)axis, values, node->n_input);
+        status = join_values(imp, node, axis, values, node->n_input);
     pr_free(values);
     return status;
-}
-
-/* ---- Expand, Tile ----------------------------------------------------------------------------------------------- */
-
-/* Repeats an activation: axis d becomes to[d] long, over and over. */
-static parry_status repeat_value(importer *imp, const onnx_node *node, const slot *x, const int64_t *to)
-{
-    const pr_dims dims = *pr_dims_of(imp, x);
-    pr_value value = x->value;
-    for (int d = 1; d < dims.rank; d++) {
-        int64_t *index;
-        if (to[d] == dims.dim[d])
-            continue;
-        TRY(pr_budget_take(&imp->budget, to[d]));
-        TRY(pr_alloc(imp->ctx, to[d], &index));
-        for (int64_t k = 0; k < to[d]; k++)
-            index[k] = k % dims.dim[d];
-        parry_status status = pr_pick(imp, node, d, index, to[d], NULL, &value);
-        pr_free(index);
-        TRY(status);
-    }
-    pr_define_value(imp, node, value);
-    return PARRY_OK;
-}
-
-static parry_status repeat_constant(importer *imp, const onnx_node *node, const pr_constant *x, const pr_shape *to)
-{
-    int64_t stride[PR_CONSTANT_RANK], own[PR_CONSTANT_RANK];
-    pr_constant out;
-    pr_constant_strides(x->rank, x->dim, own);
-    for (int d = 0; d < to->rank; d++) {
-        const int from = d - (to->rank - x->rank);
-        stride[d] = from < 0 || x->dim[from] == 1 ? 0 : own[from];
-    }
-    TRY(pr_constant_make(&imp->budget, x->integer, to->rank, to->dim, &out));
-    pr_constant_gather(x, 0, stride, &out);
-    pr_define_constant(imp, node, &out);
-    return PARRY_OK;
-}
-
-/* Of a constant the batch is left at 1: it is the same for every image. */
-parry_status pr_import_expand(importer *imp, const onnx_node *node)
-{
-    const slot *x = pr_node_input(imp, node, 0);
-    const pr_shape from = pr_shape_of(imp, x);
-    int_list list;
-    bool found;
-    if (!pr_is_constant(pr_node_input(imp, node, 1)))
-        return pr_node_missing(imp, node, "to a computed shape");
-    TRY(pr_list(imp, node, "shape", 1, &list, &found));
-    pr_shape to = {.rank = PR_MAX(from.rank, list.count)};
-    for (int d = 1; d <= to.rank; d++) { /* from the right */
-        const int at = to.rank - d;
-        const int64_t have = d <= from.rank ? from.dim[from.rank - d] : 1;
-        int64_t want = d <= list.count ? list.at[list.count - d] : 1;
-        const bool batch = at == 0 && (want == PR_SYMBOL_BATCH || (imp->fixed_batch && want == imp->fixed_batch));
-        want = batch ? 1 : want;
-        if (want < 1 || (have == PR_BATCH && want != 1))
-            return pr_node_missing(imp, node, between_images);
-        if (have != want && have != 1 && want != 1)
-            return pr_node_fail(imp, node, "size %lld cannot become %lld", (long long)have, (long long)want);
-        to.dim[at] = have == 1 ? want : have;
-    }
-    if (pr_is_constant(x)) {
-        TRY(repeat_constant(imp, node, &x->constant, &to));
-        if (pr_node_output(imp, node)->constant.count == x->constant.count)
-            pr_node_output(imp, node)->origin = x->origin ? x->origin : x->name;
-        return PARRY_OK;
-    }
-    if (to.rank != from.rank)
-        return pr_node_missing(imp, node, between_images);
-    return repeat_value(imp, node, x, to.dim);
-}
-
-parry_status pr_import_tile(importer *imp, const onnx_node *node)
-{
-    const slot *x = pr_node_input(imp, node, 0);
-    const pr_shape from = pr_shape_of(imp, x);
-    pr_shape to = from, split = {0}, twice = {0};
-    int_list list;
-    bool found;
-    if (!pr_is_constant(pr_node_input(imp, node, 1)))
-        return pr_node_missing(imp, node, "with computed repeats");
-    TRY(pr_list(imp, node, "repeats", 1, &list, &found));
-    if (list.count != from.rank)
-        return pr_node_fail(imp, node, "%d repeats for %d axes", list.count, from.rank);
-    for (int d = 0; d < from.rank; d++) {
-        if (from.dim[d] == PR_BATCH && list.at[d] != 1)
-            return pr_node_missing(imp, node, between_images);
-        if (list.at[d] < 1 || list.at[d] > INT32_MAX)
-            return pr_node_fail(imp, node, "%lld repeats of axis %d", (long long)list.at[d], d);
-        if (from.dim[d] != PR_BATCH && __builtin_mul_overflow(from.dim[d], list.at[d], &to.dim[d]))
-            return pr_node_fail(imp, node, "axis %d would be too large", d);
-    }
-    if (pr_is_value(x))
-        return repeat_value(imp, node, x, to.dim);
-    /* A constant: each axis in two, the repeats and the axis itself. */
-    if (2 * from.rank > PR_CONSTANT_RANK)
-        return pr_node_missing(imp, node, "of a constant of so many axes");
-    for (int d = 0; d < from.rank; d++) {
-        split.dim[split.rank++] = 1;
-        split.dim[split.rank++] = from.dim[d];
-        twice.dim[twice.rank++] = list.at[d];
-        twice.dim[twice.rank++] = from.dim[d];
-    }
-    pr_constant view = x->constant;
-    view.rank = split.rank;
-    memcpy(view.dim, split.dim, sizeof split.dim);
-    TRY(repeat_constant(imp, node, &view, &twice));
-    pr_constant *out = &pr_node_output(imp, node)->constant;
-    out->rank = to.rank;
-    memcpy(out->dim, to.dim, sizeof to.dim);
-    return PARRY_OK;
 }

@@ -186,13 +186,12 @@ parry_status pr_import_reduce(importer *imp, const onnx_node *node)
     TRY(pr_attribute_int(imp, node, "keepdims", 1, 0, 1, &keep));
     TRY(pr_attribute_int(imp, node, "noop_with_empty_axes", 0, 0, 1, &nothing));
     TRY(pr_list(imp, node, "axes", 1, &list, &found));
-    for (int i = 0; i < list.count; i++) {
-        if (!pr_axis(&list.at[i], dims.rank))
-            return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)list.at[i], dims.rank);
-        axes |= 1u << list.at[i];
+    for (int i = 0, axis; i < list.count; i++) {
+        TRY(pr_axis(imp, node, list.at[i], dims.rank, &axis));
+        axes |= 1u << axis;
     }
     if (!list.count && !nothing)
-        axes = (1u << dims.rank) - 1;
+        axes = (1u << dims.rank) - (1u << imp->in_front);
     if (pr_has_batch_axis(imp, x) && axes & 1)
         return pr_node_missing(imp, node, over_batch);
     pr_value value = x->value;
@@ -209,11 +208,11 @@ parry_status pr_import_arg_max(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);
     const int rank = pr_dims_of(imp, x)->rank;
-    int64_t axis, keep, last;
-    TRY(pr_attribute_int(imp, node, "axis", 0, -rank, rank - 1, &axis));
+    int64_t keep, last;
+    int axis;
+    TRY(pr_attribute_axis(imp, node, "axis", 0, rank, &axis));
     TRY(pr_attribute_int(imp, node, "keepdims", 1, 0, 1, &keep));
     TRY(pr_attribute_int(imp, node, "select_last_index", 0, 0, 1, &last));
-    axis += axis < 0 ? rank : 0;
     if (pr_has_batch_axis(imp, x) && axis == 0)
         return pr_node_missing(imp, node, over_batch);
     if (pr_node_output(imp, node) == imp->output && axis == 1) {
@@ -221,7 +220,7 @@ parry_status pr_import_arg_max(importer *imp, const onnx_node *node)
         return PARRY_OK;
     }
     pr_value value = x->value;
-    TRY(pr_add_node(imp, node, PR_OP_ARG_MAX, &(pr_attrs){.axis = {(int)axis, last}}, &value, 1, &value));
+    TRY(pr_add_node(imp, node, PR_OP_ARG_MAX, &(pr_attrs){.axis = {axis, last}}, &value, 1, &value));
     return define_reduced(imp, node, value, 1u << axis, keep);
 }
 
@@ -260,10 +259,8 @@ parry_status pr_import_softmax(importer *imp, const onnx_node *node)
     const pr_dims *dims = pr_dims_of(imp, x);
     const pr_op op = strcmp(node->op_type, "Softmax") == 0 ? PR_OP_SOFTMAX : PR_OP_LOG_SOFTMAX;
     const bool together = imp->opset < 13;
-    int64_t axis;
-    TRY(pr_attribute_int(imp, node, "axis", together ? 1 : -1, INT_MIN, INT_MAX, &axis));
-    if (!pr_axis(&axis, dims->rank))
-        return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axis, dims->rank);
+    int axis;
+    TRY(pr_attribute_axis(imp, node, "axis", together ? 1 : -1, dims->rank, &axis));
     if (pr_has_batch_axis(imp, x) && axis == 0)
         return pr_node_missing(imp, node, over_batch);
     const bool classes = axis == 1 && (dims->rank == 2 || together || dims->dim[1] == pr_dims_row(*dims));
@@ -274,5 +271,5 @@ parry_status pr_import_softmax(importer *imp, const onnx_node *node)
         pr_define_same(imp, node, x);
         return PARRY_OK;
     }
-    return softmax_over(imp, node, op, x, (int)axis, together ? dims->rank : (int)axis + 1);
+    return softmax_over(imp, node, op, x, axis, together ? dims->rank : axis + 1);
 }

@@ -253,12 +253,21 @@ bool pr_attribute_is(const onnx_node *node, const char *name, const char *def, c
     return attribute->s.len == strlen(text) && memcmp(attribute->s.data, text, attribute->s.len) == 0;
 }
 
-bool pr_axis(int64_t *axis, int rank)
+parry_status pr_axis(const importer *imp, const onnx_node *node, int64_t axis, int rank, int *out)
 {
-    if (*axis < -rank || *axis >= rank)
-        return false;
-    *axis += *axis < 0 ? rank : 0;
-    return true;
+    const int own = rank - imp->in_front;
+    if (axis < -own || axis >= own)
+        return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axis, own);
+    *out = (int)axis + (axis < 0 ? rank : imp->in_front);
+    return PARRY_OK;
+}
+
+parry_status pr_attribute_axis(const importer *imp, const onnx_node *node, const char *name, int64_t def, int rank,
+                               int *out)
+{
+    int64_t axis;
+    TRY(pr_attribute_int(imp, node, name, def, INT32_MIN, INT32_MAX, &axis));
+    return pr_axis(imp, node, axis, rank, out);
 }
 
 parry_status pr_list(importer *imp, const onnx_node *node, const char *attribute, size_t input, int_list *out,

@@ -21,12 +21,6 @@ static parry_status along(importer *imp, const onnx_node *node, pr_op op, slot *
     return pr_add_node(imp, node, op, NULL, in, 2, value);
 }
 
-static parry_status reshape_to(importer *imp, const onnx_node *node, pr_dims to, pr_value *value)
-{
-    const pr_attrs attrs = {.shape = {.to = to}};
-    return pr_add_node(imp, node, PR_OP_RESHAPE, &attrs, value, 1, value);
-}
-
 parry_status pr_import_instance_norm(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);
@@ -65,9 +59,9 @@ parry_status pr_import_group_norm(importer *imp, const onnx_node *node)
         if (vector->constant.count != groups && vector->constant.count != dims.dim[1])
             return pr_node_fail(imp, node, "'%s' should have a number for each group or channel", vector->name);
     }
-    TRY(reshape_to(imp, node, (pr_dims){3, {dims.dim[0], groups, pr_dims_row(dims) / groups}}, &value));
+    TRY(pr_add_reshape(imp, node, (pr_dims){3, {dims.dim[0], groups, pr_dims_row(dims) / groups}}, &value));
     TRY(pr_add_node(imp, node, PR_OP_NORMALIZE, &attrs, &value, 1, &value));
-    TRY(reshape_to(imp, node, dims, &value));
+    TRY(pr_add_reshape(imp, node, dims, &value));
     for (size_t i = 1; i < 3; i++) {
         slot *vector = pr_node_input(imp, node, i);
         TRY(along(imp, node, i == 1 ? PR_OP_MUL : PR_OP_ADD, vector, 1, dims.rank,
@@ -110,10 +104,8 @@ parry_status pr_import_layer_norm(importer *imp, const onnx_node *node)
     const int rank = pr_dims_of(imp, x)->rank;
     pr_attrs attrs = {0};
     pr_value value = x->value, statistics[2];
-    int64_t axis;
     TRY(pr_attribute_float(imp, node, "epsilon", 1e-5f, &attrs.norm.eps));
-    TRY(pr_attribute_int(imp, node, "axis", -1, -rank, rank - 1, &axis));
-    attrs.norm.axis = (int)(axis < 0 ? axis + rank : axis);
+    TRY(pr_attribute_axis(imp, node, "axis", -1, rank, &attrs.norm.axis));
     if (pr_has_batch_axis(imp, x) && attrs.norm.axis == 0)
         return pr_node_missing(imp, node, "over the batch");
     TRY(pr_add_node(imp, node, PR_OP_NORMALIZE, &attrs, &value, 1, &value));

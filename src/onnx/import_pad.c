@@ -23,14 +23,13 @@ static parry_status read_pads(importer *imp, const onnx_node *node, int rank, in
         return pr_node_fail(imp, node, "pads has %lld numbers, expected two for each of %d axes", (long long)count,
                             axes.count);
     memset(pads, 0, SIDES * sizeof pads[0]);
-    for (int a = 0; a < axes.count; a++) {
-        if (!pr_axis(&axes.at[a], rank))
-            return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axes.at[a], rank);
+    for (int a = 0, axis; a < axes.count; a++) {
+        TRY(pr_axis(imp, node, axes.at[a], rank, &axis));
         for (int side = 0; side < SIDES; side++) {
             const int64_t amount = from[side * axes.count + a];
             if (amount < -PAD_MAX || amount > PAD_MAX)
                 return pr_node_fail(imp, node, "%lld is too much padding", (long long)amount);
-            pads[side][axes.at[a]] = amount;
+            pads[side][axis] = amount;
         }
     }
     return PARRY_OK;

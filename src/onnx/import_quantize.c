@@ -21,16 +21,18 @@ static parry_status grid_operand(importer *imp, const onnx_node *node, const slo
 {
     const int rank = pr_dims_of(imp, x)->rank;
     const pr_constant *c = &input->constant;
-    int64_t axis, dim[PR_RANK_MAX];
+    int64_t dim[PR_RANK_MAX];
+    int axis = rank - 1;
     float *data;
     *out = -1;
-    TRY(pr_attribute_int(imp, node, "axis", 1, INT32_MIN, INT32_MAX, &axis));
     if (!pr_is_constant(input) || c->rank > 1)
         return pr_node_missing(imp, node, "with a computed scale, or one for each block");
     const bool vector = c->count > 1;
-    if (vector && (!pr_axis(&axis, rank) || c->count != pr_dims_of(imp, x)->dim[axis]))
+    if (vector)
+        TRY(pr_attribute_axis(imp, node, "axis", 1, rank, &axis));
+    if (vector && c->count != pr_dims_of(imp, x)->dim[axis])
         return pr_node_fail(imp, node, "'%s' does not fit the axis", input->name);
-    const int axes = vector ? rank - (int)axis : 1;
+    const int axes = rank - axis;
     for (int d = 0; d < axes; d++)
         dim[d] = d ? 1 : c->count;
     TRY(pr_weight_new(imp, input, PR_WEIGHT_CONSTANT, axes, dim, out, &data));

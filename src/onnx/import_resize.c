@@ -263,14 +263,13 @@ static parry_status read_axis_scales(importer *imp, const onnx_node *node, const
     const int64_t count = attribute ? (int64_t)attribute->n_floats : (scales ? scales : sizes)->constant.count;
     if (count != axes.count || (sizes && !sizes->constant.integer))
         return pr_node_fail(imp, node, "%lld scales or sizes for %d axes", (long long)count, axes.count);
-    for (int a = 0; a < axes.count; a++) {
-        if (!pr_axis(&axes.at[a], dims->rank))
-            return pr_node_fail(imp, node, "axis %lld of a tensor with %d", (long long)axes.at[a], dims->rank);
-        axis_scale *to = &scale[axes.at[a]];
+    for (int a = 0, axis; a < axes.count; a++) {
+        TRY(pr_axis(imp, node, axes.at[a], dims->rank, &axis));
+        axis_scale *to = &scale[axis];
         if (sizes) {
             to->out = sizes->constant.i[a];
             to->scale = (float)to->out / (float)to->in;
-            if (axes.at[a] == 0 && (to->out == PR_SYMBOL_BATCH || to->out == imp->fixed_batch))
+            if (axis == 0 && to->out == imp->batch)
                 to->scale = 1;
         } else {
             to->scale = attribute ? attribute->floats[a] : scales->constant.f[a];

@@ -787,3 +787,51 @@ bad(
     "max_pool_indices", [largest, node("Cast", "i", "j", to=TensorProto.FLOAT), node("Flatten", "j", "y")],
     in_shape=("N", 1, 4, 4), out_shape=("N", 4),
 )
+
+# ---- nodes that look inside the batch: the sequence stands first, the batch among the other axes --------------------
+rng = np.random.default_rng(8)
+
+
+def numbers(name, *values):
+    return const(name, np.array(values))
+
+
+good(  # a token for each image in front of its sequence, at a batch of any size
+    "sequence_first",
+    [
+        node("Transpose", "x", "s", perm=[1, 0, 2]), node("Shape", "s", "n"), node("Gather", "n one", "b1", axis=0),
+        node("Concat", "one b1 two", "to", axis=0), node("Expand", "token to", "t"),
+        node("Concat", "t s", "j", axis=0), node("Add", "j position", "p"), node("Mul", "b1 four", "fb"),
+        node("Concat", "fb two", "flat", axis=0), node("Reshape", "p flat", "f"), node("MatMul", "f w", "q"),
+        node("Concat", "four b1 two", "back", axis=0), node("Reshape", "q back", "r"), node("Softmax", "r", "a", axis=0),
+        node("Mul", "a p", "m"), node("ReduceSum", "m zero", "y", keepdims=0),
+    ],
+    [numbers("zero", 0), numbers("one", 1), numbers("two", 2), numbers("four", 4), const("token", rand(1, 1, 2)),
+     const("position", rand(4, 1, 2)), const("w", rand(2, 2))],
+    ["N", 3, 2], ["N", 2], opset=13,
+)
+good(  # the same with the token as it stands in files for one image, and what else names axes there
+    "inside_one_image",
+    [
+        node("Transpose", "x", "s", perm=[1, 0, 2]), node("Concat", "token s", "j", axis=0), node("Split", "j", "u v", axis=0),
+        node("Tile", "u times", "t"), node("Expand", "v wide", "e"), node("Concat", "t e", "k", axis=0),
+        node("LayerNormalization", "k scale", "l", axis=1), node("Gather", "l which", "g", axis=0),
+        node("Einsum", "g w", "i", equation="tbc,cd->btd"), node("ReduceMax", "i", "r", axes=[1], keepdims=0),
+        node("Gemm", "r w2", "y", transB=1),
+    ],
+    [const("token", rand(1, 1, 4)), numbers("times", 2, 1, 1), numbers("wide", 2, 1, 4), const("scale", rand(4)),
+     numbers("which", -1, 0, 3), const("w", rand(4, 3)), const("w2", rand(2, 3))],
+    [1, 3, 4], [1, 2], opset=17,
+)
+good("gemm_of_positions", [node("Squeeze", "x zero", "s"), node("Gemm", "s w b", "g", transB=1), node("ReduceMean", "g", "y", axes=[0])],
+     [numbers("zero", 0), const("w", rand(3, 4)), const("b", rand(3))], [1, 5, 4], [1, 3])
+row, flat_e = rand(1, 1, 2), node("Flatten", "e", "y")
+good("einsum_constant", [node("Einsum", "x w", "t", equation="bij,jk->bki"), node("Einsum", "v t", "e", equation="k,bki->bi"), flat_e],
+     [const("w", rand(4, 2)), const("v", rand(2))], ["N", 3, 4], ["N", 3])
+good("fixed_batch_token", [node("Concat", "token x", "t", axis=1), flat], [const("token", np.tile(row, (2, 1, 1)))], [2, 3, 2], [2, 8])
+
+bad("fixed_batch_moved", [node("Transpose", "x", "t"), node("Transpose", "t", "y")], in_shape=(2, 6), out_shape=(2, 6))
+bad("moved_and_missing", [node("Transpose", "x", "t"), node("LSTM", "t", "a"), node("Transpose", "a", "y")])
+bad("moved_too_far", [node("Reshape", "x s", "r"), node("Transpose", "r", "t"), flat], [numbers("s", 1, 1, 1, 1, 1, 1, 6, 1)])
+bad("image_moved", [node("Transpose", "x", "t", perm=[1, 0, 2, 3]), node("Conv", "t w", "y")], [const("w", rand(2, 1, 1, 1))],
+    ["N", 4, 2, 2], ["N", 8])

@@ -20,7 +20,8 @@ static const struct {
     parry_status status;
     const char *says;
 } bad[] = {
-    {"across_batch", PARRY_UNSUPPORTED, "Reshape that moves values from one image to another ('y_node')"},
+    {"across_batch", PARRY_UNSUPPORTED,
+     "not one row of class scores per image; at node 'y_node' (Reshape) the batch is no longer its first axis"},
     {"batch_norm", PARRY_FORMAT, "'y_node' (BatchNormalization): each per-channel input should be 6, found 5"},
     {"bell", PARRY_UNSUPPORTED, "Bell??[2J ('n??ode')"},
     {"computed_kernel", PARRY_UNSUPPORTED, "Conv with computed weights ('t_node')"},
@@ -34,11 +35,15 @@ static const struct {
     {"divide_by_zero", PARRY_UNSUPPORTED, "Div with"},
     {"empty_huge_dims", PARRY_FORMAT, "dimension 1 of tensor 'c' is 1073741824"},
     {"external", PARRY_FORMAT, "tensor 'c' is kept in '../../etc/passwd', outside the model's folder"},
+    {"fixed_batch_moved", PARRY_UNSUPPORTED,
+     "Transpose that moves values from one image to another ('t_node'); made for 2 images at a time: export it for one, "
+     "or for any number"},
     {"gemm", PARRY_FORMAT, "the matrix 'w' takes 5 numbers, its input has 6"},
     {"huge_constant", PARRY_UNSUPPORTED, "more memory than parry allows"},
     {"huge_dims", PARRY_FORMAT, "dimension 0 of tensor 'c' is 1099511627776"},
     {"huge_pads", PARRY_FORMAT, "the attribute pads holds 1099511627776"},
     {"identity_of_nothing", PARRY_FORMAT, "node 'y_node' (Identity): input 0 is missing"},
+    {"image_moved", PARRY_UNSUPPORTED, "parry does not have: Conv of images that are not the batch's ('y_node')"},
     {"images_out", PARRY_UNSUPPORTED, "the output 'y' is not one row of class scores per image"},
     {"index", PARRY_FORMAT, "index 9 of an axis of size 6"},
     {"integer_input", PARRY_UNSUPPORTED, "the input 'x' is of ONNX data type 6, expected float"},
@@ -48,6 +53,8 @@ static const struct {
     {"many_axes", PARRY_UNSUPPORTED, "tensor 'c' has 9 dimensions, at most 8"},
     {"many_axes_value", PARRY_UNSUPPORTED, "Add with a constant that differs between images"},
     {"max_pool_indices", PARRY_UNSUPPORTED, "MaxPool with more than its first output ('p_node')"},
+    {"moved_and_missing", PARRY_UNSUPPORTED, "needs operators that parry does not have: LSTM ('a_node')"},
+    {"moved_too_far", PARRY_UNSUPPORTED, "Transpose of a tensor of this many axes ('t_node')"},
     {"negative_dims", PARRY_FORMAT, "dimension 0 of tensor 'c' is -6"},
     {"no_data", PARRY_FORMAT, "tensor 'c' should hold 6 float values, but has 0 of them"},
     {"no_nodes", PARRY_FORMAT, "holds no network"},
@@ -63,13 +70,14 @@ static const struct {
     {"opset_old", PARRY_UNSUPPORTED, "opset 6, parry reads 7 to 21"},
     {"pad_mode", PARRY_FORMAT, "node 't_node' (Pad): the attribute mode has no value that ONNX knows"},
     {"self", PARRY_FORMAT, "node 'y_node' (Add): it reads 'y' before that is computed"},
-    {"shape_size", PARRY_UNSUPPORTED, "Reshape that moves values from one image to another ('t_node')"},
+    {"shape_size", PARRY_FORMAT, "node 't_node' (Reshape): 6 values do not fill the new shape"},
     {"short_data", PARRY_FORMAT, "tensor 'c' should hold 6 float values, but has 23 bytes"},
     {"slice_step", PARRY_FORMAT, "axis 0 with step 0"},
     {"softmax_axis", PARRY_UNSUPPORTED, "Softmax over the batch ('a_node')"},
     {"stride", PARRY_FORMAT, "the attribute strides holds 0, expected 1 to 65536"},
     {"strings", PARRY_UNSUPPORTED, "tensor 'c' is of ONNX data type 8"},
-    {"transpose_batch", PARRY_UNSUPPORTED, "Transpose that moves the batch axis ('y_node')"},
+    {"transpose_batch", PARRY_UNSUPPORTED,
+     "not one row of class scores per image; at node 'y_node' (Transpose) the batch is no longer its first axis"},
     {"twice", PARRY_FORMAT, "the tensor 'y' is defined twice"},
     {"two_inputs", PARRY_UNSUPPORTED, "several inputs, 'x' and 'z'"},
     {"two_outputs", PARRY_UNSUPPORTED, "2 outputs"},
@@ -249,7 +257,7 @@ static const char *const seeds[] = {
     "matmul_add.onnx",         "constant_nodes.onnx", "squeeze.onnx",      "dropout.onnx",    "fixed_batch.onnx",
     "split.onnx",        "concat_constant.onnx", "resize_cubic.onnx", "slice.onnx",     "pad_reflect.onnx",
     "tile.onnx",         "depth_to_space_dcr.onnx", "gather_matrix.onnx", "lp_pool.onnx",
-    "branches.onnx",     "max_pool_volume.onnx"};
+    "branches.onnx",     "max_pool_volume.onnx", "sequence_first.onnx", "inside_one_image.onnx"};
 
 static void for_each_seed(void (*test)(parry_ctx *ctx, uint8_t *data, size_t size))
 {
