@@ -22,6 +22,9 @@ typedef struct parry_train_settings {
     bool resume;            /* continue from the checkpoint if it is there */
 } parry_train_settings;
 PARRY_API const parry_options *parry_train_options(void);
+/* What can be told of settings before any images are read: PARRY_INVALID where a value is out of its range or one
+ * option lacks another, PARRY_UNSUPPORTED as parry_precision_check. Training and hardening check it themselves. */
+PARRY_API PARRY_CHECKED parry_status parry_train_check(parry_ctx *ctx, const parry_train_settings *settings);
 
 /* Trains `model` on `dataset` by categorical cross-entropy. After each epoch `test` (may be NULL) is scored. The
  * model's history (see parry_model_info) records settings, seed, data and the curves. PARRY_CANCELLED leaves a valid

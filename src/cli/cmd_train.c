@@ -158,7 +158,7 @@ parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
         return usage(ctx, "-o FILE is missing: where shall the model be written?");
     both_splits both = {0};
     parry_model *model = NULL;
-    parry_status status = parry_precision_check(ctx, (parry_precision)settings->precision);
+    parry_status status = parry_train_check(ctx, settings);
     if (status == PARRY_OK)
         status = probe_output(ctx, args, options->output);
     if (status == PARRY_OK)
@@ -203,6 +203,8 @@ parry_status cmd_harden(parry_ctx *ctx, const cli_args *args)
     parry_model *model = NULL;
     if (status == PARRY_OK)
         status = parry_threat_check(ctx, threat);
+    if (status == PARRY_OK)
+        status = parry_train_check(ctx, &settings);
     parry_attack *attack = NULL; /* asked for only to refuse a wrong one before the work */
     if (status == PARRY_OK && harden->attack)
         status = make_attack(ctx, args, harden->attack, &attack);

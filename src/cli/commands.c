@@ -68,8 +68,8 @@ const cli_command commands[] = {
      "and for the training.\n\n"
      "  parry harden cnn.onnx --data mnist --method mixed -o hard.onnx\n"
      "  parry harden r18.onnx --data photos --method mixed --eps 4/255 -o hard.onnx",
-     {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options, parry_preprocess_options,
-      get_common_table},
+     {get_harden_command_table, parry_harden_options, parry_threat_options, parry_train_options,
+      parry_preprocess_options, get_common_table},
      .run = cmd_harden},
     {"evaluate",
      "MODEL... [PHOTO...]",
@@ -78,14 +78,15 @@ const cli_command commands[] = {
      "score models under attacks, side by side; table, JSON, HTML report",
      "Scores one or more models, clean and under each attack at each eps, and writes\n"
      "a table, JSON (--json) and one offline HTML report (--report). Without --attack\n"
-     "it reports clean accuracy. With --source FILE, adversaries made against that\n"
+     "it reports clean accuracy. With --source MODEL, adversaries made against that\n"
      "model (stale ones) are scored beside those made against each model itself.\n"
      "Photographs are read once: models of another size or rule of resizing are\n"
      "refused; --resize and --resize-size set one rule for all.\n\n"
      "  parry evaluate cnn.onnx hard.onnx --data mnist --attack fgsm,pgd --eps 0.1 \\\n"
      "      --report report.html --json result.json\n"
      "  parry evaluate cnn.onnx --attack fgsm,pgd:steps=100:first=1000 --eps 0.1,0.3",
-     {get_evaluate_command_table, parry_evaluate_options, get_data_table, parry_preprocess_options, parry_threat_options, get_common_table},
+     {get_evaluate_command_table, parry_evaluate_options, get_data_table, parry_preprocess_options,
+      parry_threat_options, get_common_table},
      .run = cmd_evaluate},
     {"predict",
      "MODEL [PHOTO...]",
@@ -152,7 +153,8 @@ const cli_command commands[] = {
      1,
      1,
      "list attacks, architectures, datasets, losses, methods or presets",
-     "Lists what there is of a kind: attacks, architectures, datasets, losses, methods,\npresets (of preprocessing).\n\n  parry list attacks",
+     "Lists what there is of a kind: attacks, architectures, datasets, losses, methods,\npresets (of "
+     "preprocessing).\n\n  parry list attacks",
      {NULL},
      .run = cmd_list},
     {"help",

@@ -228,11 +228,20 @@ out:
     return status;
 }
 
+/* What identifies the training; one that does not name its precision is from before there was a choice. */
+static json_t *stage_of(const content *file)
+{
+    json_t *stage = json_object_get(file->header, "stage"), *settings = json_object_get(stage, "settings");
+    if (settings && !json_object_get(settings, "precision"))
+        json_object_set_new(settings, "precision", json_string("f32"));
+    return stage;
+}
+
 static parry_status take_content(parry_ctx *ctx, content *file, pr_training *training)
 {
     size_t largest, floats = float_count(training, &largest);
     TRY(open_content(ctx, floats, file));
-    const json_t *stage = json_object_get(file->header, "stage");
+    const json_t *stage = stage_of(file);
     if (!json_equal(stage, training->record))
         return report_difference(ctx, file->path, "", stage, training->record);
     if (file->size != file->header_size + floats * sizeof(float) + DIGEST)

@@ -54,7 +54,7 @@ parry_status parry_harden(parry_ctx *ctx, parry_model *model, const parry_datase
                           const parry_train_settings *settings)
 {
     TRY(pr_settings_check(ctx, parry_harden_options(), harden));
-    TRY(pr_settings_check(ctx, parry_train_options(), settings));
+    TRY(parry_train_check(ctx, settings));
     TRY(parry_threat_check(ctx, threat));
     const pr_defence *defence = defences[harden->method];
     pr_log(ctx, PARRY_LOG_INFO, "%s: %s", defence->name, defence->summary);

@@ -186,14 +186,11 @@ static void release(pr_training *run)
 static parry_status check_stage(parry_ctx *ctx, const parry_model *model, const pr_stage *stage)
 {
     const parry_train_settings *settings = stage->settings;
-    TRY(parry_precision_check(ctx, (parry_precision)settings->precision));
     TRY(pr_model_check_dataset(ctx, model, stage->data));
     TRY(pr_model_check_labels(ctx, model, parry_dataset_labels(stage->data),
                               parry_dataset_describe(stage->data)->count));
     if (stage->test)
         TRY(pr_model_check_dataset(ctx, model, stage->test));
-    if (settings->resume && !settings->checkpoint)
-        return pr_fail(ctx, PARRY_INVALID, "--resume needs --checkpoint with the file to continue from");
     return settings->checkpoint ? parry_file_probe(ctx, settings->checkpoint) : PARRY_OK;
 }
 
@@ -218,7 +215,7 @@ parry_status pr_stage_run(parry_ctx *ctx, parry_model *model, const pr_stage *st
 parry_status parry_train(parry_ctx *ctx, parry_model *model, const parry_dataset *dataset, const parry_dataset *test,
                          const parry_train_settings *settings)
 {
-    TRY(pr_settings_check(ctx, parry_train_options(), settings));
+    TRY(parry_train_check(ctx, settings));
     return pr_stage_run(
         ctx, model,
         &(pr_stage){.method = "train", .settings = settings, .source = dataset, .data = dataset, .test = test});

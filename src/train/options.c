@@ -87,3 +87,11 @@ parry_status pr_settings_check(parry_ctx *ctx, const parry_options *table, const
     pr_free(scratch);
     return status;
 }
+
+parry_status parry_train_check(parry_ctx *ctx, const parry_train_settings *settings)
+{
+    TRY(pr_settings_check(ctx, parry_train_options(), settings));
+    if (settings->resume && !settings->checkpoint)
+        return pr_fail(ctx, PARRY_INVALID, "--resume needs --checkpoint with the file to continue from");
+    return parry_precision_check(ctx, (parry_precision)settings->precision);
+}

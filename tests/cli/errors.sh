@@ -78,6 +78,8 @@ fails "one model twice" 2 "same file" "$PARRY" evaluate good.onnx ./good.onnx --
 fails "one eps twice" 2 "0.1 twice" "$PARRY" evaluate good.onnx --data digits --first 10 --attack fgsm --eps 0.1,25.5/255 --quiet
 fails "one attack twice" 2 "listed twice" "$PARRY" evaluate good.onnx --data digits --first 10 --attack fgsm,fgsm --quiet
 fails "an unknown attack to harden with" 2 "did you mean 'pgd'" "$PARRY" harden good.onnx --data digits --attack pdg -o x.onnx --quiet
+fails "--resume without --checkpoint" 2 "needs --checkpoint" "$PARRY" harden good.onnx --data digits --first 10 --resume -o x.onnx
+holds "before anything is begun" test "$(wc -l <err)" = 1
 fails "an unknown architecture" 2 "did you mean 'simplecnn'" "$PARRY" train --data digits --arch simplecn -o x.onnx --quiet
 fails "an unknown instruction set" 2 "PARRY_MAX_ISA is 'bogus'" env PARRY_MAX_ISA=bogus "$PARRY" attack good.onnx --data digits --first 10 --quiet
 fails "bf16 where it is not allowed" 1 "needs a processor with AVX512-BF16" env PARRY_MAX_ISA=avx2 "$PARRY" attack good.onnx --data digits --first 10 --precision bf16 --quiet

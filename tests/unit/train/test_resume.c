@@ -185,6 +185,36 @@ static void another_precision_is_refused(void **state)
     bench_close(&b);
 }
 
+/* Checkpoints named no precision when all training was in f32. */
+static void older_checkpoints_are_of_f32(void **state)
+{
+    static const char field[] = ",\"precision\":\"f32\"";
+    enum { LENGTH_AT = 20, HEADER_AT = 24, CUT = sizeof field - 1, DIGEST = PR_SHA256_HEX - 1 };
+    (void)state;
+    bench b;
+    uint8_t *file;
+    size_t size;
+    uint32_t length;
+    char hex[PR_SHA256_HEX];
+    bench_open(&b);
+    OK_IN(b.ctx, pr_file_read(b.ctx, b.path, 1 << 28, &file, &size));
+    uint8_t *at = memmem(file, size, field, CUT);
+    assert_true(at > file + HEADER_AT);
+    memmove(at, at + CUT, size - CUT - (size_t)(at - file));
+    size -= CUT;
+    memcpy(&length, file + LENGTH_AT, sizeof length);
+    length -= CUT;
+    memcpy(file + LENGTH_AT, &length, sizeof length);
+    pr_sha256(file, size - DIGEST, hex);
+    memcpy(file + size - DIGEST, hex, DIGEST);
+    OK_IN(b.ctx, parry_file_write(b.ctx, b.path, file, size));
+    pr_free(file);
+    parry_model *model = make_model(b.ctx);
+    OK_IN(b.ctx, parry_train(b.ctx, model, b.data, NULL, &b.settings));
+    parry_model_free(model);
+    bench_close(&b);
+}
+
 static void finished_training_resumes_to_itself(void **state)
 {
     (void)state;
@@ -215,6 +245,7 @@ int main(void)
         cmocka_unit_test(damaged_files_are_refused),
         cmocka_unit_test(other_training_is_refused),
         cmocka_unit_test(another_precision_is_refused),
+        cmocka_unit_test(older_checkpoints_are_of_f32),
         cmocka_unit_test(finished_training_resumes_to_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
