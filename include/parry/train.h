@@ -20,6 +20,8 @@ typedef struct parry_train_settings {
                              * weights, the optimiser, batch norm and losses are f32 in both */
     const char *checkpoint; /* file written after each epoch and on interruption, NULL: none */
     bool resume;            /* continue from the checkpoint if it is there */
+    bool so_far; /* train no further: the model becomes what the checkpoint, which must be there, holds, and its
+                  * history tells where that stopped */
 } parry_train_settings;
 PARRY_API const parry_options *parry_train_options(void);
 /* What can be told of settings before any images are read: PARRY_INVALID where a value is out of its range or one

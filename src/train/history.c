@@ -20,6 +20,7 @@ static parry_status settings_json(parry_ctx *ctx, const parry_train_settings *se
     TRY(pr_options_json(ctx, parry_train_options(), settings, out));
     json_object_del(*out, "checkpoint");
     json_object_del(*out, "resume");
+    json_object_del(*out, "so-far");
     return PARRY_OK;
 }
 
@@ -89,6 +90,11 @@ parry_status pr_history_append(parry_ctx *ctx, parry_model *model, const pr_trai
         stages = json_array();
     else
         TRY_TO(out, former_stages(ctx, model, &stages));
+    if (training->at.epoch < training->epochs &&
+        json_object_set_new(entry, "stopped",
+                            json_pack("{s:I, s:I, s:I}", "epoch", (json_int_t)training->at.epoch + 1, "step",
+                                      (json_int_t)training->at.step, "of", (json_int_t)training->steps)) != 0)
+        TRY_TO(out, no_memory(ctx));
     if (json_object_set(entry, "curve", training->curve) != 0 || json_array_append(stages, entry) != 0 ||
         !(history = json_pack("{s:O}", "stages", stages)))
         TRY_TO(out, no_memory(ctx));

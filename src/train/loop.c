@@ -64,11 +64,11 @@ static parry_status begin(parry_ctx *ctx, const pr_graph *graph, pr_training *ru
 static parry_status resume(parry_ctx *ctx, pr_training *run)
 {
     const parry_train_settings *settings = run->stage->settings;
-    if (!settings->resume || !pr_file_exists(settings->checkpoint))
+    if (!settings->so_far && !(settings->resume && pr_file_exists(settings->checkpoint)))
         return PARRY_OK;
     TRY(pr_checkpoint_read(ctx, settings->checkpoint, run));
-    pr_log(ctx, PARRY_LOG_INFO, "%s: continues after epoch %lld, step %lld", settings->checkpoint,
-           (long long)run->at.epoch, (long long)run->at.step);
+    pr_log(ctx, PARRY_LOG_INFO, "%s: %s after epoch %lld, step %lld", settings->checkpoint,
+           settings->so_far ? "stopped" : "continues", (long long)run->at.epoch, (long long)run->at.step);
     return PARRY_OK;
 }
 
@@ -165,7 +165,7 @@ static parry_status run_stage(parry_ctx *ctx, const pr_graph *graph, pr_training
 {
     TRY(begin(ctx, graph, run));
     TRY(resume(ctx, run));
-    parry_status status = all_epochs(ctx, run);
+    parry_status status = run->stage->settings->so_far ? PARRY_OK : all_epochs(ctx, run);
     if (status == PARRY_CANCELLED)
         return keep_interrupted(ctx, run);
     TRY(status);

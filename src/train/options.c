@@ -26,7 +26,9 @@ PR_OPTIONS(pr_train_options, parry_train_settings,
                       "what convolutions read when weights are trained; weights, sums and losses are f32 in both"),
            OPT_STRING(parry_train_settings, checkpoint, "checkpoint", NULL, "FILE",
                       "state to resume from, written after each epoch and on interruption"),
-           OPT_BOOL(parry_train_settings, resume, "resume", "false", "continue from the checkpoint if it is there"));
+           OPT_BOOL(parry_train_settings, resume, "resume", "false", "continue from the checkpoint if it is there"),
+           OPT_BOOL(parry_train_settings, so_far, "so-far", "false",
+                    "train no further: write the network that the checkpoint holds"));
 
 PR_OPTIONS(pr_harden_options, parry_harden_settings,
            OPT_CHOICE(parry_harden_settings, method, "method", "mixed", methods, "the defence"),
@@ -91,7 +93,9 @@ parry_status pr_settings_check(parry_ctx *ctx, const parry_options *table, const
 parry_status parry_train_check(parry_ctx *ctx, const parry_train_settings *settings)
 {
     TRY(pr_settings_check(ctx, parry_train_options(), settings));
-    if (settings->resume && !settings->checkpoint)
-        return pr_fail(ctx, PARRY_INVALID, "--resume needs --checkpoint with the file to continue from");
+    if ((settings->resume || settings->so_far) && !settings->checkpoint)
+        return pr_fail(ctx, PARRY_INVALID, "--%s needs --checkpoint with the file to %s",
+                       settings->so_far ? "so-far" : "resume",
+                       settings->so_far ? "take the network from" : "continue from");
     return parry_precision_check(ctx, (parry_precision)settings->precision);
 }

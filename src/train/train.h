@@ -67,7 +67,8 @@ PARRY_CHECKED parry_status pr_record_create(parry_ctx *ctx, const pr_stage *stag
 /* Appends one epoch's figures; test figures only where there is a test set. */
 PARRY_CHECKED parry_status pr_curve_append(parry_ctx *ctx, json_t *curve, const pr_position *at, double lr,
                                            const double *test_loss, const double *test_acc);
-/* Sets the model's history: the stages that it had (none when the stage began afresh), then this one. */
+/* Sets the model's history: the stages that it had (none when the stage began afresh), then this one, with where it
+ * stopped if that was before its end. */
 PARRY_CHECKED parry_status pr_history_append(parry_ctx *ctx, parry_model *model, const pr_training *training);
 
 /* ---- settings (options.c) ---------------------------------------------------------------------------------- */

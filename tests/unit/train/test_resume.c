@@ -215,6 +215,57 @@ static void older_checkpoints_are_of_f32(void **state)
     bench_close(&b);
 }
 
+/* Interrupted in its second epoch, training gives the network as it is then, and can still go on. */
+static void the_network_so_far(void **state)
+{
+    (void)state;
+    caller impatient = {.polls_left = 1000};
+    parry_ctx *ctx = make_ctx(3, 1, &impatient);
+    parry_dataset *data = make_data(ctx, 28, 1);
+    parry_model *model = make_model(ctx), *partial = make_model(ctx);
+    parry_train_settings settings = make_settings(2, 12, 1e-3), plain = settings;
+    char fresh[PR_SHA256_HEX], half[PR_SHA256_HEX], whole[PR_SHA256_HEX], expected[PR_SHA256_HEX];
+    char *path = temporary_path("so-far");
+    model_digest(ctx, model, fresh);
+    settings.checkpoint = path;
+    settings.so_far = true;
+    assert_int_equal(parry_train(ctx, model, data, NULL, &settings), PARRY_NOT_FOUND);
+    settings.checkpoint = NULL;
+    assert_int_equal(parry_train(ctx, model, data, NULL, &settings), PARRY_INVALID);
+    settings.checkpoint = path;
+    settings.so_far = false;
+    impatient.polls_left = 5;
+    assert_int_equal(parry_train(ctx, model, data, NULL, &settings), PARRY_CANCELLED);
+    impatient.interrupted = 0;
+    impatient.polls_left = 1000;
+    settings.so_far = true;
+    OK_IN(ctx, parry_train(ctx, partial, data, NULL, &settings));
+    model_digest(ctx, partial, half);
+    assert_true(strcmp(half, fresh) != 0);
+    json_t *history = json_loads(parry_model_describe(partial)->history, 0, NULL);
+    const json_t *stage = json_array_get(json_object_get(history, "stages"), 0),
+                 *stopped = json_object_get(stage, "stopped");
+    assert_int_equal(json_array_size(json_object_get(stage, "curve")), 1);
+    assert_int_equal(json_integer_value(json_object_get(stopped, "epoch")), 2);
+    assert_int_equal(json_integer_value(json_object_get(stopped, "of")), 3);
+    json_decref(history);
+    settings.so_far = false;
+    settings.resume = true;
+    OK_IN(ctx, parry_train(ctx, model, data, NULL, &settings));
+    model_digest(ctx, model, whole);
+    unlink(path);
+    parry_model_free(model);
+    model = make_model(ctx);
+    OK_IN(ctx, parry_train(ctx, model, data, NULL, &plain));
+    model_digest(ctx, model, expected);
+    assert_string_equal(whole, expected);
+    assert_true(strcmp(half, whole) != 0);
+    parry_model_free(model);
+    parry_model_free(partial);
+    parry_dataset_free(data);
+    parry_ctx_free(ctx);
+}
+
 static void finished_training_resumes_to_itself(void **state)
 {
     (void)state;
@@ -246,6 +297,7 @@ int main(void)
         cmocka_unit_test(other_training_is_refused),
         cmocka_unit_test(another_precision_is_refused),
         cmocka_unit_test(older_checkpoints_are_of_f32),
+        cmocka_unit_test(the_network_so_far),
         cmocka_unit_test(finished_training_resumes_to_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
