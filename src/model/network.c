@@ -369,6 +369,30 @@ static parry_status read_metadata(parry_ctx *ctx, const pr_network *network, con
     return status;
 }
 
+/* Flags that state one of range, mean and deviation replace all three. That the others no longer hold should not pass
+ * unnoticed; a preset or a file says all that it means to. */
+static parry_status warn_set_aside(parry_ctx *ctx, const pr_network *network, const parry_preprocess *flags)
+{
+    const parry_preprocess *declared = &network->preprocess;
+    parry_preprocess lost = {0};
+    char *words;
+    if (!flags || flags->preset || !(flags->range.count || flags->mean.count || flags->std.count))
+        return PARRY_OK;
+    lost.range = flags->range.count ? lost.range : declared->range;
+    lost.mean = flags->mean.count ? lost.mean : declared->mean;
+    lost.std = flags->std.count ? lost.std : declared->std;
+    if (!pr_preprocess_states(&lost, false))
+        return PARRY_OK;
+    TRY(parry_preprocess_text(ctx, &lost, &words));
+    pr_log(
+        ctx, PARRY_LOG_WARNING,
+        "%s: --range, --mean and --std go together, and what was given of them sets aside %s (%s); give that as well "
+        "if it holds",
+        network->name, words, network->preprocess_source);
+    parry_string_free(words);
+    return PARRY_OK;
+}
+
 /* Metadata, over it the JSON beside the file, over that the flags. */
 static parry_status gather_preprocess(parry_ctx *ctx, pr_network *network, const parry_preprocess *flags)
 {
@@ -387,6 +411,7 @@ static parry_status gather_preprocess(parry_ctx *ctx, pr_network *network, const
         pr_free(beside);
         TRY(status);
     }
+    TRY(warn_set_aside(ctx, network, flags));
     TRY(pr_preprocess_resolve(ctx, flags, &part));
     return pr_preprocess_states(&part, true) ? add_source(ctx, network, &part, "flags") : PARRY_OK;
 }

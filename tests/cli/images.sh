@@ -65,6 +65,10 @@ rm net.json
 echo '{"preprocess": {"range": [0, 1], "resize": "squash"}, "clean_test_accuracy": {"x": 0.9}}' >net.json
 succeeds "a JSON beside the model" "$PARRY" info net.onnx
 prints "is shown" "--range 0,1 --resize squash (net.json)"
+succeeds "a flag in the place of a part of it" "$PARRY" info net.onnx --std 0.5
+holds "says what no longer holds" grep -qF "sets aside --range 0,1 (net.json)" err
+succeeds "a preset in its place" "$PARRY" info net.onnx --preprocess unit
+holds "says all there is to say" test ! -s err
 succeeds "a model saved with it" "$PARRY" harden net.onnx --data digits --first 100 --method mixed --epochs 1 -o stored.onnx --quiet
 succeeds "carries it" "$PARRY" info stored.onnx
 prints "in its metadata" "--range 0,1 --resize squash (metadata)"
