@@ -18,14 +18,9 @@
 #include "base/opt.h"
 #include "model/preprocess.h"
 
-static const char *const orders[] = {"unstated", "rgb", "bgr", NULL},
-                         *const layouts[] = {"unstated", "nchw", "nhwc", NULL}, *const resizes[] = {"unstated",
-                                                                                                    "none",
-                                                                                                    "crop",
-                                                                                                    "squash",
-                                                                                                    "squash-nearest",
-                                                                                                    "crop-round",
-                                                                                                    NULL};
+static const char *const orders[] = {"unstated", "rgb", "bgr", NULL};
+static const char *const layouts[] = {"unstated", "nchw", "nhwc", NULL};
+static const char *const resizes[] = {"unstated", "none", "crop", "squash", "squash-nearest", "crop-round", NULL};
 
 #define LIMIT 1e6
 PR_OPTIONS(
@@ -57,88 +52,50 @@ const parry_options *parry_preprocess_options(void)
 
 /* ---- presets ---------------------------------------------------------------------------------------------------- */
 
-#define ONE(a)                                                                                                         \
+/* Each row: a name, what is declared, how photographs are resized. Keras' presets squash without interpolation, the
+ * default of its load_img. */
+#define FLOATS(...)                                                                                                    \
     {                                                                                                                  \
-        1,                                                                                                             \
+        sizeof((double[]){__VA_ARGS__}) / sizeof(double),                                                              \
         {                                                                                                              \
-            a                                                                                                          \
+            __VA_ARGS__                                                                                                \
         }                                                                                                              \
     }
-#define TWO(a, b)                                                                                                      \
-    {                                                                                                                  \
-        2,                                                                                                             \
-        {                                                                                                              \
-            a, b                                                                                                       \
-        }                                                                                                              \
-    }
-#define THREE(a, b, c)                                                                                                 \
-    {                                                                                                                  \
-        3,                                                                                                             \
-        {                                                                                                              \
-            a, b, c                                                                                                    \
-        }                                                                                                              \
-    }
-static const parry_floats imagenet_mean = THREE(0.485, 0.456, 0.406), imagenet_std = THREE(0.229, 0.224, 0.225),
-                          caffe_mean = THREE(103.939, 116.779, 123.68);
-
-/* The Keras ones squash without interpolation, the default of its load_img. */
-static parry_preprocess preset_at(int index)
-{
-    const parry_preprocess presets[] = {
-        {.preset = "imagenet",
-         .range = TWO(0, 1),
-         .mean = imagenet_mean,
-         .std = imagenet_std,
-         PARRY_ORDER_RGB,
-         .resize = PARRY_RESIZE_CROP},
-        {.preset = "keras-caffe",
-         .range = TWO(0, 255),
-         .mean = caffe_mean,
-         .channel_order = PARRY_ORDER_BGR,
-         .resize = PARRY_RESIZE_SQUASH_NEAREST},
-        {.preset = "keras-tf",
-         .range = TWO(-1, 1),
-         .channel_order = PARRY_ORDER_RGB,
-         .resize = PARRY_RESIZE_SQUASH_NEAREST},
-        {.preset = "keras-torch",
-         .range = TWO(0, 1),
-         .mean = imagenet_mean,
-         .std = imagenet_std,
-         PARRY_ORDER_RGB,
-         .resize = PARRY_RESIZE_SQUASH_NEAREST},
-        {.preset = "caffe",
-         .range = TWO(0, 255),
-         .mean = caffe_mean,
-         .channel_order = PARRY_ORDER_BGR,
-         .resize = PARRY_RESIZE_CROP},
-        {.preset = "tf", .range = TWO(-1, 1), .channel_order = PARRY_ORDER_RGB, .resize = PARRY_RESIZE_CROP},
-        {.preset = "cifar10",
-         .range = TWO(0, 1),
-         .mean = THREE(0.4914, 0.4822, 0.4465),
-         .std = THREE(0.2471, 0.2435, 0.2616)},
-        {.preset = "bytes", .range = TWO(0, 255)},
-        {.preset = "unit", .range = TWO(0, 1)},
-    };
-    return index < (int)PR_COUNT(presets) ? presets[index] : (parry_preprocess){0};
-}
+#define NORMALISED(mean1, mean2, mean3, std1, std2, std3)                                                              \
+    .range = FLOATS(0, 1), .mean = FLOATS(mean1, mean2, mean3), .std = FLOATS(std1, std2, std3)
+#define IMAGENET NORMALISED(0.485, 0.456, 0.406, 0.229, 0.224, 0.225), .channel_order = PARRY_ORDER_RGB
+#define CAFFE .range = FLOATS(0, 255), .mean = FLOATS(103.939, 116.779, 123.68), .channel_order = PARRY_ORDER_BGR
+#define TF .range = FLOATS(-1, 1), .channel_order = PARRY_ORDER_RGB
+#define PRESETS(ROW)                                                                                                   \
+    ROW("imagenet", IMAGENET, CROP)                                                                                    \
+    ROW("keras-caffe", CAFFE, SQUASH_NEAREST)                                                                          \
+    ROW("keras-tf", TF, SQUASH_NEAREST)                                                                                \
+    ROW("keras-torch", IMAGENET, SQUASH_NEAREST)                                                                       \
+    ROW("caffe", CAFFE, CROP)                                                                                          \
+    ROW("tf", TF, CROP)                                                                                                \
+    ROW("cifar10", NORMALISED(0.4914, 0.4822, 0.4465, 0.2471, 0.2435, 0.2616), UNSTATED)                               \
+    ROW("bytes", .range = FLOATS(0, 255), UNSTATED)                                                                    \
+    ROW("unit", .range = FLOATS(0, 1), UNSTATED)
 
 const char *const *parry_preprocess_presets(void)
 {
-    static const char *const names[] = {"imagenet", "keras-caffe", "keras-tf", "keras-torch", "caffe",
-                                        "tf",       "cifar10",     "bytes",    "unit",        NULL};
+#define NAME(name, declared, resizing) name,
+    static const char *const names[] = {PRESETS(NAME) NULL};
+#undef NAME
     return names;
 }
 
 parry_status parry_preprocess_preset(parry_ctx *ctx, const char *name, parry_preprocess *out)
 {
-    const char *const *names = parry_preprocess_presets();
-    size_t count = 0;
-    for (; names[count]; count++) {
-        *out = preset_at((int)count);
+#define DECLARATION(name, declared, resizing) {.preset = name, declared, .resize = PARRY_RESIZE_##resizing},
+    static const parry_preprocess presets[] = {PRESETS(DECLARATION)};
+#undef DECLARATION
+    for (size_t i = 0; i < PR_COUNT(presets); i++) {
+        *out = presets[i];
         if (strcmp(out->preset, name) == 0)
             return PARRY_OK;
     }
-    const char *nearest = parry_nearest(name, names, count);
+    const char *nearest = parry_nearest(name, parry_preprocess_presets(), PR_COUNT(presets));
     return pr_fail(
         ctx, PARRY_INVALID,
         "--preprocess %s: no such preset%s%s%s; expected a name that 'parry list presets' shows, or a .json file", name,
