@@ -18,11 +18,6 @@ void pr_store_clear(pr_store *store)
     store->count = store->capacity = 0;
 }
 
-bool pr_weight_trained(const pr_weight *weight)
-{
-    return weight->role == PR_WEIGHT_KERNEL || weight->role == PR_WEIGHT_VECTOR;
-}
-
 int pr_store_master(const pr_store *store, int32_t weight)
 {
     for (size_t i = 0; i < store->count; i++) {

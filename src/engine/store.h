@@ -28,7 +28,6 @@ typedef struct pr_store {
 } pr_store;
 
 void pr_store_clear(pr_store *store);
-bool pr_weight_trained(const pr_weight *weight);
 /* The master of a weight, or -1. */
 int pr_store_master(const pr_store *store, int32_t weight);
 /* The copy of a weight in a layout (NULL: row-major); made, but not filled, where there is none yet. */

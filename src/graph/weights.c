@@ -85,6 +85,11 @@ void pr_weights_changed(pr_weights *weights)
     weights->version++;
 }
 
+bool pr_weight_trained(const pr_weight *weight)
+{
+    return weight->role == PR_WEIGHT_KERNEL || weight->role == PR_WEIGHT_VECTOR;
+}
+
 parry_status pr_weights_check_finite(parry_ctx *ctx, const char *where, const pr_weights *weights)
 {
     for (size_t i = 0; i < weights->count; i++) {

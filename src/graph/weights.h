@@ -40,6 +40,8 @@ PARRY_CHECKED parry_status pr_weights_add(parry_ctx *ctx, pr_weights *weights, c
 /* -1 when absent. */
 int32_t pr_weights_find(const pr_weights *weights, const char *name);
 void pr_weights_changed(pr_weights *weights);
+/* Whether an optimiser moves it. */
+bool pr_weight_trained(const pr_weight *weight);
 /* PARRY_NUMERIC naming the first tensor with a NaN or infinity. */
 PARRY_CHECKED parry_status pr_weights_check_finite(parry_ctx *ctx, const char *where, const pr_weights *weights);
 

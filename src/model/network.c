@@ -328,7 +328,7 @@ static int64_t count_parameters(const pr_weights *weights)
 {
     int64_t count = 0;
     for (size_t i = 0; i < weights->count; i++)
-        if (weights->items[i].role == PR_WEIGHT_KERNEL || weights->items[i].role == PR_WEIGHT_VECTOR)
+        if (pr_weight_trained(&weights->items[i]))
             count += weights->items[i].count;
     return count;
 }

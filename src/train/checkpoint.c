@@ -22,11 +22,6 @@ enum {
     DIGEST = PR_SHA256_HEX - 1,
 };
 
-static bool is_trained(const pr_weight *weight)
-{
-    return weight->role == PR_WEIGHT_KERNEL || weight->role == PR_WEIGHT_VECTOR;
-}
-
 /* Floats after the header, and the size of the largest tensor. */
 static size_t float_count(const pr_training *training, size_t *largest)
 {
@@ -34,7 +29,7 @@ static size_t float_count(const pr_training *training, size_t *largest)
     *largest = 0;
     for (size_t i = 0; i < training->weights->count; i++) {
         const pr_weight *weight = &training->weights->items[i];
-        size_t copies = 1 + (is_trained(weight) ? (size_t)training->optimiser->rule.moments : 0);
+        size_t copies = 1 + (pr_weight_trained(weight) ? (size_t)training->optimiser->rule.moments : 0);
         total += copies * (size_t)weight->count;
         *largest = PR_MAX(*largest, (size_t)weight->count);
     }
@@ -78,7 +73,7 @@ static parry_status put_moments(parry_ctx *ctx, pr_training *training, writer *t
     parry_status status = PARRY_OK;
     for (size_t i = 0; i < training->weights->count; i++) {
         const pr_weight *weight = &training->weights->items[i];
-        for (int m = 0; is_trained(weight) && m < training->optimiser->rule.moments; m++) {
+        for (int m = 0; pr_weight_trained(weight) && m < training->optimiser->rule.moments; m++) {
             TRY_TO(out, pr_trainer_moment(ctx, training->trainer, (int32_t)i, m, buffer, false));
             put(to, buffer, (size_t)weight->count * sizeof(float));
         }
@@ -218,7 +213,7 @@ static parry_status take_floats(parry_ctx *ctx, const uint8_t *from, size_t larg
     parry_status status = PARRY_OK;
     for (size_t i = 0; i < training->weights->count; i++) {
         const pr_weight *weight = &training->weights->items[i];
-        for (int m = 0; is_trained(weight) && m < training->optimiser->rule.moments; m++) {
+        for (int m = 0; pr_weight_trained(weight) && m < training->optimiser->rule.moments; m++) {
             from = take(buffer, weight->count, from);
             TRY_TO(out, pr_trainer_moment(ctx, training->trainer, (int32_t)i, m, buffer, true));
         }
