@@ -57,11 +57,11 @@ PARRY_API PARRY_CHECKED parry_status parry_evaluation_write_html(parry_ctx *ctx,
                                                                  const char *title, const char *commands,
                                                                  const char *path);
 
-/* Writes images (n x C x H x W, C 1 or 3, values clamped to [0,1]) as PNG files NAME-00000.png ... into `folder`, which
- * is created. */
+/* Writes images (n x C x H x W, C 1 or 3, values clamped to [0,1]) as PNG files NAME-00000.png ..., counted from
+ * `first`, into `folder`, which is created. */
 PARRY_API PARRY_CHECKED parry_status parry_images_write(parry_ctx *ctx, const char *folder, const char *name,
-                                                        const float *images, int64_t n, int channels, int height,
-                                                        int width);
+                                                        const float *images, int64_t first, int64_t n, int channels,
+                                                        int height, int width);
 
 #ifdef __cplusplus
 }

@@ -25,6 +25,9 @@ typedef struct parry_noise_settings {
                            the pixel range */
     int64_t top;        /* classes of each image in the CSV */
     int64_t side;       /* longer side of a picture of the figure in pixels; 0: by how many there are */
+    const char
+        *save_images; /* folder for the images as PNG files, numbered as in the CSV: noise-00000.png ..., after an
+                       * attack adv-00000.png ... too; several networks' in folders 1-NAME, 2-NAME ... NULL: none */
 } parry_noise_settings;
 PARRY_API const parry_options *parry_noise_options(void);
 

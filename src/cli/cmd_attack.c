@@ -100,7 +100,7 @@ static parry_status save_images(parry_ctx *ctx, const attack_options *options, c
         status = parry_image_write(ctx, options->output, &image);
     }
     if (status == PARRY_OK && options->save_images)
-        status = parry_images_write(ctx, options->save_images, "adv", report->result->adversaries,
+        status = parry_images_write(ctx, options->save_images, "adv", report->result->adversaries, 0,
                                     report->result->count, info->channels, info->height, info->width);
     if (status == PARRY_OK && options->save)
         status = save_dataset(ctx, report, options->save);

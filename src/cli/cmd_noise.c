@@ -138,11 +138,14 @@ static parry_status check_class(parry_ctx *ctx, const noise_files *files, const 
 parry_status cmd_noise(parry_ctx *ctx, const cli_args *args)
 {
     const noise_options *options = args_values(args, &noise_command_table);
+    const parry_noise_settings *settings = args_values(args, parry_noise_options());
     const parry_threat *threat = args_values(args, parry_threat_options());
     noise_files files = {0};
     parry_status status = probe_output(ctx, args, options->csv);
     if (status == PARRY_OK)
         status = probe_output(ctx, args, options->figure);
+    if (status == PARRY_OK)
+        status = probe_folder(ctx, settings->save_images);
     if (status == PARRY_OK && options->attack) {
         /* "Confident misclassification" unless something else is asked for. */
         status = args_defaults(ctx, args, threat->target ? "" : "criterion=confident:0.9");
@@ -156,8 +159,8 @@ parry_status cmd_noise(parry_ctx *ctx, const cli_args *args)
     if (status == PARRY_OK)
         status = check_class(ctx, &files, options->class);
     if (status == PARRY_OK)
-        status = parry_noise_run(ctx, (const parry_model *const *)files.models, files.count,
-                                 args_values(args, parry_noise_options()), files.attack, threat, &files.study);
+        status = parry_noise_run(ctx, (const parry_model *const *)files.models, files.count, settings, files.attack,
+                                 threat, &files.study);
     if (status == PARRY_OK)
         status = write_study(ctx, args, &files);
     parry_noise_free(files.study);

@@ -6,6 +6,7 @@
 #include "attack/attack.h"
 #include "report/canvas.h"
 #include "report/noise.h"
+#include "report/report.h"
 #include "tensor/tensor.h"
 
 enum { PORTION_FLOATS = 1 << 24 };
@@ -108,6 +109,24 @@ static parry_status draw_job(parry_ctx *ctx, void *arg, int64_t index, int worke
     return PARRY_OK;
 }
 
+static parry_status save_images(parry_ctx *ctx, const portion *p, const char *name, const float *images)
+{
+    const parry_noise_study *study = p->study;
+    const parry_model_info *info = p->network->info;
+    char *folder;
+    if (!study->settings.save_images)
+        return PARRY_OK;
+    if (study->network_count == 1)
+        TRY(pr_strdup(ctx, study->settings.save_images, &folder));
+    else
+        TRY(pr_asprintf(ctx, &folder, "%s/%d-%s", study->settings.save_images, (int)(p->network - study->networks) + 1,
+                        info->name));
+    parry_status status =
+        parry_images_write(ctx, folder, name, images, p->first, p->n, info->channels, info->height, info->width);
+    pr_free(folder);
+    return status;
+}
+
 static void keep_probabilities(const portion *p, pr_noise_view *view)
 {
     const int classes = p->network->info->classes;
@@ -148,7 +167,7 @@ static parry_status attack_portion(parry_ctx *ctx, portion *p, const parry_attac
     TRY(pr_attack_rows(ctx, &request));
     keep_probabilities(p, &p->network->view[1]);
     keep_tiles(p, p->adversaries);
-    return PARRY_OK;
+    return save_images(ctx, p, "adv", p->adversaries);
 }
 
 static parry_status run_portion(parry_ctx *ctx, portion *p, const parry_attack *attack)
@@ -161,6 +180,7 @@ static parry_status run_portion(parry_ctx *ctx, portion *p, const parry_attack *
     TRY(pr_parallel_for(ctx, p->n, draw_job, p));
     TRY(parry_model_logits(ctx, p->network->model, p->images, p->n, p->logits));
     keep_probabilities(p, &p->network->view[0]);
+    TRY(save_images(ctx, p, "noise", p->images));
     if (attack)
         return attack_portion(ctx, p, attack);
     keep_tiles(p, p->images);
@@ -256,6 +276,7 @@ parry_status parry_noise_run(parry_ctx *ctx, const parry_model *const *models, i
     study->seed = parry_ctx_seed(ctx);
     study->network_count = model_count;
     parry_status status = run(ctx, models, attack, threat, study);
+    study->settings.save_images = NULL; /* was borrowed */
     if (status == PARRY_OK)
         *out = study;
     else

@@ -24,7 +24,9 @@ PR_OPTIONS(
              "preprocess first and clip the result to 0..255, instead of clipping the pixels"),
     OPT_INT(parry_noise_settings, top, "top", "20", 1, 1e6, "classes of each image in the CSV"),
     OPT_INT(parry_noise_settings, side, "side", "0", 0, 1024,
-            "pixels of each picture's longer side in the figure; 0: by how many there are"));
+            "pixels of each picture's longer side in the figure; 0: by how many there are"),
+    OPT_STRING(parry_noise_settings, save_images, "save-images", NULL, "FOLDER",
+               "write the images, and those under attack, as PNG files (8 bits)"));
 
 const parry_options *parry_noise_options(void)
 {

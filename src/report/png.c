@@ -27,14 +27,14 @@ static parry_status write_one(parry_ctx *ctx, const char *path, const float *ima
     return status;
 }
 
-parry_status parry_images_write(parry_ctx *ctx, const char *folder, const char *name, const float *images, int64_t n,
-                                int channels, int height, int width)
+parry_status parry_images_write(parry_ctx *ctx, const char *folder, const char *name, const float *images,
+                                int64_t first, int64_t n, int channels, int height, int width)
 {
     TRY(parry_folder_make(ctx, folder));
     for (int64_t i = 0; i < n; i++) {
         char *path;
         TRY(pr_poll(ctx));
-        TRY(pr_asprintf(ctx, &path, "%s/%s-%05lld.png", folder, name, (long long)i));
+        TRY(pr_asprintf(ctx, &path, "%s/%s-%05lld.png", folder, name, (long long)(first + i)));
         parry_status status = write_one(ctx, path, images + i * channels * height * width, channels, height, width);
         pr_free(path);
         TRY(status);

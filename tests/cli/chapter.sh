@@ -61,6 +61,11 @@ between "all 675 pairs" "$(rows grid.csv)" 676 676
 succeeds "two networks under attack" "$PARRY" noise net.onnx other.onnx --mu 50,150 --sigma 20:80:20 --attack pgd --steps 5 --eps 0.1 \
     --csv both.csv --figure both.png --json both.json
 prints "say the criterion" "confident:0.9"
+succeeds "images of noise as files" "$PARRY" noise net.onnx --mu 100 --sigma 20,90 --attack fgsm --eps 0.1 --save-images noises --quiet
+holds "before" is_png noises/noise-00001.png
+holds "and after" is_png noises/adv-00001.png
+succeeds "two networks' images" "$PARRY" noise net.onnx other.onnx --mu 100 --sigma 20 --save-images noises --quiet
+holds "in a folder each" cmp noises/1-net.onnx/noise-00000.png noises/2-other.onnx/noise-00000.png
 prints "side by side" "other.onnx"
 holds "and columns for them" grep -qx "id,class,prediction,sigma,mu,network,attack" both.csv
 between "rows of both, before and after" "$(rows both.csv)" 241 241

@@ -2,6 +2,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#include <parry/image.h>
 
 #include "report/noise.h"
 #include "../support/context.h"
@@ -205,6 +208,37 @@ static void test_attacked_grid(void **state)
     }
 }
 
+/* What is written is the noise, to half a level, and the adversaries, within eps of it. */
+static void test_saved_images(void **state)
+{
+    (void)state;
+    enum { PIXELS = 28 * 28 };
+    char folder[] = "/tmp/parry-noise-XXXXXX", path[2][64];
+    float noise[PIXELS];
+    assert_non_null(mkdtemp(folder));
+    run r =
+        make_run(1, &(parry_noise_settings){.mu = "100", .sigma = "20,90", .top = 1, .save_images = folder}, "fgsm");
+    for (int tile = 0; tile < 2; tile++) {
+        parry_image image[2];
+        double away[2] = {0}, mu, sigma;
+        parry_noise_pair(r.study, tile, &mu, &sigma);
+        parry_noise_image(r.ctx, tile, mu, sigma, PIXELS, noise);
+        for (int v = 0; v < 2; v++) {
+            snprintf(path[v], sizeof path[v], "%s/%s-%05d.png", folder, v ? "adv" : "noise", tile);
+            OK_IN(r.ctx, parry_image_read(r.ctx, path[v], &image[v]));
+            assert_int_equal(image[v].channels * image[v].height * image[v].width, PIXELS);
+            for (int i = 0; i < PIXELS; i++)
+                away[v] = fmax(away[v], fabs((double)image[v].pixels[i] - (double)noise[i]));
+            parry_image_clear(&image[v]);
+            unlink(path[v]);
+        }
+        assert_true(away[0] <= 0.5001 / 255);
+        assert_true(away[1] > 0.05 && away[1] <= 0.1 + 0.5001 / 255);
+    }
+    rmdir(folder);
+    end_run(&r);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -236,7 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranges),        cmocka_unit_test(test_statistics), cmocka_unit_test(test_images),
         cmocka_unit_test(test_chapter_order), cmocka_unit_test(test_csv),        cmocka_unit_test(test_attacked_grid),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_saved_images),  cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

@@ -77,7 +77,7 @@ static void test_files(void **state)
     size_t size;
     assert_non_null(mkdtemp(folder));
     snprintf(inner, sizeof inner, "%s/a/b", folder);
-    assert_int_equal(parry_images_write(ctx, inner, "adv", images, 2, 1, 2, 2), PARRY_OK);
+    assert_int_equal(parry_images_write(ctx, inner, "adv", images, 0, 2, 1, 2, 2), PARRY_OK);
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/adv-0000%d.png", inner, i);
         assert_int_equal(pr_file_read(ctx, path, 1 << 16, &data, &size), PARRY_OK);
@@ -91,7 +91,7 @@ static void test_files(void **state)
     snprintf(inner, sizeof inner, "%s/a", folder);
     assert_int_equal(rmdir(inner), 0);
     assert_int_equal(rmdir(folder), 0);
-    assert_int_not_equal(parry_images_write(ctx, "/dev/null/x", "adv", images, 2, 1, 2, 2), PARRY_OK);
+    assert_int_not_equal(parry_images_write(ctx, "/dev/null/x", "adv", images, 0, 2, 1, 2, 2), PARRY_OK);
     assert_true(strlen(parry_ctx_error(ctx)) > 0);
 }
 
