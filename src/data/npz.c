@@ -10,6 +10,7 @@
 #include "data/data.h"
 
 enum { END_SIZE = 22, CENTRAL_SIZE = 46, LOCAL_SIZE = 30, COMMENT_MAX = 65535, STORED = 0, DEFLATED = 8 };
+enum { DEFLATE_MOST = 1032 }; /* bytes that come of one: 258 for two bits, as zlib's documentation has it */
 
 typedef struct archive {
     const char *path;
@@ -67,7 +68,7 @@ static parry_status read_entry(parry_ctx *ctx, const archive *a, const uint8_t *
         *size > PR_DATA_FILE_LIMIT)
         return damaged(ctx, a);
     const size_t start = at + LOCAL_SIZE + number(a->data + at + 26, 2) + number(a->data + at + 28, 2);
-    if (start > a->size || packed > a->size - start)
+    if (start > a->size || packed > a->size - start || *size / DEFLATE_MOST > packed)
         return damaged(ctx, a);
     if ((method != STORED && method != DEFLATED) || (number(record + 8, 2) & 1) ||
         (method == STORED && packed != *size))
