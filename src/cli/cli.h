@@ -146,6 +146,8 @@ json_t *data_json(const parry_dataset *dataset);
 PARRY_CHECKED parry_status probe_output(parry_ctx *ctx, const cli_args *args, const char *path);
 /* The same for a folder of outputs, which is created. */
 PARRY_CHECKED parry_status probe_folder(parry_ctx *ctx, const char *path);
+/* A file that is to be read after others is there: said before the others are, which may take long. */
+PARRY_CHECKED parry_status check_there(parry_ctx *ctx, const char *path);
 /* PARRY_NOT_FOUND for a name that the command line gave (an architecture, an attack) makes the line a wrong one; other
  * statuses pass. */
 parry_status wrong_name(parry_ctx *ctx, parry_status status);

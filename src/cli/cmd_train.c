@@ -185,7 +185,9 @@ static parry_status open_hardening(parry_ctx *ctx, const cli_args *args, both_sp
         return status == PARRY_OK ? open_both_photographs(ctx, options->data, *model, split, options->first, both)
                                   : status;
     }
-    parry_status status = open_both(ctx, options->data, split, options->first, both);
+    parry_status status = check_there(ctx, args->words[0]);
+    if (status == PARRY_OK)
+        status = open_both(ctx, options->data, split, options->first, both);
     return status == PARRY_OK ? load_model(ctx, args, args->words[0], both->train, model) : status;
 }
 

@@ -113,7 +113,11 @@ static parry_status open_in_order(parry_ctx *ctx, const cli_args *args, int most
         return open_photographs(ctx, args, &where->data, 1, out);
     if (where->labels)
         return usage(ctx, "--labels is for photographs; %s has labels of its own", where->data);
-    parry_status status = open_data(ctx, where->data, (parry_split)where->split, where->first, &out->data);
+    parry_status status = PARRY_OK;
+    for (int i = 0; i < out->model_count && status == PARRY_OK; i++)
+        status = check_there(ctx, args->words[i]);
+    if (status == PARRY_OK)
+        status = open_data(ctx, where->data, (parry_split)where->split, where->first, &out->data);
     return status == PARRY_OK ? load_models(ctx, args, out) : status;
 }
 

@@ -1,6 +1,8 @@
 /* Pieces that several commands share: opening data, writing JSON, probing outputs. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -25,6 +27,14 @@ parry_status probe_output(parry_ctx *ctx, const cli_args *args, const char *path
         if (same_file(args->words[i], path))
             return usage(ctx, "%s is read; writing there would lose it", path);
     return parry_file_probe(ctx, path);
+}
+
+parry_status check_there(parry_ctx *ctx, const char *path)
+{
+    if (access(path, R_OK) == 0)
+        return PARRY_OK;
+    usage(ctx, "%s: cannot be opened: %s", path, strerror(errno));
+    return PARRY_IO;
 }
 
 parry_status probe_folder(parry_ctx *ctx, const char *path)

@@ -463,6 +463,9 @@ parry_status pr_photo_classes_list(parry_ctx *ctx, const char *folder, parry_spl
     listing l;
     char *inner;
     *out = (pr_photo_classes){0};
+    if (!pr_is_folder(folder))
+        return pr_fail(ctx, PARRY_MISMATCH, "%s: is a file; to train on photographs takes a folder for each class",
+                       folder);
     TRY(list_folder(ctx, folder, &l));
     const char *chosen = split_folder(&l, split);
     parry_status status;

@@ -5,6 +5,8 @@ succeeds "a model to abuse" "$PARRY" train --data digits --first 500 --epochs 1 
 attack() { "$PARRY" attack "$1" --data digits --first 10 --quiet; }
 
 fails "no such model" 1 "missing.onnx" attack missing.onnx
+fails "no such model, said before the data are looked for" 1 "missing.onnx" env -u PARRY_DATA XDG_CACHE_HOME="$work" "$PARRY" evaluate good.onnx missing.onnx --data mnist --quiet
+fails "no such model to harden" 1 "missing.onnx" env -u PARRY_DATA XDG_CACHE_HOME="$work" "$PARRY" harden missing.onnx --data mnist -o h.onnx --quiet
 head -c 3000 good.onnx >truncated.onnx
 fails "truncated model" 1 "truncated.onnx" attack truncated.onnx
 echo "not a model" >text.onnx
@@ -25,6 +27,8 @@ fails "truncated images" 1 "t10k-images-idx3-ubyte" "$PARRY" attack good.onnx --
 printf '\1\2\3\4\0\0\0\2\0\0\0\2\0\0\0\2abcdefgh' >idx/t10k-images-idx3-ubyte
 fails "wrong magic" 1 "t10k-images-idx3-ubyte" "$PARRY" attack good.onnx --data idx
 
+printf '\211PNG\r\n\032\n' >picture.png
+fails "one photograph to train on" 1 "picture.png: is a file" "$PARRY" train --data picture.png -o x.onnx --quiet
 fails "unwritable model" 1 "no/such/folder" "$PARRY" train --data digits --first 500 --epochs 1 -o no/such/folder/x.onnx
 fails "unwritable report, before the work" 1 "no/such" "$PARRY" evaluate good.onnx --data digits --report no/such/r.html
 fails "unwritable JSON, before the work" 1 "no/such" "$PARRY" evaluate good.onnx --data digits --json no/such/r.json
