@@ -17,7 +17,7 @@ const char *const pr_imagenet_wnids[PR_IMAGENET_CLASSES] = {
 #undef CLASS
 
 /* A shorter word than this is part of any number of names, and near to others by accident: nothing is suggested. */
-enum { NAME_MAX_BYTES = 256, CANDIDATES_SHOWN = 4, INDEX_DIGITS = 9, TELLING = 3 };
+enum { NAME_MAX_BYTES = 256, CANDIDATES_SHOWN = 4, ORDER_SHOWN = 12, INDEX_DIGITS = 9, TELLING = 3 };
 
 /* Lower case, single spaces for runs of spaces and underscores, none at the ends. */
 static void normalise(const char *text, size_t length, char out[NAME_MAX_BYTES])
@@ -103,6 +103,16 @@ static parry_status not_found(parry_ctx *ctx, const pr_classes *classes, const c
     return status;
 }
 
+/* Then a number is a name, and no index. */
+static bool all_numbers(const pr_classes *classes)
+{
+    int index;
+    for (int i = 0; classes->names && i < classes->count; i++)
+        if (!read_index(classes->names[i], &index))
+            return false;
+    return classes->names != NULL;
+}
+
 parry_status pr_classes_find(parry_ctx *ctx, const pr_classes *classes, const char *text, int *out)
 {
     char wanted[NAME_MAX_BYTES];
@@ -122,7 +132,7 @@ parry_status pr_classes_find(parry_ctx *ctx, const pr_classes *classes, const ch
         }
     if (found)
         return PARRY_OK;
-    if (!read_index(wanted, &index)) {
+    if (!read_index(wanted, &index) || all_numbers(classes)) {
         if (!classes->names)
             return pr_fail(ctx, PARRY_NOT_FOUND, "%s has no class '%s': it does not name them; expected an index, 0 to %d",
                            classes->of, text, classes->count - 1);
@@ -133,6 +143,41 @@ parry_status pr_classes_find(parry_ctx *ctx, const pr_classes *classes, const ch
                        classes->count - 1);
     *out = index;
     return PARRY_OK;
+}
+
+/* "zero, one, two, ..." */
+static void list_names(pr_text *text, const pr_classes *classes)
+{
+    char one[NAME_MAX_BYTES];
+    for (int i = 0; i < classes->count && i < ORDER_SHOWN; i++) {
+        pr_class_first_name(classes->names[i], one, sizeof one);
+        pr_text_add(text, "%s%s", i ? ", " : "", one);
+    }
+    pr_text_add(text, "%s", classes->count > ORDER_SHOWN ? ", ..." : "");
+}
+
+parry_status pr_classes_match(parry_ctx *ctx, const pr_classes *mine, const pr_classes *theirs)
+{
+    char first[NAME_MAX_BYTES], wanted[NAME_MAX_BYTES], *list;
+    int moved = -1;
+    for (int i = 0; mine->names && theirs->names && i < theirs->count && moved < 0; i++) {
+        pr_class_first_name(theirs->names[i], first, sizeof first);
+        normalise(first, strlen(first), wanted);
+        for (int k = 0; (i >= mine->count || !is_called(mine->names[i], wanted)) && k < mine->count && moved < 0; k++)
+            moved = is_called(mine->names[k], wanted) ? i : -1;
+    }
+    if (moved < 0)
+        return PARRY_OK;
+    pr_text text = {0};
+    pr_text_add(&text, "%s and %s count the same classes differently: ", mine->of, theirs->of);
+    list_names(&text, mine);
+    pr_text_add(&text, "; and ");
+    list_names(&text, theirs);
+    pr_text_add(&text, ". Give the data in the network's order");
+    TRY(pr_text_take(ctx, &text, &list));
+    parry_status status = pr_fail(ctx, PARRY_MISMATCH, "%s", list);
+    parry_string_free(list);
+    return status;
 }
 
 void pr_class_first_name(const char *names, char *out, size_t size)

@@ -58,6 +58,8 @@ parry_status pr_network_name_classes(parry_ctx *ctx, pr_network *network, const 
     const char *const *names = NULL;
     if (text) {
         TRY(names_from_metadata(ctx, network->name, text, info->classes, &network->class_names));
+    } else if (network->file.class_names) {
+        TRY(copy_names(ctx, (const char *const *)network->file.class_names, info->classes, &network->class_names));
     } else {
         if (source && source->classes == info->classes)
             names = source->class_names;

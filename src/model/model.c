@@ -1,4 +1,5 @@
 /* parry_model: the public functions that are the same for every kind of model. */
+#include "data/classes.h"
 #include "model/kind.h"
 #include "tensor/tensor.h"
 
@@ -47,7 +48,9 @@ parry_status pr_model_check_dataset(parry_ctx *ctx, const parry_model *model, co
     if (mine->classes != theirs->classes)
         return pr_fail(ctx, PARRY_MISMATCH, "%s tells %d classes apart, but %s has %d", mine->name, mine->classes,
                        theirs->name, theirs->classes);
-    return PARRY_OK;
+    const pr_classes of_model = {.of = mine->name, .count = mine->classes, .names = mine->class_names},
+                     of_data = {.of = theirs->name, .count = theirs->classes, .names = theirs->class_names};
+    return pr_classes_match(ctx, &of_model, &of_data);
 }
 
 /* ---- logits and gradients of many images, in parallel --------------------------------------------------------------

@@ -69,7 +69,8 @@ void pr_workers_release(pr_workers *workers);
 /* PARRY_INVALID naming the first label outside 0..classes-1. */
 PARRY_CHECKED parry_status pr_model_check_labels(parry_ctx *ctx, const parry_model *model, const int32_t *labels,
                                                  int64_t n);
-/* PARRY_MISMATCH unless the dataset's images and classes are what the model takes and tells apart. */
+/* PARRY_MISMATCH unless the dataset's images and classes are what the model takes and tells apart, in its order where both
+ * name them. */
 PARRY_CHECKED parry_status pr_model_check_dataset(parry_ctx *ctx, const parry_model *model,
                                                   const parry_dataset *dataset);
 int64_t pr_model_row(const parry_model *model); /* C * H * W */

@@ -157,13 +157,12 @@ static size_t scores_of(const PrOnnx__GraphProto *file)
     return found;
 }
 
-/* Whether the probabilities are the same before the node, but for their sum: Identity, the mapping of classes to
- * probabilities, and their division by their sum. */
-static bool hands_on(importer *imp, const onnx_node *node)
+/* Whether the probabilities are the same before the node: Identity, the mapping of classes to probabilities, and their
+ * division by their sum, which is 1 behind Softmax. */
+static bool hands_on(const onnx_node *node)
 {
     const bool classic = strcmp(node->domain, "ai.onnx.ml") == 0;
     const bool share = classic && strcmp(node->op_type, "Normalizer") == 0 && pr_attribute_is(node, "norm", "MAX", "L1");
-    imp->sums_to_one |= share;
     return share || (classic && strcmp(node->op_type, "ZipMap") == 0) || strcmp(node->op_type, "Identity") == 0;
 }
 
@@ -197,7 +196,7 @@ static parry_status mark_needed(importer *imp)
         }
         /* A Softmax with nothing but such nodes after it is still the network's tail. */
         if (node->n_input == 1 && *node->input[0] && pr_find_slot(imp, node->output[0]) == imp->output &&
-            pr_find_slot(imp, node->input[0])->uses == 1 && hands_on(imp, node))
+            pr_find_slot(imp, node->input[0])->uses == 1 && hands_on(node))
             imp->output = pr_find_slot(imp, node->input[0]);
     }
     if (imp->bench)
@@ -346,8 +345,9 @@ static parry_status not_class_scores(const importer *imp, const slot *output)
 /* The output becomes N x classes. */
 static parry_status finish(importer *imp)
 {
-    pr_graph *graph = imp->model->graph;
-    const slot *output = pr_find_slot(imp, imp->output_name);
+    pr_onnx_model *model = imp->model;
+    pr_graph *graph = model->graph;
+    slot *output = pr_find_slot(imp, imp->output_name);
     if (imp->bench && pr_is_constant(output)) {
         imp->bench->is_constant = true;
         return pr_onnx_tensor_of(imp->ctx, &output->constant, &imp->bench->constant);
@@ -357,6 +357,8 @@ static parry_status finish(importer *imp)
                        output->name);
     if (!graph->node_count && !imp->bench)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the network computes nothing", imp->where);
+    if (!imp->bench)
+        TRY(pr_scores_to_logits(imp, &output->value));
     const pr_dims dims = graph->values[output->value].dims;
     const int64_t classes = imp->bench ? pr_dims_row(dims) : dims.rank > 1 ? dims.dim[1] : 0;
     if (!imp->bench && (classes < 2 || classes != pr_dims_row(dims) || (output->single && dims.rank != 2)))
@@ -366,7 +368,9 @@ static parry_status finish(importer *imp)
         const pr_attrs attrs = {.shape = {.to = {.rank = 2, .dim = {PR_BATCH, classes}}}};
         TRY(pr_graph_node(imp->ctx, graph, PR_OP_RESHAPE, "logits", &attrs, &output->value, 1, &graph->logits));
     }
-    return pr_graph_check(imp->ctx, graph, imp->model->weights);
+    if (model->class_count != (size_t)classes)
+        pr_onnx_forget_names(model);
+    return pr_graph_check(imp->ctx, graph, model->weights);
 }
 
 static parry_status import_graph(importer *imp)
@@ -374,6 +378,7 @@ static parry_status import_graph(importer *imp)
     TRY(add_slots(imp));
     TRY(mark_needed(imp));
     TRY(pr_import_inputs(imp));
+    TRY(pr_import_labels(imp));
     for (size_t n = 0; n < imp->file->n_node; n++) {
         const onnx_node *node = imp->file->node[n];
         slot_kind known;

@@ -72,8 +72,8 @@ typedef struct importer {
     size_t slot_count, slot_capacity;
     const char *output_name;
     slot *output;         /* the network's output, Identity nodes followed back; NULL: no node is its tail */
-    bool sums_to_one;     /* what leads from there to the end divides by the sum */
-    bool peeled;          /* probabilities of a linear classifier are logits now, this value */
+    size_t labels;        /* how many the file's classifier has, 0: it does not say */
+    bool peeled;          /* what would be probabilities are logits now, this value */
     pr_value peeled_value;
     pr_onnx_bench *bench; /* NULL: a classifier is read */
     int32_t dropouts;
@@ -106,6 +106,12 @@ PARRY_CHECKED parry_status pr_import_in_front(importer *imp, const onnx_node *no
 /* For a translation that finds its node to move the batch of an ordinary activation: goes on in that form where the
  * file is read for a batch of one, else the node is missing. */
 PARRY_CHECKED parry_status pr_import_across(importer *imp, const onnx_node *node, translation translate);
+
+/* Sets the names of the classes where the file's classifier has labels. */
+PARRY_CHECKED parry_status pr_import_labels(importer *imp);
+size_t pr_label_count(const onnx_node *node);
+/* Logits in the place of probabilities that a classifier of scikit-learn's ends in; else *value stays. */
+PARRY_CHECKED parry_status pr_scores_to_logits(importer *imp, pr_value *value);
 
 /* ---- errors ----------------------------------------------------------------------------------------------------- */
 
@@ -167,6 +173,9 @@ PARRY_CHECKED parry_status pr_emit(importer *imp, const onnx_node *node, pr_op o
                                    const pr_value *in, int inputs);
 PARRY_CHECKED parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs,
                                        const pr_value *in, int inputs, pr_value *out);
+/* A node that none of the file's stands for. */
+PARRY_CHECKED parry_status pr_add_named(importer *imp, const char *name, pr_op op, const pr_attrs *attrs,
+                                        const pr_value *in, int inputs, pr_value *out);
 
 /* ---- shapes ---------------------------------------------------------------------------------------------------- */
 

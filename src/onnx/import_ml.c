@@ -1,5 +1,5 @@
-/* Translations of ai.onnx.ml, as far as scikit-learn's converter needs it for pipelines that end in a linear classifier.
- * The probabilities at their end are peeled off to logits whose softmax they are. */
+/* Translations of ai.onnx.ml, as far as scikit-learn's converter needs it for pipelines that end in a linear classifier
+ * or a perceptron of layers. What it makes of their scores at the end is undone in import_scores.c. */
 #include <string.h>
 
 #include "onnx/import.h"
@@ -34,19 +34,15 @@ parry_status pr_import_scaler(importer *imp, const onnx_node *node)
     return PARRY_OK;
 }
 
-parry_status pr_import_normalizer(importer *imp, const onnx_node *node)
+/* x over its norm along an axis. */
+static parry_status over_norm(importer *imp, const onnx_node *node, pr_reduce norm, int axis)
 {
     const slot *x = pr_node_input(imp, node, 0);
-    const int rank = pr_dims_of(imp, x)->rank;
-    pr_attrs attrs = {.reduce = {PR_REDUCE_MAX, 1u << (rank - 1)}};
+    const pr_attrs attrs = {.reduce = {norm, 1u << axis}};
     pr_value in[2] = {x->value, x->value};
-    if (pr_attribute_is(node, "norm", "MAX", "L1"))
-        attrs.reduce.function = PR_REDUCE_L1;
-    if (pr_attribute_is(node, "norm", "MAX", "L2"))
-        attrs.reduce.function = PR_REDUCE_L2;
-    if (rank < 2)
+    if (axis == 0)
         return pr_node_missing(imp, node, "of single numbers");
-    if (imp->peeled && attrs.reduce.function == PR_REDUCE_L1 && x->value == imp->peeled_value) {
+    if (imp->peeled && norm == PR_REDUCE_L1 && x->value == imp->peeled_value) {
         pr_define_same(imp, node, x); /* the probabilities have been peeled off before it */
         return PARRY_OK;
     }
@@ -54,30 +50,79 @@ parry_status pr_import_normalizer(importer *imp, const onnx_node *node)
     return pr_emit(imp, node, PR_OP_DIV, NULL, in, 2);
 }
 
+parry_status pr_import_normalizer(importer *imp, const onnx_node *node)
+{
+    const pr_reduce norm = pr_attribute_is(node, "norm", "MAX", "L1")   ? PR_REDUCE_L1
+                           : pr_attribute_is(node, "norm", "MAX", "L2") ? PR_REDUCE_L2
+                                                                        : PR_REDUCE_MAX;
+    return over_norm(imp, node, norm, pr_dims_of(imp, pr_node_input(imp, node, 0))->rank - 1);
+}
+
+parry_status pr_import_lp_normalization(importer *imp, const onnx_node *node)
+{
+    const int rank = pr_dims_of(imp, pr_node_input(imp, node, 0))->rank;
+    int64_t axis, p;
+    TRY(pr_attribute_int(imp, node, "axis", -1, -rank, rank - 1, &axis));
+    TRY(pr_attribute_int(imp, node, "p", 2, 1, 2, &p));
+    return over_norm(imp, node, p == 1 ? PR_REDUCE_L1 : PR_REDUCE_L2, (int)(axis < 0 ? axis + rank : axis));
+}
+
+/* Picks features. */
+parry_status pr_import_array_feature_extractor(importer *imp, const onnx_node *node)
+{
+    const slot *x = pr_node_input(imp, node, 0), *which = pr_node_input(imp, node, 1);
+    const int axis = pr_dims_of(imp, x)->rank - 1;
+    pr_value value = x->value;
+    if (!pr_is_constant(which) || !which->constant.integer || axis < 1)
+        return pr_node_missing(imp, node, "with computed indices");
+    for (int64_t i = 0; i < which->constant.count; i++)
+        if (which->constant.i[i] < 0 || which->constant.i[i] >= pr_dims_of(imp, x)->dim[axis])
+            return pr_node_fail(imp, node, "feature %lld of %lld", (long long)which->constant.i[i],
+                                (long long)pr_dims_of(imp, x)->dim[axis]);
+    if (which->constant.count < 1)
+        return pr_node_fail(imp, node, "it picks nothing");
+    TRY(pr_pick(imp, node, axis, which->constant.i, which->constant.count, which, &value));
+    pr_define_value(imp, node, value);
+    return PARRY_OK;
+}
+
+parry_status pr_import_trees(importer *imp, const onnx_node *node)
+{
+    return pr_node_missing(imp, node, "which has no gradient; trees are not supported yet");
+}
+
+parry_status pr_import_support_vectors(importer *imp, const onnx_node *node)
+{
+    return pr_node_missing(imp, node, "which votes between pairs of classes; support vectors are not supported yet");
+}
+
+/* ---- linear classifiers ------------------------------------------------------------------------------------------ */
+
 /* Scores of `classes`, N x classes, as a layer. */
 typedef struct linear {
     int64_t features, rows, classes;
     const onnx_attribute *coefficients, *intercepts;
-    bool complementary; /* two classes, whose scores are z and -z, or of which one score is all */
+    bool complementary; /* two classes, whose scores are -z and z, or of which one score is all */
 } linear;
 
 static parry_status read_linear(importer *imp, const onnx_node *node, linear *l)
 {
     const slot *x = pr_node_input(imp, node, 0);
     const pr_dims *dims = pr_dims_of(imp, x);
-    const onnx_attribute *ints = pr_attribute(node, "classlabels_ints"), *names = pr_attribute(node, "classlabels_strings");
+    const size_t labels = pr_label_count(node);
     *l = (linear){.coefficients = pr_attribute(node, "coefficients"), .intercepts = pr_attribute(node, "intercepts")};
     if (dims->rank != 2 || !l->coefficients || l->coefficients->n_floats % (size_t)dims->dim[1] != 0)
         return pr_node_fail(imp, node, "the coefficients do not fit the input");
     l->features = dims->dim[1];
     l->rows = (int64_t)l->coefficients->n_floats / l->features;
-    l->classes = ints && ints->n_ints ? (int64_t)ints->n_ints : names && names->n_strings ? (int64_t)names->n_strings : l->rows;
+    l->classes = labels ? (int64_t)labels : l->rows;
     if (l->rows < 1 || (l->rows != l->classes && !(l->rows == 1 && l->classes == 2)) ||
         (l->intercepts && l->intercepts->n_floats && (int64_t)l->intercepts->n_floats != l->rows))
         return pr_node_fail(imp, node, "%lld rows of coefficients for %lld classes", (long long)l->rows,
                             (long long)l->classes);
     l->complementary = l->classes == 2;
-    const float *w = l->coefficients->floats, *b = l->intercepts && l->intercepts->n_floats ? l->intercepts->floats : NULL;
+    const float *w = l->coefficients->floats,
+                *b = l->intercepts && l->intercepts->n_floats ? l->intercepts->floats : NULL;
     for (int64_t i = 0; l->rows == 2 && i < l->features; i++)
         l->complementary &= w[i] == -w[l->features + i];
     if (l->rows == 2 && b)
@@ -85,40 +130,37 @@ static parry_status read_linear(importer *imp, const onnx_node *node, linear *l)
     return PARRY_OK;
 }
 
-/* With `zero` the first of two classes has the score 0, the second the one that is there. */
-static parry_status add_scores(importer *imp, const onnx_node *node, const linear *l, bool zero, pr_value *out)
+/* The scores of the last `rows` rows, behind `before` scores of 0. */
+static parry_status add_scores(importer *imp, const onnx_node *node, const linear *l, int64_t before, int64_t rows,
+                               pr_value *out)
 {
-    const int64_t outputs = zero ? 2 : l->rows;
-    const int64_t last = (l->rows - 1) * l->features;
+    const int64_t outputs = before + rows, first = l->rows - rows;
     pr_value in[3] = {pr_node_input(imp, node, 0)->value};
     float *w, *b;
     TRY(pr_weight_made(imp, node, "coefficients", PR_WEIGHT_KERNEL, 2, (int64_t[]){outputs, l->features}, &in[1], &w));
     TRY(pr_weight_made(imp, node, "intercepts", PR_WEIGHT_VECTOR, 1, &outputs, &in[2], &b));
     memset(w, 0, (size_t)(outputs * l->features) * sizeof *w);
     memset(b, 0, (size_t)outputs * sizeof *b);
-    const float *from = l->coefficients->floats;
-    const float *bias = l->intercepts && l->intercepts->n_floats ? l->intercepts->floats : NULL;
-    if (zero) {
-        memcpy(w + l->features, from + last, (size_t)l->features * sizeof *w);
-        b[1] = bias ? bias[l->rows - 1] : 0;
-    } else {
-        memcpy(w, from, (size_t)(l->rows * l->features) * sizeof *w);
-        if (bias)
-            memcpy(b, bias, (size_t)l->rows * sizeof *b);
-    }
+    memcpy(w + before * l->features, l->coefficients->floats + first * l->features,
+           (size_t)(rows * l->features) * sizeof *w);
+    if (l->intercepts && l->intercepts->n_floats)
+        memcpy(b + before, l->intercepts->floats + first, (size_t)rows * sizeof *b);
     return pr_add_node(imp, node, PR_OP_GEMM, NULL, in, 3, out);
 }
 
-/* log sigmoid(z) = -softplus(-z) */
-static parry_status log_sigmoid(importer *imp, const onnx_node *node, pr_value *value)
+/* N x 1, the second of two classes' probability, to those of both. */
+static parry_status add_other_class(importer *imp, const onnx_node *node, pr_value *value)
 {
-    TRY(pr_add_node(imp, node, PR_OP_NEG, NULL, value, 1, value));
-    TRY(pr_add_map(imp, node, PR_MAP_SOFTPLUS, 0, 0, 0, value));
-    return pr_add_node(imp, node, PR_OP_NEG, NULL, value, 1, value);
+    pr_value pair[2], sub[2] = {-1, *value};
+    float *one;
+    TRY(pr_weight_made(imp, node, "one", PR_WEIGHT_CONSTANT, 1, &(int64_t){1}, &sub[0], &one));
+    *one = 1;
+    TRY(pr_add_node(imp, node, PR_OP_SUB, NULL, sub, 2, &pair[0]));
+    pair[1] = *value;
+    return pr_add_node(imp, node, PR_OP_CONCAT, &(pr_attrs){.axis = {1}}, pair, 2, value);
 }
 
-/* Output 1 is what counts: the probabilities or scores. Behind a logistic function of z and -z stand the logits 0 and z; behind
- * one for each class, normalised to the sum 1, their logarithms. */
+/* Output 1 is what counts: the probabilities or scores. */
 parry_status pr_import_linear_classifier(importer *imp, const onnx_node *node)
 {
     slot *output = pr_node_output_at(imp, node, 1), *label = pr_node_output_at(imp, node, 0);
@@ -130,21 +172,24 @@ parry_status pr_import_linear_classifier(importer *imp, const onnx_node *node)
     TRY(read_linear(imp, node, &l));
     if (!output || (label && label->needed) || (!logistic && !softmax && !none))
         return pr_node_missing(imp, node, "with its label, or with another function behind it");
-    const bool last = output == imp->output, zero = l.complementary && (logistic || l.rows == 1);
-    if (!last && l.rows != l.classes)
+    const bool last = output == imp->output, one_row = l.rows != l.classes;
+    if (!last && one_row && !logistic)
         return pr_node_missing(imp, node, "of one row for two classes");
-    TRY(add_scores(imp, node, &l, zero && last, &value));
-    if (last && logistic && !zero)
-        TRY(log_sigmoid(imp, node, &value));
-    if (last && (softmax || (logistic && (zero || imp->sums_to_one))))
-        imp->model->tail = PR_OP_SOFTMAX;
-    if (!last && softmax)
-        TRY(pr_add_node(imp, node, PR_OP_SOFTMAX, &(pr_attrs){.axis = {-1, false}}, &value, 1, &value));
-    if (!last && logistic)
+    if (logistic && l.complementary)
+        TRY(add_scores(imp, node, &l, 0, 1, &value));
+    else
+        TRY(add_scores(imp, node, &l, one_row, l.rows, &value));
+    if (logistic)
         TRY(pr_add_node(imp, node, PR_OP_SIGMOID, NULL, &value, 1, &value));
+    if (logistic && l.complementary)
+        TRY(add_other_class(imp, node, &value));
+    if (softmax && last)
+        imp->model->tail = PR_OP_SOFTMAX;
+    else if (softmax)
+        TRY(pr_add_node(imp, node, PR_OP_SOFTMAX, &(pr_attrs){.axis = {-1, false}}, &value, 1, &value));
     output->kind = SLOT_VALUE;
     output->value = value;
-    imp->peeled = last;
+    imp->peeled = last && softmax;
     imp->peeled_value = value;
     return PARRY_OK;
 }

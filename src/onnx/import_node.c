@@ -99,22 +99,28 @@ void pr_clean_name(const char *name, char out[GRAPH_NAME])
     out[length] = '\0';
 }
 
+parry_status pr_add_named(importer *imp, const char *name, pr_op op, const pr_attrs *attrs, const pr_value *in, int inputs,
+                          pr_value *out)
+{
+    pr_graph *graph = imp->model->graph;
+    char *unique;
+    TRY(pr_graph_node(imp->ctx, graph, op, name, attrs, in, inputs, out));
+    if (strcmp(graph->values[*out].name, name) == 0)
+        return PARRY_OK;
+    /* One of several of this name: each has a name of its own, as values have. */
+    pr_node *added = &graph->nodes[graph->node_count - 1];
+    TRY(pr_strdup(imp->ctx, graph->values[*out].name, &unique));
+    pr_free(added->name);
+    added->name = unique;
+    return PARRY_OK;
+}
+
 parry_status pr_add_node(importer *imp, const onnx_node *node, pr_op op, const pr_attrs *attrs, const pr_value *in,
                          int inputs, pr_value *out)
 {
     char name[GRAPH_NAME], reason[640];
     pr_clean_name(*node->name ? node->name : node->output[0], name);
-    pr_graph *graph = imp->model->graph;
-    parry_status status = pr_graph_node(imp->ctx, graph, op, name, attrs, in, inputs, out);
-    if (status == PARRY_OK && strcmp(graph->values[*out].name, name) != 0) {
-        /* One of several nodes for one of the file: each has a name of its own, as values have. */
-        pr_node *added = &graph->nodes[graph->node_count - 1];
-        char *unique;
-        TRY(pr_strdup(imp->ctx, graph->values[*out].name, &unique));
-        pr_free(added->name);
-        added->name = unique;
-        return PARRY_OK;
-    }
+    parry_status status = pr_add_named(imp, name, op, attrs, in, inputs, out);
     if (status == PARRY_OK || status == PARRY_NO_MEMORY)
         return status;
     /* The graph knows the node, not the file; and that shapes do not fit is the file's fault. */

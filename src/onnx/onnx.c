@@ -18,6 +18,15 @@ parry_status pr_onnx_read(parry_ctx *ctx, const char *path, pr_onnx_model *out)
     return status;
 }
 
+void pr_onnx_forget_names(pr_onnx_model *model)
+{
+    for (size_t i = 0; i < model->class_count; i++)
+        pr_free(model->class_names[i]);
+    pr_free(model->class_names);
+    model->class_names = NULL;
+    model->class_count = 0;
+}
+
 void pr_onnx_clear(pr_onnx_model *model)
 {
     pr_graph_free(model->graph);
@@ -28,6 +37,7 @@ void pr_onnx_clear(pr_onnx_model *model)
         pr_free(model->meta[i].value);
     }
     pr_free(model->meta);
+    pr_onnx_forget_names(model);
     *model = (pr_onnx_model){.tail = PR_OP_IDENTITY};
 }
 

@@ -17,6 +17,8 @@ typedef struct pr_onnx_model {
     char *producer; /* producer_name and version, "" when absent */
     pr_onnx_meta *meta;
     size_t meta_count;
+    char **class_names; /* the labels of a classifier of scikit-learn's, unless they are 0, 1, 2 ...; else NULL */
+    size_t class_count;
 } pr_onnx_model;
 
 /* Errors name the file and the node. Unsupported operators are all listed in one sentence, each with its node. */
@@ -26,6 +28,7 @@ PARRY_CHECKED parry_status pr_onnx_read(parry_ctx *ctx, const char *path, pr_onn
 PARRY_CHECKED parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data,
                                           size_t size, pr_onnx_model *out);
 void pr_onnx_clear(pr_onnx_model *model);
+void pr_onnx_forget_names(pr_onnx_model *model);
 
 /* ---- single tensors and single operators, as conformance tests hold them ---------------------------------------- */
 

@@ -74,6 +74,38 @@ static void test_others(void **state)
     assert_string_equal(name, "hammerh");
 }
 
+static void test_names_that_are_numbers(void **state)
+{
+    (void)state;
+    static const char *const fives[] = {"5", "0", "15"};
+    const pr_classes numbers = {"the network", 3, fives, NULL};
+    check(&numbers, "5", 0);
+    check(&numbers, "0", 1);
+    check_not(&numbers, "2", PARRY_NOT_FOUND, "no class '2'");
+}
+
+static void test_orders(void **state)
+{
+    (void)state;
+    static const char *const names[][3] = {{"cat", "dog", "bird"}, {"Cat", "dog", "a bird, bird"}, {"kitten", "dog", "bird"},
+                                           {"x", "y", "z"},        {"dog", "cat", "bird"},         {"x", "y", "cat"}};
+    const pr_classes mine = {"net.onnx", 3, names[0], NULL}, nobody = {"data", 3, NULL, NULL};
+    for (int i = 0; i < 4; i++) {
+        const pr_classes theirs = {"data", 3, names[i], NULL};
+        OK_IN(ctx, pr_classes_match(ctx, &mine, &theirs));
+    }
+    OK_IN(ctx, pr_classes_match(ctx, &mine, &nobody));
+    OK_IN(ctx, pr_classes_match(ctx, &nobody, &mine));
+    OK_IN(ctx, pr_classes_match(ctx, &imagenet, &imagenet)); /* has names twice */
+    for (int i = 4; i < 6; i++) {
+        const pr_classes theirs = {"data", 3, names[i], NULL};
+        assert_int_equal(pr_classes_match(ctx, &mine, &theirs), PARRY_MISMATCH);
+        if (i == 4)
+            assert_string_equal(parry_ctx_error(ctx), "net.onnx and data count the same classes differently: cat, dog, bird; and "
+                                                      "dog, cat, bird. Give the data in the network's order");
+    }
+}
+
 static void write_file(char *path, const char *text)
 {
     strcpy(path, "/tmp/parry-labels-XXXXXX");
@@ -141,7 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_imagenet),   cmocka_unit_test(test_identifiers_ascend_and_are_unique),
-        cmocka_unit_test(test_others),     cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_others), cmocka_unit_test(test_names_that_are_numbers), cmocka_unit_test(test_orders),     cmocka_unit_test(test_tables),
         cmocka_unit_test(test_bad_tables),
     };
     return cmocka_run_group_tests_name("classes", tests, set_up_context, tear_down_context);

@@ -1,8 +1,12 @@
 /* Fitting declared inputs to images: whatever the file's layout and scaling, the same image gives the same logits, and
  * what does not fit is refused. */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/rng.h"
 #include "model/network.h"
 #include "../support/context.h"
@@ -237,6 +241,43 @@ static void test_out_of_memory(void **state)
     }
 }
 
+/* scikit-learn counts its labels by the alphabet. Such a network keeps them as names, and refuses data that count the same
+ * classes otherwise. */
+static void test_labels_of_a_classifier(void **state)
+{
+    (void)state;
+    static const char *const orders[] = {"[\"one\",\"three\",\"two\",\"zero\"]", "[\"zero\",\"one\",\"two\",\"three\"]"};
+    const float pixels[5] = {0.1f, 0.9f, 0.3f, 0.2f, 0.5f};
+    char folder[] = "/tmp/parry-labels-XXXXXX", path[4096], words[128];
+    parry_dataset *made;
+    assert_non_null(mkdtemp(folder));
+    OK_IN(ctx, parry_dataset_create(ctx, pixels, &(int32_t){3}, 1, 1, 1, 5, 4, &made));
+    OK_IN(ctx, parry_dataset_write(ctx, made, folder));
+    for (int i = 0; i < 2; i++) {
+        parry_dataset *data;
+        parry_model *model;
+        double accuracy;
+        snprintf(path, sizeof path, "%s/dataset.json", folder);
+        const int length = snprintf(words, sizeof words, "{\"classes\": 4, \"class_names\": %s}", orders[i]);
+        OK_IN(ctx, parry_file_write(ctx, path, words, (size_t)length));
+        OK_IN(ctx, parry_dataset_open(ctx, folder, PARRY_TEST, &data));
+        snprintf(path, sizeof path, "%s/onnx/classic_names.onnx", getenv("PARRY_TEST_DATA"));
+        OK_IN(ctx, parry_model_load(ctx, path, data, &model));
+        assert_string_equal(parry_model_describe(model)->class_names[3], "zero");
+        assert_int_equal(parry_model_accuracy(ctx, model, data, &accuracy, NULL), i ? PARRY_MISMATCH : PARRY_OK);
+        assert_true(!i || strstr(parry_ctx_error(ctx), "differently: one, three, two, zero; and zero, one, two, three"));
+        parry_model_free(model);
+        parry_dataset_free(data);
+    }
+    parry_dataset_free(made);
+    static const char *const files[] = {"images.npy", "labels.npy", "dataset.json"};
+    for (size_t i = 0; i < PR_COUNT(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_shapes_without_a_dataset),
         cmocka_unit_test(test_weights_that_are_not_finite),
         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_labels_of_a_classifier),
     };
     return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }

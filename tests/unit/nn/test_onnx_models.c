@@ -145,6 +145,38 @@ static void gradients_agree_with_pytorch(void **state)
     parry_ctx_free(ctx);
 }
 
+/* The labels of scikit-learn's classifiers, in its order: that of the alphabet, or of numbers. */
+static void labels_are_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *names[5];
+    } files[] = {
+        {"classic_names", {"one", "three", "two", "zero"}}, {"classic_numbers", {"5", "15", "25"}},
+        {"classic_rest", {"one", "three", "two", "zero"}},  {"classic_rest_binary", {"one", "zero"}},
+        {"classic_layers", {"5", "15", "25"}},              {"classic_layers_binary", {"one", "zero"}},
+        {"classic_score_binary", {"one", "zero"}},          {"classic_multinomial", {NULL}},
+        {"classic_binary_zipmap", {NULL}},
+    };
+    parry_ctx *ctx;
+    assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
+    for (size_t f = 0; f < PR_COUNT(files); f++) {
+        char path[PATH_SIZE];
+        pr_onnx_model model;
+        size_t count = 0;
+        snprintf(path, sizeof path, "%s/onnx/%s.onnx", getenv("PARRY_TEST_DATA"), files[f].file);
+        if (pr_onnx_read(ctx, path, &model) != PARRY_OK)
+            fail_msg("%s", parry_ctx_error(ctx));
+        for (; files[f].names[count]; count++) {
+            assert_true(count < model.class_count);
+            assert_string_equal(model.class_names[count], files[f].names[count]);
+        }
+        assert_int_equal(model.class_count, count);
+        pr_onnx_clear(&model);
+    }
+    parry_ctx_free(ctx);
+}
+
 /* Small files that carry an input and onnxruntime's output (tests/golden/onnx/make.py): variants of operators, shape
  * arithmetic, element types. */
 static void operators_agree_with_onnxruntime(void **state)
@@ -160,7 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operators_agree_with_onnxruntime),
-        cmocka_unit_test(gradients_agree_with_pytorch),
+        cmocka_unit_test(gradients_agree_with_pytorch), cmocka_unit_test(labels_are_names),
         cmocka_unit_test(networks_of_others_have_the_same_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,8 +76,12 @@ static const struct {
     {"softmax_axis", PARRY_UNSUPPORTED, "Softmax over the batch ('a_node')"},
     {"stride", PARRY_FORMAT, "the attribute strides holds 0, expected 1 to 65536"},
     {"strings", PARRY_UNSUPPORTED, "tensor 'c' is of ONNX data type 8"},
+    {"support_vectors", PARRY_UNSUPPORTED,
+     "ai.onnx.ml.SVMClassifier which votes between pairs of classes; support vectors are not supported yet"},
     {"transpose_batch", PARRY_UNSUPPORTED,
      "not one row of class scores per image; at node 'y_node' (Transpose) the batch is no longer its first axis"},
+    {"trees", PARRY_UNSUPPORTED,
+     "ai.onnx.ml.TreeEnsembleClassifier which has no gradient; trees are not supported yet ('TreeEnsembleClassifier')"},
     {"twice", PARRY_FORMAT, "the tensor 'y' is defined twice"},
     {"two_inputs", PARRY_UNSUPPORTED, "several inputs, 'x' and 'z'"},
     {"two_outputs", PARRY_UNSUPPORTED, "2 outputs"},
@@ -257,7 +261,9 @@ static const char *const seeds[] = {
     "matmul_add.onnx",         "constant_nodes.onnx", "squeeze.onnx",      "dropout.onnx",    "fixed_batch.onnx",
     "split.onnx",        "concat_constant.onnx", "resize_cubic.onnx", "slice.onnx",     "pad_reflect.onnx",
     "tile.onnx",         "depth_to_space_dcr.onnx", "gather_matrix.onnx", "lp_pool.onnx",
-    "branches.onnx",     "max_pool_volume.onnx", "sequence_first.onnx", "inside_one_image.onnx"};
+    "branches.onnx",     "max_pool_volume.onnx", "sequence_first.onnx", "inside_one_image.onnx",
+    "classic_rest.onnx", "classic_layers_binary.onnx"};
+
 
 static void for_each_seed(void (*test)(parry_ctx *ctx, uint8_t *data, size_t size))
 {
