@@ -357,7 +357,7 @@ static parry_status finish(importer *imp)
                        output->name);
     if (!graph->node_count && !imp->bench)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the network computes nothing", imp->where);
-    if (!imp->bench)
+    if (!imp->bench && !output->single)
         TRY(pr_scores_to_logits(imp, &output->value));
     const pr_dims dims = graph->values[output->value].dims;
     const int64_t classes = imp->bench ? pr_dims_row(dims) : dims.rank > 1 ? dims.dim[1] : 0;

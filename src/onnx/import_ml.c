@@ -60,11 +60,11 @@ parry_status pr_import_normalizer(importer *imp, const onnx_node *node)
 
 parry_status pr_import_lp_normalization(importer *imp, const onnx_node *node)
 {
-    const int rank = pr_dims_of(imp, pr_node_input(imp, node, 0))->rank;
-    int64_t axis, p;
-    TRY(pr_attribute_int(imp, node, "axis", -1, -rank, rank - 1, &axis));
+    int axis;
+    int64_t p;
+    TRY(pr_attribute_axis(imp, node, "axis", -1, pr_dims_of(imp, pr_node_input(imp, node, 0))->rank, &axis));
     TRY(pr_attribute_int(imp, node, "p", 2, 1, 2, &p));
-    return over_norm(imp, node, p == 1 ? PR_REDUCE_L1 : PR_REDUCE_L2, (int)(axis < 0 ? axis + rank : axis));
+    return over_norm(imp, node, p == 1 ? PR_REDUCE_L1 : PR_REDUCE_L2, axis);
 }
 
 /* Picks features. */

@@ -8,7 +8,7 @@
 
 #include "onnx/import.h"
 
-enum { TAPS_MAX = 4, RESIZED_MAX = 1 << 24 };
+enum { TAPS_MAX = 64, RESIZED_MAX = 1 << 24 };
 
 typedef enum method { NEAREST, LINEAR, CUBIC } method;
 
@@ -97,7 +97,7 @@ typedef struct resize {
     method method;
     coordinate at;
     float (*round)(float at);
-    bool old, exclude_outside;
+    bool old, exclude_outside, antialias;
     float cubic;
 } resize;
 
@@ -116,14 +116,22 @@ static int64_t clamp(int64_t at, int64_t size)
     return PR_MIN(PR_MAX(at, 0), size - 1);
 }
 
-static int taps_of(const resize *r)
+/* Inputs on each side of where linear interpolation reads: 1, and with antialiasing as far as the triangle goes that is
+ * as wide as one output. */
+static float reach(const resize *r, const axis_scale *a)
 {
-    return r->method == NEAREST ? 1 : r->method == LINEAR ? 2 : TAPS_MAX;
+    return r->antialias && a->scale < 1 ? 1 / a->scale : 1;
+}
+
+static int taps_of(const resize *r, const axis_scale *a)
+{
+    return r->method == NEAREST ? 1 : r->method == CUBIC ? 4 : 2 * (int)fminf(ceilf(reach(r, a)), TAPS_MAX);
 }
 
 /* The inputs that output k is made of, and their weights. */
 static void find_taps(const resize *r, const axis_scale *a, int64_t k, int64_t *index, float *weight)
 {
+    const float wide = reach(r, a);
     float at = r->at(a, (float)k), sum = 0;
     if (r->method == NEAREST) {
         at = r->old && a->scale < 1 ? shrink_up(at) : r->round(at);
@@ -131,19 +139,24 @@ static void find_taps(const resize *r, const axis_scale *a, int64_t k, int64_t *
         weight[0] = 1;
         return;
     }
-    if (r->method == LINEAR)
+    if (r->method == LINEAR && wide <= 1)
         at = fminf(fmaxf(at, 0), (float)(a->in - 1));
-    const int64_t below = (int64_t)floorf(at), first = r->method == LINEAR ? below : below - 1;
+    const int taps = taps_of(r, a);
+    const int64_t below = (int64_t)floorf(at), first = below - taps / 2 + 1;
     const float rest = at - (float)below;
-    for (int t = 0; t < taps_of(r); t++) {
+    for (int t = 0; t < taps; t++) {
         const int64_t from = first + t;
         const bool outside = from < 0 || from >= a->in;
-        weight[t] = r->method == CUBIC ? keys(rest - (float)(t - 1), r->cubic) : t ? rest : 1 - rest;
+        const float away = rest - (float)(t - taps / 2 + 1);
+        weight[t] = r->method == CUBIC ? keys(away, r->cubic)
+                    : wide > 1         ? fmaxf(1 - fabsf(away) / wide, 0)
+                    : t                ? rest
+                                       : 1 - rest;
         weight[t] = outside && r->exclude_outside ? 0 : weight[t];
         index[t] = clamp(from, a->in);
         sum += weight[t];
     }
-    for (int t = 0; r->exclude_outside && sum != 0 && t < taps_of(r); t++)
+    for (int t = 0; (r->exclude_outside || wide > 1) && sum != 0 && t < taps; t++)
         weight[t] /= sum;
 }
 
@@ -178,7 +191,7 @@ static parry_status weigh_taps(importer *imp, const onnx_node *node, int axis, i
 static parry_status resize_axis(importer *imp, const onnx_node *node, const resize *r, const axis_scale *a, int axis,
                                 pr_value *value)
 {
-    const int taps = taps_of(r);
+    const int taps = taps_of(r, a);
     int64_t *index;
     float *weight = NULL;
     parry_status status;
@@ -230,11 +243,12 @@ static parry_status read_modes(importer *imp, const onnx_node *node, resize *r, 
     TRY(pr_attribute_int(imp, node, "antialias", 0, 0, 1, &antialias));
     TRY(pr_attribute_int(imp, node, "exclude_outside", 0, 0, 1, &exclude));
     TRY(pr_attribute_float(imp, node, "cubic_coeff_a", -0.75f, &r->cubic));
-    r->exclude_outside = exclude && r->method == CUBIC;
+    r->exclude_outside = exclude && (r->method == CUBIC || antialias);
+    r->antialias = antialias;
     if (!r->at || !r->round)
         *missing_use = "with coordinates that parry does not know";
-    else if (antialias)
-        *missing_use = "with antialiasing";
+    else if (antialias && r->method != LINEAR)
+        *missing_use = "with antialiasing that is not linear";
     else if (!pr_attribute_is(node, "keep_aspect_ratio_policy", "stretch", "stretch"))
         *missing_use = "that keeps the aspect ratio";
     return PARRY_OK;
@@ -299,6 +313,9 @@ parry_status pr_import_resize(importer *imp, const onnx_node *node)
         return pr_node_missing(imp, node, "to a computed size");
     if (scale[0].scale != 1)
         return pr_node_missing(imp, node, "of the batch");
+    for (int d = 1; d < dims.rank; d++)
+        if (taps_of(&r, &scale[d]) > TAPS_MAX)
+            return pr_node_missing(imp, node, "with antialiasing to so small a size");
     for (int d = 1; d < dims.rank; d++)
         if (scale[d].scale != 1 || scale[d].out != scale[d].in)
             TRY(resize_axis(imp, node, &r, &scale[d], d, &value));

@@ -835,3 +835,18 @@ bad("moved_and_missing", [node("Transpose", "x", "t"), node("LSTM", "t", "a"), n
 bad("moved_too_far", [node("Reshape", "x s", "r"), node("Transpose", "r", "t"), flat], [numbers("s", 1, 1, 1, 1, 1, 1, 6, 1)])
 bad("image_moved", [node("Transpose", "x", "t", perm=[1, 0, 2, 3]), node("Conv", "t w", "y")], [const("w", rand(2, 1, 1, 1))],
     ["N", 4, 2, 2], ["N", 8])
+
+# ---- shrinking with antialiasing -----------------------------------------------------------------------------------
+rng = np.random.default_rng(9)
+for name, more in (("half_pixel", {}), ("outside", {"exclude_outside": 1}), ("align_corners", {})):
+    layout(
+        f"resize_antialias_{name}", "Resize", "x r n s", [floats("r"), floats("n"), ints("s", 3, 8)], [2, 11, 5], opset=18, mode="linear",
+        antialias=1, axes=[2, 3], coordinate_transformation_mode=name if name != "outside" else "half_pixel", **more,
+    )
+layout("resize_antialias_scales", "Resize", "x r s", [floats("r"), floats("s", 1, 1, 0.6, 0.35)], [1, 7, 9], opset=19, mode="linear", antialias=1)
+for name, shape, scale in (("cubic", (1, 6, 6), 0.5), ("linear", (1, 80, 80), 0.0125)):
+    bad(
+        f"antialias_{name}",
+        [node("Resize", "x r s", "t", mode=name, antialias=1), node("Flatten", "t", "y")],
+        [floats("r"), floats("s", 1, 1, scale, scale)], ("N", *shape), ("N", "K"), opset=18,
+    )

@@ -22,6 +22,8 @@ static const struct {
 } bad[] = {
     {"across_batch", PARRY_UNSUPPORTED,
      "not one row of class scores per image; at node 'y_node' (Reshape) the batch is no longer its first axis"},
+    {"antialias_cubic", PARRY_UNSUPPORTED, "Resize with antialiasing that is not linear ('t_node')"},
+    {"antialias_linear", PARRY_UNSUPPORTED, "Resize with antialiasing to so small a size ('t_node')"},
     {"batch_norm", PARRY_FORMAT, "'y_node' (BatchNormalization): each per-channel input should be 6, found 5"},
     {"bell", PARRY_UNSUPPORTED, "Bell??[2J ('n??ode')"},
     {"computed_kernel", PARRY_UNSUPPORTED, "Conv with computed weights ('t_node')"},
@@ -261,7 +263,7 @@ static const char *const seeds[] = {
     "matmul_add.onnx",         "constant_nodes.onnx", "squeeze.onnx",      "dropout.onnx",    "fixed_batch.onnx",
     "split.onnx",        "concat_constant.onnx", "resize_cubic.onnx", "slice.onnx",     "pad_reflect.onnx",
     "tile.onnx",         "depth_to_space_dcr.onnx", "gather_matrix.onnx", "lp_pool.onnx",
-    "branches.onnx",     "max_pool_volume.onnx", "sequence_first.onnx", "inside_one_image.onnx",
+    "branches.onnx",     "max_pool_volume.onnx", "sequence_first.onnx", "inside_one_image.onnx", "resize_antialias_outside.onnx",
     "classic_rest.onnx", "classic_layers_binary.onnx"};
 
 
