@@ -139,8 +139,8 @@ parry_status pr_export_tensor(exporter *ex, char *name, int32_t type, int rank, 
 }
 
 /* A constant of its own for an input that parry keeps as an attribute. */
-static parry_status add_constant(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, int32_t type, int rank,
-                                 int64_t count, const void *data, size_t size)
+parry_status pr_export_constant(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, int32_t type, int rank,
+                                int64_t count, const void *data, size_t size)
 {
     char *name;
     void *copy;
@@ -155,13 +155,13 @@ static parry_status add_constant(exporter *ex, PrOnnx__NodeProto *node, const ch
 parry_status pr_export_int_list(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, const int64_t *values,
                                  int64_t count)
 {
-    return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, count, values,
+    return pr_export_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 1, count, values,
                         (size_t)count * sizeof *values);
 }
 
 parry_status pr_export_number(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, float value)
 {
-    return add_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0, 0, &value, sizeof value);
+    return pr_export_constant(ex, node, suffix, PR_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 0, 0, &value, sizeof value);
 }
 
 /* A node of its own in front of `node`, the last one. */

@@ -42,6 +42,8 @@ PARRY_CHECKED parry_status pr_export_tensor(exporter *ex, char *name, int32_t ty
 /* Constants of their own for what parry keeps as an attribute: the node's next input. */
 PARRY_CHECKED parry_status pr_export_int_list(exporter *ex, PrOnnx__NodeProto *node, const char *suffix,
                                               const int64_t *values, int64_t count);
+PARRY_CHECKED parry_status pr_export_constant(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, int32_t type,
+                                              int rank, int64_t count, const void *data, size_t size);
 PARRY_CHECKED parry_status pr_export_number(exporter *ex, PrOnnx__NodeProto *node, const char *suffix, float value);
 /* A node of its own in front of `node`, the last one. */
 PARRY_CHECKED parry_status pr_export_before(exporter *ex, PrOnnx__NodeProto *node, const char *type, const char *suffix,

@@ -4,6 +4,13 @@
 
 #include "onnx/export.h"
 
+/* The whole numbers low .. high are those of a type but for the zero point; a reader takes the derivative straight
+ * through QuantizeLinear, as here. */
+static bool is_grid(const float *ends, float numbers)
+{
+    return ends[1] - ends[0] == numbers - 1 && ends[0] <= 0 && ends[1] >= 0 && ends[0] == rintf(ends[0]);
+}
+
 int pr_export_opset(const pr_node *from)
 {
     if (from->op == PR_OP_NORMALIZE)
@@ -15,6 +22,8 @@ int pr_export_opset(const pr_node *from)
     switch (from->attrs.map.function) {
     case PR_MAP_HARD_SWISH:
         return 14;
+    case PR_MAP_QUANTIZE:
+        return is_grid(from->attrs.map.parameter, 1 << 16) ? 21 : 13;
     case PR_MAP_MISH:
         return 18;
     case PR_MAP_GELU:
@@ -86,6 +95,28 @@ static parry_status clip(exporter *ex, float low, float high, PrOnnx__NodeProto 
     return pr_export_number(ex, node, ".max", high);
 }
 
+/* Quantised in steps of 1, and back. */
+static parry_status quantize(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
+{
+    const float *ends = from->attrs.map.parameter;
+    const bool bytes = is_grid(ends, 1 << 8);
+    const uint8_t zero_8 = bytes ? (uint8_t)-ends[0] : 0;
+    const uint16_t zero_16 = bytes ? 0 : (uint16_t)-ends[0];
+    PrOnnx__NodeProto *whole;
+    TRY(through(ex, node, 0, "QuantizeLinear", ".whole", &whole));
+    TRY(pr_export_number(ex, whole, ".scale", 1));
+    TRY(bytes ? pr_export_constant(ex, whole, ".zero", PR_ONNX__TENSOR_PROTO__DATA_TYPE__UINT8, 0, 0, &zero_8,
+                                   sizeof zero_8)
+              : pr_export_constant(ex, whole, ".zero", PR_ONNX__TENSOR_PROTO__DATA_TYPE__UINT16, 0, 0, &zero_16,
+                                   sizeof zero_16));
+    node->op_type = (char *)"DequantizeLinear";
+    node->name = whole->name;
+    whole->name = from->name; /* which is what it is read as */
+    pr_export_input(node, whole->input[1]);
+    pr_export_input(node, whole->input[2]);
+    return PARRY_OK;
+}
+
 parry_status pr_export_map(exporter *ex, const pr_node *from, PrOnnx__NodeProto *node)
 {
     static const char *const names[] = {"alpha", "beta", "gamma"};
@@ -97,7 +128,9 @@ parry_status pr_export_map(exporter *ex, const pr_node *from, PrOnnx__NodeProto 
     case PR_MAP_SWISH:
         return swish(ex, parameter[0], node);
     case PR_MAP_QUANTIZE:
-        TRY(through(ex, node, 0, "Round", ".round", &other));
+        if (is_grid(parameter, 1 << 8) || is_grid(parameter, 1 << 16))
+            return quantize(ex, from, node);
+        TRY(through(ex, node, 0, "Round", ".round", &other)); /* zero points by channel: no form keeps the derivative */
         return clip(ex, parameter[0], parameter[1], node);
     case PR_MAP_CLIP:
         return clip(ex, parameter[0], parameter[1], node);

@@ -24,6 +24,7 @@ typedef struct slot {
     const char *name, *origin; /* origin: what its constant was called before it was merely expanded, NULL: name */
     slot_kind kind;
     bool needed;    /* the output depends on it */
+    bool unshifted; /* QuantizeLinear's whole numbers, of which nobody wants the zero point: it has not been added */
     bool single;    /* SLOT_VALUE: the images are an axis in front of the file's, see import_single.c */
     int uses;       /* by needed nodes, and by the network's output */
     pr_value value; /* SLOT_VALUE */

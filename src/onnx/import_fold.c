@@ -407,12 +407,12 @@ parry_status pr_emit_operands(importer *imp, const onnx_node *node, pr_op op, co
 }
 
 /* What a constant is that x is scaled or shifted by: behind a normalisation, a product or a transposed convolution a
- * parameter of that layer, as files have it in which the layer is one operator. */
-static pr_weight_role operand_role(const importer *imp, const slot *x)
+ * parameter of that layer, as files have it in which the layer is one operator; but none is divided by. */
+static pr_weight_role operand_role(const importer *imp, pr_op op, const slot *x)
 {
     const pr_graph *graph = imp->model->graph;
     pr_value at = x->value;
-    for (int steps = 0; steps < 3 && graph->values[at].kind == PR_VALUE_NODE; steps++) {
+    for (int steps = 0; op != PR_OP_DIV && steps < 3 && graph->values[at].kind == PR_VALUE_NODE; steps++) {
         const pr_node *node = &graph->nodes[graph->values[at].producer];
         if (node->op == PR_OP_NORMALIZE || node->op == PR_OP_MATMUL || node->op == PR_OP_CONV_GRAD_X)
             return PR_WEIGHT_VECTOR;
@@ -448,7 +448,7 @@ parry_status pr_import_arithmetic(importer *imp, const onnx_node *node)
                 return PARRY_OK;
             }
         }
-        TRY(pr_operand_as(imp, node, other, input[i], operand_role(imp, other), &in[i]));
+        TRY(pr_operand_as(imp, node, other, input[i], operand_role(imp, ops[which], other), &in[i]));
         if (in[i] < 0)
             return PARRY_OK;
     }

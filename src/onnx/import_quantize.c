@@ -1,5 +1,5 @@
-/* Translations of QuantizeLinear and DequantizeLinear. A quantised network computes with numbers on a grid; its derivative
- * is taken straight through the rounding, where the grid does not end. */
+/* Translations of QuantizeLinear and DequantizeLinear. A quantised network computes with numbers on a grid; its
+ * derivative is taken straight through the rounding, where the grid does not end. */
 #include <math.h>
 #include <string.h>
 
@@ -49,11 +49,34 @@ static bool all_zero(const slot *zero)
     return true;
 }
 
+static bool is_one(const slot *scale)
+{
+    const pr_constant *c = &scale->constant;
+    return pr_is_float_constant(scale) && c->count == 1 && c->rank <= 1 && c->f[0] == 1;
+}
+
+/* Whether all that read the node's output are DequantizeLinear nodes that take the zero point off again. */
+static bool only_dequantized(const importer *imp, const onnx_node *node)
+{
+    const char *output = node->output[0];
+    for (size_t n = 0; n < imp->file->n_node; n++) {
+        const onnx_node *reader = imp->file->node[n];
+        for (size_t i = 0; i < reader->n_input; i++)
+            if (strcmp(reader->input[i], output) == 0 &&
+                (strcmp(reader->op_type, "DequantizeLinear") != 0 || i > 0 || reader->n_input < 3 ||
+                 strcmp(reader->input[2], node->input[2]) != 0))
+                return false;
+    }
+    return strcmp(output, imp->output_name) != 0;
+}
+
 /* One rounding: value = op(value, constant). */
 static parry_status grid_step(importer *imp, const onnx_node *node, const slot *x, pr_op op, slot *input,
                               pr_value *value)
 {
     pr_value in[2] = {*value, -1};
+    if ((op == PR_OP_DIV || op == PR_OP_MUL) && is_one(input))
+        return PARRY_OK;
     TRY(grid_operand(imp, node, x, input, &in[1]));
     *value = -1;
     return in[1] < 0 ? PARRY_OK : pr_add_node(imp, node, op, NULL, in, 2, value);
@@ -88,7 +111,8 @@ parry_status pr_import_quantize(importer *imp, const onnx_node *node)
     } else {
         TRY(pr_add_map(imp, node, PR_MAP_QUANTIZE, -INFINITY, INFINITY, 0, &value));
     }
-    if (shifted)
+    pr_node_output(imp, node)->unshifted = shifted && zero->constant.count == 1 && only_dequantized(imp, node);
+    if (shifted && !pr_node_output(imp, node)->unshifted)
         TRY(grid_step(imp, node, x, PR_OP_ADD, zero, &value));
     if (shifted && zero->constant.count > 1)
         TRY(pr_add_map(imp, node, PR_MAP_CLIP, low, high, 0, &value));
@@ -103,7 +127,7 @@ parry_status pr_import_dequantize(importer *imp, const onnx_node *node)
     pr_value value = x->value;
     if (zero && !pr_is_constant(zero))
         return pr_node_missing(imp, node, "with a computed zero point");
-    if (zero && !all_zero(zero))
+    if (zero && !all_zero(zero) && !x->unshifted)
         TRY(grid_step(imp, node, x, PR_OP_SUB, zero, &value));
     if (value >= 0)
         TRY(grid_step(imp, node, x, PR_OP_MUL, pr_node_input(imp, node, 1), &value));

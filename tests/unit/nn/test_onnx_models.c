@@ -96,6 +96,8 @@ static void assert_golden(parry_ctx *ctx, const char *name, const pr_onnx_model 
     free(y);
 }
 
+enum { GRADIENTS = 16 }; /* golden files that have one */
+
 /* The gradient by the input of <cotangent, output>, where the file has PyTorch's: in plans of both backends. */
 static void assert_gradient(parry_ctx *ctx, const char *name, const pr_onnx_model *model, void *arg)
 {
@@ -133,7 +135,20 @@ static void assert_gradient(parry_ctx *ctx, const char *name, const pr_onnx_mode
     free(y);
 }
 
-/* Blocks of today's architectures (tests/golden/onnx/blocks.py). */
+/* What is exported is read as a network with the same output and gradient. */
+static void assert_exported(parry_ctx *ctx, const char *name, const pr_onnx_model *model, void *arg)
+{
+    static const char path[] = "onnx-models-exported.onnx";
+    pr_onnx_model back;
+    if (pr_onnx_write(ctx, path, model) != PARRY_OK || pr_onnx_read(ctx, path, &back) != PARRY_OK)
+        fail_msg("%s: %s", name, parry_ctx_error(ctx));
+    assert_int_equal(remove(path), 0);
+    assert_golden(ctx, name, &back, NULL);
+    assert_gradient(ctx, name, &back, arg);
+    pr_onnx_clear(&back);
+}
+
+/* Blocks of today's architectures and networks in 8 bits (tests/golden/onnx/blocks.py, qdq.py). */
 static void gradients_agree_with_pytorch(void **state)
 {
     (void)state;
@@ -141,7 +156,18 @@ static void gradients_agree_with_pytorch(void **state)
     int files = 0;
     assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
     for_each_golden(ctx, assert_gradient, &files);
-    assert_int_equal(files, 12);
+    assert_int_equal(files, GRADIENTS);
+    parry_ctx_free(ctx);
+}
+
+static void exports_agree_too(void **state)
+{
+    (void)state;
+    parry_ctx *ctx;
+    int files = 0;
+    assert_int_equal(parry_ctx_create(NULL, &ctx), PARRY_OK);
+    for_each_golden(ctx, assert_exported, &files);
+    assert_int_equal(files, GRADIENTS);
     parry_ctx_free(ctx);
 }
 
@@ -192,7 +218,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operators_agree_with_onnxruntime),
-        cmocka_unit_test(gradients_agree_with_pytorch), cmocka_unit_test(labels_are_names),
+        cmocka_unit_test(gradients_agree_with_pytorch),
+        cmocka_unit_test(exports_agree_too),
+        cmocka_unit_test(labels_are_names),
         cmocka_unit_test(networks_of_others_have_the_same_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
