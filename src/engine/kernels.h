@@ -24,12 +24,17 @@ typedef void (*pr_flat_kernel)(const pr_attrs *attrs, const void *a, const void 
  * gradient is zeroed by the kernel. */
 typedef void (*pr_pool_kernel)(const pr_window *w, const void *x, const void *dy, void *y);
 
-typedef struct pr_engine_kernels {
-    pr_flat_kernel flat[PR_OP_COUNT]; /* NULL: there is none */
-    /* by pr_map and pr_binary; NULL: there is none, the oracle's loop does */
+/* Of one type of numbers; NULL: there is none. */
+typedef struct pr_flat_kernels {
+    pr_flat_kernel op[PR_OP_COUNT];
+    /* by pr_map and pr_binary */
     const pr_flat_kernel *map, *map_grad, *binary, *binary_grad;
     pr_flat_kernel add_relu;      /* floored at 0: a + b */
     pr_flat_kernel add_relu_grad; /* a + b where c > 0, and else 0 */
+} pr_flat_kernels;
+
+typedef struct pr_engine_kernels {
+    pr_flat_kernels flat;
     pr_pool_kernel pool[PR_OP_COUNT];
 
     /* over rows of `count` numbers; the order of sums depends on `count` alone */

@@ -79,6 +79,18 @@ MAP(mul, (void)0, _mm512_mul_ps(A, B))
 MAP(add_relu, (void)0, floored(_mm512_add_ps(A, B)))
 MAP(add_relu_grad, (void)0, _mm512_maskz_add_ps(POSITIVE(C), A, B))
 
+#define BOUNDS                                                                                                         \
+    const __m512 low = _mm512_set1_ps(attrs->map.parameter[0]), high = _mm512_set1_ps(attrs->map.parameter[1]),        \
+                 one = _mm512_set1_ps(1)
+#define WITHIN(v) (_mm512_cmp_ps_mask(v, low, _CMP_GE_OQ) & _mm512_cmp_ps_mask(v, high, _CMP_LE_OQ))
+
+/* A NaN stays one: the second operand is what _mm512_max_ps returns then. */
+MAP(clip, BOUNDS; (void)one, _mm512_min_ps(high, _mm512_max_ps(low, A)))
+MAP(clip_grad, BOUNDS, _mm512_mul_ps(B, _mm512_maskz_mov_ps(WITHIN(A), one)))
+
+static const pr_flat_kernel map_kernels[PR_MAP_COUNT] = {[PR_MAP_CLIP] = clip};
+static const pr_flat_kernel map_grad_kernels[PR_MAP_COUNT] = {[PR_MAP_CLIP] = clip_grad};
+
 /* Positive as a bf16 number is positive as an integer. */
 static void relu_grad(const pr_attrs *attrs, const void *in_y, const void *in_dy, const void *unused, void *out,
                       int64_t count)
@@ -274,15 +286,17 @@ extern const pr_bf16_kernels pr_bf16_kernels_avx512;
 const pr_bf16_kernels pr_bf16_kernels_avx512 = {
     .narrow = narrow,
     .widen = widen,
-    .flat = {[PR_OP_RELU] = relu,
-             [PR_OP_LEAKY_RELU] = leaky_relu,
-             [PR_OP_ADD] = add,
-             [PR_OP_SUB] = sub,
-             [PR_OP_MUL] = mul,
-             [PR_OP_RELU_GRAD] = relu_grad,
-             [PR_OP_LEAKY_RELU_GRAD] = leaky_relu_grad},
-    .add_relu = add_relu,
-    .add_relu_grad = add_relu_grad,
+    .flat = {.op = {[PR_OP_RELU] = relu,
+                    [PR_OP_LEAKY_RELU] = leaky_relu,
+                    [PR_OP_ADD] = add,
+                    [PR_OP_SUB] = sub,
+                    [PR_OP_MUL] = mul,
+                    [PR_OP_RELU_GRAD] = relu_grad,
+                    [PR_OP_LEAKY_RELU_GRAD] = leaky_relu_grad},
+             .map = map_kernels,
+             .map_grad = map_grad_kernels,
+             .add_relu = add_relu,
+             .add_relu_grad = add_relu_grad},
     .pool = {[PR_OP_MAX_POOL] = max_pool,
              [PR_OP_MAX_POOL_GRAD] = max_pool_grad,
              [PR_OP_GLOBAL_AVERAGE_POOL] = global_average,

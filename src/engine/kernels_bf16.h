@@ -13,7 +13,7 @@ typedef struct pr_bf16_kernels {
 
     /* As in kernels.h. Where windows overlap, MaxPool's gradient is rounded after each addition; means over whole
      * images are written, and their gradients read, in f32. */
-    pr_flat_kernel flat[PR_OP_COUNT], add_relu, add_relu_grad;
+    pr_flat_kernels flat;
     pr_pool_kernel pool[PR_OP_COUNT];
 
     /* y = x * scale[c] + shift[c]; shift NULL: none. In place allowed. */

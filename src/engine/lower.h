@@ -117,7 +117,7 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node);
 parry_status pr_rule_function(pr_lower *l, const pr_node *node);
 parry_status pr_rule_broadcast(pr_lower *l, const pr_node *node);
 /* The kernel for f32 of an elementwise operator or function. */
-pr_flat_kernel pr_flat_kernel_of(const pr_node *node);
+pr_flat_kernel pr_flat_f32(const pr_node *node);
 /* step->flat on the step's operands, over step->area numbers for each image. */
 parry_status pr_run_flat(parry_ctx *ctx, const pr_step *step, const pr_frame *frame);
 /* What works on rows; sums over axes. */

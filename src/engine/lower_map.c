@@ -48,18 +48,27 @@ static parry_status run_flat_widened(parry_ctx *ctx, const pr_step *step, const 
     return PARRY_OK;
 }
 
-pr_flat_kernel pr_flat_kernel_of(const pr_node *node)
+/* The kernel of the node's operator or function, NULL: none in this table. */
+static pr_flat_kernel flat_of(const pr_flat_kernels *table, const pr_node *node)
+{
+    const bool binary = node->op == PR_OP_BINARY || node->op == PR_OP_BINARY_GRAD;
+    const pr_flat_kernel *functions = node->op == PR_OP_MAP           ? table->map
+                                      : node->op == PR_OP_MAP_GRAD    ? table->map_grad
+                                      : node->op == PR_OP_BINARY      ? table->binary
+                                      : node->op == PR_OP_BINARY_GRAD ? table->binary_grad
+                                                                      : NULL;
+    if (!functions)
+        return table->op[node->op];
+    return functions[binary ? (int)node->attrs.binary.function : (int)node->attrs.map.function];
+}
+
+pr_flat_kernel pr_flat_f32(const pr_node *node)
 {
     static const pr_flat_kernel plain_c[PR_OP_COUNT] = {[PR_OP_MAP] = pr_ref_map_flat,
                                                         [PR_OP_MAP_GRAD] = pr_ref_map_grad_flat,
                                                         [PR_OP_BINARY] = pr_ref_binary_flat,
                                                         [PR_OP_BINARY_GRAD] = pr_ref_binary_grad_flat};
-    const pr_engine_kernels *k = pr_engine_kernels_get();
-    const pr_flat_kernel fast = node->op == PR_OP_MAP           ? k->map[node->attrs.map.function]
-                                : node->op == PR_OP_MAP_GRAD    ? k->map_grad[node->attrs.map.function]
-                                : node->op == PR_OP_BINARY      ? k->binary[node->attrs.binary.function]
-                                : node->op == PR_OP_BINARY_GRAD ? k->binary_grad[node->attrs.binary.function]
-                                                                : k->flat[node->op];
+    const pr_flat_kernel fast = flat_of(&pr_engine_kernels_get()->flat, node);
     return fast ? fast : plain_c[node->op];
 }
 
@@ -81,7 +90,7 @@ static parry_status add_relu_rule(pr_lower *l, const pr_node *add, const pr_node
     const pr_value in[3] = {add->in[0], add->in[1], relu->in[0]};
     const bool bf16 = reads_bf16(l, add);
     const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, in[0]);
-    const pr_engine_kernels *k = pr_engine_kernels_get();
+    const pr_flat_kernels *k = bf16 ? &l->bf16->flat : &pr_engine_kernels_get()->flat;
     TRY(pr_lower_step(l,
                       &(pr_recipe){.node = relu,
                                    .run = pr_run_flat,
@@ -91,7 +100,7 @@ static parry_status add_relu_rule(pr_lower *l, const pr_node *add, const pr_node
                                    .from = layout,
                                    .to = layout},
                       &step));
-    step->flat = gradient ? bf16 ? l->bf16->add_relu_grad : k->add_relu_grad : bf16 ? l->bf16->add_relu : k->add_relu;
+    step->flat = gradient ? k->add_relu_grad : k->add_relu;
     step->in_place = 0;
     pr_lower_fuse(l, relu);
     return PARRY_OK;
@@ -119,10 +128,10 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node)
     const pr_node *relu = node->op == PR_OP_ADD ? relu_behind(l, node, &gradient) : NULL;
     if (relu)
         return add_relu_rule(l, node, relu, gradient);
-    const bool bf16 = reads_bf16(l, node) && l->bf16->flat[node->op];
+    const bool bf16 = reads_bf16(l, node) && l->bf16->flat.op[node->op];
     const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, node->in[0]);
     TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = pr_run_flat, .from = layout, .to = layout}, &step));
-    step->flat = bf16 ? l->bf16->flat[node->op] : pr_flat_kernel_of(node);
+    step->flat = bf16 ? l->bf16->flat.op[node->op] : pr_flat_f32(node);
     step->in_place = overwritten(node);
     return PARRY_OK;
 }
@@ -134,9 +143,10 @@ parry_status pr_rule_function(pr_lower *l, const pr_node *node)
         return pr_lower_plain_c(l, node);
     const bool bf16 = in_bf16(l, node->in[0]);
     const pr_layout layout = bf16 ? PR_NHWC_BF16 : pr_lower_layout(l, node->in[0]);
-    const pr_step_run run = bf16 ? run_flat_widened : pr_run_flat;
+    const pr_flat_kernel own = bf16 ? flat_of(&l->bf16->flat, node) : NULL;
+    const pr_step_run run = bf16 && !own ? run_flat_widened : pr_run_flat;
     TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run, .from = layout, .to = layout}, &step));
-    step->flat = pr_flat_kernel_of(node);
+    step->flat = own ? own : pr_flat_f32(node);
     step->in_place = node->inputs - 1;
     return PARRY_OK;
 }

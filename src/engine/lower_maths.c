@@ -147,7 +147,7 @@ parry_status pr_rule_broadcast(pr_lower *l, const pr_node *node)
             layout = PR_NHWC;
     layout = y.rank == 4 ? layout : PR_ROWS;
     TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run_broadcast, .from = layout, .to = layout}, &step));
-    step->flat = pr_flat_kernel_of(node);
+    step->flat = pr_flat_f32(node);
     step->flag = layout == PR_NHWC;
     return PARRY_OK;
 }

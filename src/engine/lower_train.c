@@ -295,7 +295,7 @@ parry_status pr_rule_dropout(pr_lower *l, const pr_node *node)
     TRY(pr_lower_write(l, node->out[0], PR_ROWS, &y));
     TRY(pr_program_step(l->ctx, l->program, pr_op_name(node->op), node, PR_EACH_SHARD, &step));
     step->run = pr_run_flat;
-    step->flat = pr_engine_kernels_get()->flat[PR_OP_MUL];
+    step->flat = pr_engine_kernels_get()->flat.op[PR_OP_MUL];
     step->area = row;
     step->in_place = 0;
     pr_step_operand(step, x, PR_READS, PR_ARG_SRC);

@@ -98,8 +98,8 @@ static void update_range(const struct run *r, const pr_range *range)
     int buffer = c->gradient[range->parameter->weight];
     float *sum = c->instance->base[buffer] + range->first;
     for (int s = 1; s < c->partials[range->parameter->weight]; s++)
-        pr_engine_kernels_get()->flat[PR_OP_ADD](NULL, sum, sum + s * c->program.buffers[buffer].count, NULL, sum,
-                                                 range->count);
+        pr_engine_kernels_get()->flat.op[PR_OP_ADD](NULL, sum, sum + s * c->program.buffers[buffer].count, NULL, sum,
+                                                    range->count);
     update(r->call, range->parameter->weight, range->first, range->count, sum);
 }
 

@@ -41,7 +41,7 @@ static void test_functions(void **state)
         [PR_MAP_POWER] = {{2}, {0.75f}}, [PR_MAP_QUANTIZE] = {{-128, 127}, {0, 255}},
     };
     static float x[COUNT], dy[COUNT], y[COUNT], expected[COUNT];
-    const pr_engine_kernels *k = pr_engine_kernels_get();
+    const pr_flat_kernels *k = &pr_engine_kernels_get()->flat;
     int compared = 0;
     (void)state;
     fill(x);
