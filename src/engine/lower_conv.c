@@ -1,10 +1,12 @@
-/* Rules of convolutions. oneDNN in nhwc, with bias, a map added to every image, and ReLU fused; a kernel of our own for
- * the gradient with respect to an input of few channels.
+/* Rules of convolutions. oneDNN in nhwc, with bias, a map added to every image, and ReLU or Clip fused; a kernel of our
+ * own for the gradient with respect to an input of few channels.
  *
  * A trainer of precision bf16 rounds what a convolution or its gradient reads, and sums and leaves the result in f32:
  * batch norm, the sums over branches and what the optimiser sees are as in f32. Each tensor is rounded once for all its
  * readers. The forward pass and the gradient with respect to x read copies in bf16 of the f32 master, which follow it
  * after every step. */
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "engine/lower.h"
@@ -134,7 +136,7 @@ static parry_status add_repeat(pr_lower *l, const pr_node *node, pr_value map, p
     return PARRY_OK;
 }
 
-/* The constant C x H x W map that the only reader of `y` adds to it, or -1. */
+/* The constant C x H x W map that the only reader of `y`, an Add, adds to it; or -1, and `add` is NULL. */
 static pr_value added_map(const pr_lower *l, pr_value y, const pr_node **add)
 {
     *add = pr_lower_sole_user(l, y, PR_OP_ADD);
@@ -142,50 +144,102 @@ static pr_value added_map(const pr_lower *l, pr_value y, const pr_node **add)
         return -1;
     pr_value map = (*add)->in[(*add)->in[0] == y];
     pr_dims m = pr_is_weight(l, map) ? pr_dims_of(l, map) : (pr_dims){0}, image = pr_dims_of(l, y);
-    return m.rank == 3 && memcmp(m.dim, image.dim + 1, 3 * sizeof(*m.dim)) == 0 ? map : -1;
+    if (m.rank == 3 && memcmp(m.dim, image.dim + 1, 3 * sizeof(*m.dim)) == 0)
+        return map;
+    *add = NULL;
+    return -1;
+}
+
+/* The Clip that alone reads `y`, but for its own gradients, which read y too; or NULL. */
+static const pr_node *clip_behind(const pr_lower *l, pr_value y)
+{
+    const pr_node *clip = NULL;
+    int readers = 0;
+    for (size_t n = 0; n < l->graph->node_count; n++) {
+        const pr_node *node = &l->graph->nodes[n];
+        if ((node->op != PR_OP_MAP && node->op != PR_OP_MAP_GRAD) || node->in[0] != y ||
+            node->attrs.map.function != PR_MAP_CLIP)
+            continue;
+        if (clip && (node->op == PR_OP_MAP || memcmp(node->attrs.map.parameter, clip->attrs.map.parameter,
+                                                     sizeof clip->attrs.map.parameter) != 0))
+            return NULL;
+        clip = clip ? clip : node;
+        readers++;
+    }
+    return clip && clip->op == PR_OP_MAP && readers == l->uses[y] ? clip : NULL;
+}
+
+/* The next number from x on towards `to` that is not denormal: plans flush those to 0. */
+static float next_float(float x, float to)
+{
+    return fabsf(x) < FLT_MIN ? copysignf(FLT_MIN, to) : nextafterf(x, to);
+}
+
+/* A clip within the convolution's kernel, at bounds one float outside its own. What the convolution itself gave is then
+ * nowhere to be found, but the clip's gradient needs to know no more of it than whether it lay within the bounds, and
+ * those numbers do now that did. It passes on the bounds, as that of PyTorch's clamp does (ReLU6's does not): clipped
+ * at the bounds themselves, what was cut off could not be told from what lay there. In bf16 the next number is half a
+ * per cent away: there the clip stays a step of its own. */
+static void fuse_clip(pr_lower *l, const pr_node *clip, int out, pr_post *post)
+{
+    const float *bound = clip->attrs.map.parameter;
+    pr_lower_fuse(l, clip);
+    pr_lower_alias(l, clip->in[0], PR_NHWC, out);
+    post->clip = true;
+    post->low = next_float(bound[0], -INFINITY);
+    post->high = next_float(bound[1], INFINITY);
+}
+
+/* Operands x, bias (-1: none), result. In training the weights lie as their master does. */
+static parry_status add_conv(pr_lower *l, const pr_node *node, const pr_conv_shape *shape, pr_post post, int x, int b,
+                             int out)
+{
+    int w;
+    pr_step *step;
+    TRY(make_master(l, node, *shape));
+    int master = pr_store_master(l->store, l->graph->values[node->in[1]].weight);
+    const pr_md *like =
+        shape->type == PR_TYPE_F32 && master >= 0 && !l->store->items[master].plain ? l->store->items[master].md : NULL;
+    const char *what = post.relu ? "Conv + Relu" : post.clip ? "Conv + Clip" : "Conv";
+    TRY(pr_program_step(l->ctx, l->program, what, node, PR_EACH_SHARD, &step));
+    step->flop = flop_of(shape);
+    TRY(make_prims(l, PR_CONV_FORWARD, *shape, post, like, step->prim));
+    TRY(pr_lower_weight(l, node->in[1], pr_prim_md(step->prim[0], PR_ARG_WEIGHTS), &w));
+    pr_step_product(step, x, w, b, out);
+    if (post.sum)
+        step->operand[step->operands - 1].access |= PR_READS;
+    return PARRY_OK;
 }
 
 parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
 {
-    int x, w, b = -1, out;
-    pr_step *step;
-    const pr_node *add, *relu;
-    pr_value y = node->out[0];
-    pr_dims kernel = pr_dims_of(l, node->in[1]);
+    int x, b = -1, out;
+    const pr_node *add;
+    pr_dims kernel = pr_dims_of(l, node->in[1]), y = pr_dims_of(l, node->out[0]);
     if (!pr_is_weight(l, node->in[1]))
         return pr_lower_plain_c(l, node);
-    bool bias = node->inputs > 2 && node->in[2] >= 0;
-    pr_value map = added_map(l, y, &add);
-    pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->in[0]), pr_dims_of(l, y), kernel.dim[2], kernel.dim[3]);
-    if (!pr_lower_is_image(l, node->in[0]) && (map < 0 || pr_dims_row(pr_dims_of(l, y)) % 2 == 0))
-        TRY(choose_type(l, PR_CONV_FORWARD, (pr_post){.bias = bias, .sum = map >= 0, .relu = true}, &shape));
+    pr_value map = added_map(l, node->out[0], &add), sum = add ? add->out[0] : node->out[0];
+    const pr_node *relu = pr_lower_sole_user(l, sum, PR_OP_RELU), *clip = clip_behind(l, sum);
+    pr_post post = {.bias = node->inputs > 2 && node->in[2] >= 0, .sum = add != NULL, .relu = true};
+    pr_conv_shape shape = shape_of(node, pr_dims_of(l, node->in[0]), y, kernel.dim[2], kernel.dim[3]);
+    if (!pr_lower_is_image(l, node->in[0]) && (!add || pr_dims_row(y) % 2 == 0))
+        TRY(choose_type(l, PR_CONV_FORWARD, post, &shape));
+    if (result_layout(&shape) != PR_NHWC)
+        clip = NULL;
     TRY(pr_lower_read(l, node->in[0], layout_of(&shape), &x));
-    if (bias)
+    if (post.bias)
         TRY(pr_lower_read(l, node->in[2], PR_ROWS, &b));
-    if (map >= 0) {
+    TRY(pr_lower_write(l, relu ? relu->out[0] : clip ? clip->out[0] : sum, result_layout(&shape), &out));
+    if (add) {
         pr_lower_fuse(l, add);
-        y = add->out[0];
-    }
-    if ((relu = pr_lower_sole_user(l, y, PR_OP_RELU))) {
-        pr_lower_fuse(l, relu);
-        y = relu->out[0];
-    }
-    TRY(pr_lower_write(l, y, result_layout(&shape), &out));
-    if (map >= 0)
         TRY(add_repeat(l, node, map, shape.wide ? PR_TYPE_F32 : shape.type, out));
-    TRY(make_master(l, node, shape));
-    int master = pr_store_master(l->store, l->graph->values[node->in[1]].weight);
-    const pr_md *like =
-        shape.type == PR_TYPE_F32 && master >= 0 && !l->store->items[master].plain ? l->store->items[master].md : NULL;
-    TRY(pr_program_step(l->ctx, l->program, relu ? "Conv + Relu" : "Conv", node, PR_EACH_SHARD, &step));
-    step->flop = flop_of(&shape);
-    TRY(make_prims(l, PR_CONV_FORWARD, shape, (pr_post){.bias = bias, .sum = map >= 0, .relu = relu != NULL}, like,
-                   step->prim));
-    TRY(pr_lower_weight(l, node->in[1], pr_prim_md(step->prim[0], PR_ARG_WEIGHTS), &w));
-    pr_step_product(step, x, w, b, out);
-    if (map >= 0)
-        step->operand[step->operands - 1].access |= PR_READS;
-    return PARRY_OK;
+    }
+    post.relu = relu != NULL;
+    if (relu)
+        pr_lower_fuse(l, relu);
+    if (clip)
+        fuse_clip(l, clip, out, &post);
+    return add_conv(l, node, &shape, post, x, b, out);
 }
 
 /* ---- gradient with respect to the input ------------------------------------------------------------------------ */

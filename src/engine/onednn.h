@@ -54,12 +54,13 @@ typedef enum pr_conv_kind { PR_CONV_FORWARD, PR_CONV_GRAD_SRC, PR_CONV_GRAD_WEIG
 typedef struct pr_conv_shape {
     int64_t n, in_c, in_h, in_w, out_c, out_h, out_w, kernel_h, kernel_w;
     int group, stride[2], dilation[2], pad[4]; /* dilation 1: dense; pad: top, left, bottom, right */
-    bool training; /* the weights' layout is to suit the gradients too */
-    pr_type type; /* of images and weights; sums, bias and gradients of weights are f32 */
-    bool wide;    /* the result is f32 whatever the type of what is read */
+    bool training;                             /* the weights' layout is to suit the gradients too */
+    pr_type type;                              /* of images and weights; sums, bias and gradients of weights are f32 */
+    bool wide;                                 /* the result is f32 whatever the type of what is read */
 } pr_conv_shape;
 typedef struct pr_post {
-    bool bias, sum, relu; /* dst = relu(conv + bias + what dst held) */
+    bool bias, sum, relu, clip; /* dst = clip(relu(conv + bias + what dst held)) */
+    float low, high;            /* of the clip */
 } pr_post;
 /* weights NULL: the layout that the implementation likes best (pr_prim_md tells). */
 PARRY_CHECKED parry_status pr_prim_conv(parry_ctx *ctx, const pr_dnnl *dnnl, pr_conv_kind kind,

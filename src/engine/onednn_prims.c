@@ -73,7 +73,9 @@ static parry_status make_attr(parry_ctx *ctx, pr_post post, dnnl_primitive_attr_
     if (done == dnnl_success && post.sum)
         done = append_sum(ops);
     if (done == dnnl_success && post.relu)
-        done = append_relu(ops);
+        done = append_eltwise(ops, dnnl_eltwise_relu, 0, 0);
+    if (done == dnnl_success && post.clip)
+        done = append_eltwise(ops, dnnl_eltwise_clip, post.low, post.high);
     if (done == dnnl_success)
         done = dnnl_primitive_attr_set_post_ops(*out, ops);
     dnnl_post_ops_destroy(ops);

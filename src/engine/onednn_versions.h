@@ -65,9 +65,9 @@ static inline dnnl_status_t append_sum(dnnl_post_ops_t ops)
     return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
 }
 
-static inline dnnl_status_t append_relu(dnnl_post_ops_t ops)
+static inline dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t function, float alpha, float beta)
 {
-    return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0, 0);
+    return dnnl_post_ops_append_eltwise(ops, function, alpha, beta);
 }
 
 static inline dnnl_status_t search_next(search *s)
@@ -120,9 +120,9 @@ static inline dnnl_status_t append_sum(dnnl_post_ops_t ops)
     return dnnl_post_ops_append_sum(ops, 1);
 }
 
-static inline dnnl_status_t append_relu(dnnl_post_ops_t ops)
+static inline dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t function, float alpha, float beta)
 {
-    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
+    return dnnl_post_ops_append_eltwise(ops, 1, function, alpha, beta);
 }
 
 static inline dnnl_status_t search_next(search *s)

@@ -322,14 +322,14 @@ static double gradient_error(const struct zoo_case *which)
 
 /* Rounding moves what a ReLU sees by about 2^-8 of its size, so about that share of its units change sides, each of
  * which adds or drops its whole part of the gradient: sqrt(2^-8) = 1/16 in L2 for one ReLU, 1/8 for four behind each
- * other. The last four networks have no convolution of enough channels for bf16. */
+ * other. Networks 5 to 8 have no convolution of enough channels for bf16. */
 static void test_gradients_bf16(void **state)
 {
     (void)state;
     need_bf16();
     for (size_t c = 0; c < PR_COUNT(zoo_cases); c++) {
         double error = gradient_error(&zoo_cases[c]);
-        bool rounds = c < 5;
+        bool rounds = c < 5 || c > 8;
         if (error > 1.0 / 8 || (error > 1.0 / 4096) != rounds)
             fail_msg("%s: gradients in bf16 are off by %g", zoo_cases[c].name, error);
     }

@@ -198,7 +198,8 @@ static inline void pools(zoo *z)
 
 static inline void movement(zoo *z)
 {
-    pr_attrs perm = {.perm = {{0, 2, 3, 1}}}, back = {.perm = {{0, 3, 1, 2}}}, pad = {.pad = {{0, 0, 1, 0}, {0, 0, 0, 2}, 0.25f}};
+    pr_attrs perm = {.perm = {{0, 2, 3, 1}}}, back = {.perm = {{0, 3, 1, 2}}},
+             pad = {.pad = {{0, 0, 1, 0}, {0, 0, 0, 2}, 0.25f}};
     pr_value first = z->at;
     zoo_node(z, PR_OP_TRANSPOSE, &perm, NULL, 0);
     zoo_op(z, PR_OP_TANH);
@@ -243,6 +244,33 @@ static inline void wide(zoo *z)
     zoo_gemm(z, 4);
 }
 
+static inline void zoo_clip(zoo *z, float low, float high)
+{
+    zoo_node(z, PR_OP_MAP, &(pr_attrs){.map = {PR_MAP_CLIP, {low, high}}}, NULL, 0);
+}
+
+/* Clip behind all that it may be fused with, and behind what it may not. */
+static inline void clips(zoo *z)
+{
+    zoo_affine(z);
+    zoo_conv(z, 24, 3, 1, 1, 1, zoo_one);
+    zoo_norm(z);
+    zoo_clip(z, 0, 0.4f);
+    zoo_conv(z, 24, 3, 2, 1, 24, zoo_one);
+    zoo_clip(z, -0.1f, 0.3f);
+    zoo_conv(z, 32, 1, 1, 1, 1, zoo_none);
+    const pr_value before = z->at;
+    zoo_clip(z, 0, 0.25f);
+    zoo_conv(z, 32, 1, 1, 1, 1, zoo_none);
+    zoo_node(z, PR_OP_ADD, NULL, &before, 1);
+    zoo_clip(z, 0, 0.3f);
+    zoo_affine(z);
+    zoo_conv(z, 16, 3, 1, 1, 1, zoo_one);
+    zoo_clip(z, -0.2f, 0.6f);
+    zoo_flatten(z);
+    zoo_gemm(z, 5);
+}
+
 static const struct zoo_case {
     const char *name;
     void (*build)(zoo *z);
@@ -257,6 +285,7 @@ static const struct zoo_case {
     {"movement", movement, {3, 6, 5}},
     {"perceptron", perceptron, {1, 7, 9}},
     {"wide", wide, {2, 8, 8}},
+    {"clips", clips, {3, 9, 8}},
 };
 
 static inline zoo zoo_open(parry_ctx *ctx, const struct zoo_case *c)
