@@ -30,6 +30,9 @@ PARRY_CHECKED parry_status pr_export_memory(exporter *ex, size_t size, void **ou
 /* A name that no tensor of the file has. */
 PARRY_CHECKED parry_status pr_export_name(exporter *ex, const char *base, const char *suffix, char **out);
 
+/* A node with one output, the last of the file so far. */
+PARRY_CHECKED parry_status pr_export_node(exporter *ex, const char *type, const char *name, char *output,
+                                          PrOnnx__NodeProto **out);
 void pr_export_input(PrOnnx__NodeProto *node, char *name);
 PARRY_CHECKED parry_status pr_export_attribute(exporter *ex, PrOnnx__NodeProto *node, const char *name,
                                                PrOnnx__AttributeProto__Type type, PrOnnx__AttributeProto **out);
