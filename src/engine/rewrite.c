@@ -57,6 +57,14 @@ static int uses_of(const pr_graph *graph, pr_value value)
     return uses;
 }
 
+/* Numbers that a quantised network has rounded: their scale stays outside, so that sums are rounded as they are written. */
+static bool is_rounded(const pr_graph *graph, pr_value x)
+{
+    const pr_value_info *value = &graph->values[x];
+    const pr_node *node = value->kind == PR_VALUE_NODE ? &graph->nodes[value->producer] : NULL;
+    return node && node->op == PR_OP_MAP && node->attrs.map.function == PR_MAP_QUANTIZE;
+}
+
 /* The node that made `x`, if `conv` can take it over and nothing else reads it: a ChannelAffine, or a Gather of as many
  * channels as there are, where these may all change places. NULL if it is none of them. */
 static const pr_node *mixer_before(const pr_graph *graph, const pr_node *conv, pr_value x)
@@ -69,7 +77,7 @@ static const pr_node *mixer_before(const pr_graph *graph, const pr_node *conv, p
             return NULL;
     }
     if (node->op == PR_OP_CHANNEL_AFFINE)
-        return node;
+        return is_rounded(graph, node->in[0]) ? NULL : node;
     bool orders = node->op == PR_OP_GATHER && node->attrs.gather.axis == 1 && conv->attrs.conv.group == 1;
     return orders && pr_dims_equal(graph->values[node->in[0]].dims, graph->values[x].dims) ? node : NULL;
 }

@@ -22,6 +22,7 @@ struct fold {
     size_t values;   /* when the counting below was done; later ones have one reader */
     int *uses;       /* by value: how many read it, the network's output included */
     int32_t *reader; /* by value: the last node that reads it */
+    bool grid;       /* the network rounds to whole numbers: its arithmetic stays what is written, to the last bit */
 };
 
 /* ---- identities ------------------------------------------------------------------------------------------------- */
@@ -97,6 +98,7 @@ static parry_status count_uses(struct fold *f)
     TRY(pr_alloc(f->ctx, f->values, &f->uses));
     TRY(pr_alloc(f->ctx, f->values, &f->reader));
     for (size_t n = 0; n < graph->node_count; n++) {
+        f->grid |= graph->nodes[n].op == PR_OP_MAP && graph->nodes[n].attrs.map.function == PR_MAP_QUANTIZE;
         for (int i = 0; i < graph->nodes[n].inputs; i++) {
             pr_value value = graph->nodes[n].in[i];
             if (value < 0)
@@ -294,13 +296,27 @@ static parry_status to_affine(struct fold *f, pr_node *line, pr_value x, const p
     return PARRY_OK;
 }
 
+/* Whether a ChannelAffine only adds. */
+static bool only_shifts(const struct fold *f, const pr_node *affine)
+{
+    for (int64_t c = 0; c < pr_dims_row(f->graph->values[affine->in[1]].dims); c++)
+        if (constant(f, affine->in[1])[c] != 1)
+            return false;
+    return true;
+}
+
+/* Where a value is rounded to a whole number, the last bit before may decide: there a quotient stays one, no kernel takes
+ * a scale, and only zero points are summed up, which is exact. */
 static parry_status fold_line(struct fold *f, pr_node *line)
 {
     int input = line_input(f->graph, line);
-    if (input < 0)
+    const bool exact = f->grid && line->op != PR_OP_BATCH_NORM;
+    if (input < 0 || (exact && line->op == PR_OP_DIV))
         return PARRY_OK;
     pr_value x = line->in[input];
-    pr_node *before = node_before(f, x), *after = absorber_after(f, line);
+    pr_node *before = node_before(f, x), *after = exact ? NULL : absorber_after(f, line);
+    if (exact && before && (before->op != PR_OP_CHANNEL_AFFINE || !only_shifts(f, before)))
+        before = NULL;
     bool back = before && can_absorb(f->graph, before);
     if (!back && before && before->op == PR_OP_CHANNEL_AFFINE && line_input(f->graph, before) == 0) {
         TRY(to_affine(f, line, x, before));

@@ -202,11 +202,52 @@ static void test_text(void **state)
     zoo_close(&z);
 }
 
+/* A quantised network rounds where onnxruntime does: halves of the scale, and numbers next to them, are the same as written. */
+static void test_grid(void **state)
+{
+    (void)state;
+    enum { NUMBERS = 300 };
+    const float scale = 0.017407153f;
+    pr_graph *graph;
+    pr_weights *weights;
+    pr_plan *plan;
+    pr_workspace *workspace;
+    pr_value in[2], quotient, whole;
+    int32_t index;
+    float x[NUMBERS], y[NUMBERS];
+    const pr_attrs round = {.map = {PR_MAP_QUANTIZE, {-128, 127}}};
+    OK(pr_graph_create(ctx, &graph));
+    OK(pr_weights_create(ctx, &weights));
+    OK(pr_weights_add(ctx, weights, "scale", PR_WEIGHT_CONSTANT, 1, (int64_t[]){1}, &index));
+    weights->items[index].data[0] = scale;
+    OK(pr_graph_input(ctx, graph, "x", (pr_dims){2, {PR_BATCH, NUMBERS}}, &in[0]));
+    graph->input = in[0];
+    OK(pr_graph_weight(ctx, graph, weights, index, &in[1]));
+    OK(pr_graph_node(ctx, graph, PR_OP_DIV, "quotient", NULL, in, 2, &quotient));
+    OK(pr_graph_node(ctx, graph, PR_OP_MAP, "whole", &round, &quotient, 1, &whole));
+    in[0] = whole;
+    OK(pr_graph_node(ctx, graph, PR_OP_MUL, "y", NULL, in, 2, &graph->logits));
+    OK(pr_plan_create(ctx, graph, weights, PR_INFERENCE, NULL, &plan));
+    OK(pr_workspace_create(ctx, plan, &workspace));
+    for (int i = 0; i < NUMBERS; i++) {
+        const float tie = ((float)(i / 3 - 50) + 0.5f) * scale;
+        x[i] = i % 3 == 0 ? tie : nextafterf(tie, i % 3 == 1 ? 9.0f : -9.0f);
+    }
+    OK(pr_plan_forward(ctx, plan, workspace, x, 1, y));
+    for (int i = 0; i < NUMBERS; i++)
+        assert_true(y[i] == rintf(x[i] / scale) * scale);
+    pr_workspace_free(workspace);
+    pr_plan_free(plan);
+    pr_graph_free(graph);
+    pr_weights_free(weights);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_oracle),         cmocka_unit_test(test_bits),   cmocka_unit_test(test_micro_batches),
         cmocka_unit_test(test_moving_weights), cmocka_unit_test(test_memory), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_grid),
     };
     return cmocka_run_group_tests(tests, set_up_context, tear_down_context);
 }
