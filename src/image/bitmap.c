@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "image/image.h"
+#include "tensor/tensor.h"
 
 void pr_bitmap_release(pr_bitmap *bitmap)
 {
@@ -23,7 +24,7 @@ parry_status pr_bitmap_create(parry_ctx *ctx, const char *where, int channels, i
     if (bits == 16)
         TRY(pr_alloc_raw(ctx, count, &out->words));
     else
-        TRY(pr_alloc_raw(ctx, count, &out->bytes));
+        TRY(pr_alloc_raw(ctx, count + PR_WEIGHT_SLACK, &out->bytes));
     out->channels = channels;
     out->height = (int)height;
     out->width = (int)width;
@@ -35,7 +36,7 @@ parry_status pr_bitmap_narrow(parry_ctx *ctx, pr_bitmap *b)
     if (!b->words)
         return PARRY_OK;
     const int64_t count = (int64_t)b->height * b->width * b->channels;
-    TRY(pr_alloc_raw(ctx, count, &b->bytes));
+    TRY(pr_alloc_raw(ctx, count + PR_WEIGHT_SLACK, &b->bytes));
     for (int64_t i = 0; i < count; i++)
         b->bytes[i] = (uint8_t)((b->words[i] * 255u + 32767) / 65535);
     pr_free(b->words);

@@ -12,8 +12,9 @@
 #define PR_IMAGE_FILE_LIMIT ((size_t)256 << 20)
 enum { PR_IMAGE_PIXELS_MAX = 1 << 27, PR_IMAGE_SIDE_MAX = 65535 };
 
-/* height x width x channels samples; exactly one of `bytes` and `words` (16 bits) is set. Inside the decoders there may
- * be 2 or 4 channels (alpha last); pr_image_decode leaves 1 or 3. */
+/* height x width x channels samples, those of 8 bits with PR_WEIGHT_SLACK bytes behind them; exactly one of `bytes` and
+ * `words` (16 bits) is set. Inside the decoders there may be 2 or 4 channels (alpha last); pr_image_decode leaves 1
+ * or 3. */
 typedef struct pr_bitmap {
     int channels, height, width;
     uint8_t *bytes;

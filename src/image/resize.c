@@ -10,8 +10,7 @@
 #include <string.h>
 
 #include "image/image.h"
-
-enum { FRACTION_BITS = 22 };
+#include "tensor/tensor.h"
 
 /* For outputs first .. first + count of one direction: which samples they sum, and by which weights. */
 typedef struct weights {
@@ -45,7 +44,7 @@ static void weigh_one(double centre, double half_width, int in, int *start, int 
         sum += raw[i - low] = triangle((i - centre + 0.5) * per_pixel);
     for (int i = low; i < high; i++) {
         double share = sum != 0 ? raw[i - low] / sum : raw[i - low];
-        values[i - low] = (int32_t)(0.5 + share * (1 << FRACTION_BITS)); /* shares are not negative */
+        values[i - low] = (int32_t)(0.5 + share * (1 << PR_WEIGHT_BITS)); /* shares are not negative */
     }
     *start = low;
     *length = high - low;
@@ -56,7 +55,7 @@ static parry_status weigh(parry_ctx *ctx, int in, int out, int first, int count,
     const double scale = (double)in / out, half_width = PR_MAX(scale, 1.0);
     double *raw;
     w->count = count;
-    w->most = (int)ceil(half_width) * 2 + 1;
+    w->most = (int)ceil(half_width) * 2 + 2; /* one more than needed: an even number */
     TRY(pr_alloc(ctx, count, &w->start));
     TRY(pr_alloc(ctx, count, &w->length));
     TRY(pr_alloc(ctx, (int64_t)count * w->most, &w->values));
@@ -74,22 +73,19 @@ static parry_status weigh(parry_ctx *ctx, int in, int out, int first, int count,
 
 static uint8_t to_byte(int32_t sum)
 {
-    const int32_t value = sum >> FRACTION_BITS;
+    const int32_t value = sum >> PR_WEIGHT_BITS;
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-/* One row of `in` to a row of w->count pixels. */
-static inline void sum_columns(const weights *w, const uint8_t *in, uint8_t *out, int channels)
+/* One row of a grey picture to a row of w->count pixels. */
+static void sum_columns(const weights *w, const uint8_t *in, uint8_t *out)
 {
     for (int x = 0; x < w->count; x++) {
         const int32_t *k = w->values + (int64_t)x * w->most;
-        const uint8_t *from = in + (int64_t)w->start[x] * channels;
-        int32_t sum[3] = {1 << (FRACTION_BITS - 1), 1 << (FRACTION_BITS - 1), 1 << (FRACTION_BITS - 1)};
+        int32_t sum = 1 << (PR_WEIGHT_BITS - 1);
         for (int i = 0; i < w->length[x]; i++)
-            for (int c = 0; c < channels; c++)
-                sum[c] += from[i * channels + c] * k[i];
-        for (int c = 0; c < channels; c++)
-            *out++ = to_byte(sum[c]);
+            sum += in[w->start[x] + i] * k[i];
+        out[x] = to_byte(sum);
     }
 }
 
@@ -99,7 +95,7 @@ static void sum_rows(const weights *w, int y, const uint8_t *in, int low, int ro
 {
     const int32_t *k = w->values + (int64_t)y * w->most;
     for (int i = 0; i < row; i++)
-        sums[i] = 1 << (FRACTION_BITS - 1);
+        sums[i] = 1 << (PR_WEIGHT_BITS - 1);
     for (int j = 0; j < w->length[y]; j++) {
         const uint8_t *from = in + (int64_t)(w->start[y] + j - low) * row;
         for (int i = 0; i < row; i++)
@@ -123,9 +119,10 @@ static parry_status resize_bilinear(parry_ctx *ctx, const pr_bitmap *in, const p
             const uint8_t *from = in->bytes + (int64_t)y * in->width * channels;
             uint8_t *to = narrow + (int64_t)(y - rows->low) * row;
             if (channels == 3)
-                sum_columns(columns, from, to, 3); /* a constant, for the compiler to unroll */
+                pr_weigh_pixels(from, columns->start, columns->length, columns->values, columns->most, to,
+                                columns->count);
             else
-                sum_columns(columns, from, to, 1);
+                sum_columns(columns, from, to);
         }
         for (int y = 0; y < window->out_height; y++)
             sum_rows(rows, y, narrow, rows->low, row, sums, out->bytes + (int64_t)y * row);

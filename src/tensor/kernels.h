@@ -18,6 +18,8 @@ typedef struct pr_kernels {
     float (*max_abs)(const float *x, int64_t count);
     float (*max_abs_diff)(const float *x, const float *y, int64_t count);
     void (*bytes_to_unit)(const uint8_t *bytes, float *out, int64_t count);
+    void (*weigh_pixels)(const uint8_t *in, const int *start, const int *taps, const int32_t *weights, int64_t room,
+                         uint8_t *out, int64_t count);
 } pr_kernels;
 
 /* The kernels for "avx512", "avx2" or "baseline"; NULL where this build or this processor lacks them. */

@@ -182,3 +182,9 @@ void pr_bytes_to_unit(const uint8_t *bytes, float *out, int64_t count)
 {
     kernels()->bytes_to_unit(bytes, out, count);
 }
+
+void pr_weigh_pixels(const uint8_t *in, const int *start, const int *taps, const int32_t *weights, int64_t room,
+                     uint8_t *out, int64_t count)
+{
+    kernels()->weigh_pixels(in, start, taps, weights, room, out, count);
+}

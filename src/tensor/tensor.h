@@ -44,6 +44,13 @@ double pr_softmax_total(const float *x, int k, int top);
 
 /* Bytes to floats in [0,1]: x / 255, exactly rounded. */
 void pr_bytes_to_unit(const uint8_t *bytes, float *out, int64_t count);
+/* Weighted sums of neighbours in a row of RGB pixels, rounded: out pixel x = sum of weights[x room + k] in pixel
+ * start[x] + k, k < taps[x]. Weights are not negative, have PR_WEIGHT_BITS fractional bits and add up to 1 but for
+ * their rounding. `room` is even, and a weight behind the last is 0. PR_WEIGHT_SLACK bytes behind the last pixel are
+ * read. */
+enum { PR_WEIGHT_BITS = 22, PR_WEIGHT_SLACK = 8 };
+void pr_weigh_pixels(const uint8_t *in, const int *start, const int *taps, const int32_t *weights, int64_t room,
+                     uint8_t *out, int64_t count);
 
 /* "avx512", "avx2" or "baseline": what this process uses. PARRY_MAX_ISA in the environment lowers it. */
 const char *pr_isa_name(void);

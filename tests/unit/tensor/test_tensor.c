@@ -224,6 +224,30 @@ static void test_bytes_to_unit(void **state)
     }
 }
 
+static void test_weighted_pixels(void **state)
+{
+    (void)state;
+    enum { PIXELS = 9, ROOM = 4, COUNT = 3 };
+    static const int32_t weights[COUNT * ROOM] = {1 << 20, 1 << 21, 1 << 20, 0, 1 << 22, 0, 0, 0, 1 << 21, 1 << 21};
+    static const int start[COUNT] = {1, 4, 7}, taps[COUNT] = {3, 1, 2};
+    uint8_t in[3 * PIXELS + PR_WEIGHT_SLACK], out[3 * COUNT + 1];
+    for (size_t i = 0; i < sizeof in; i++)
+        in[i] = (uint8_t)(i / 3 == 4 ? 255 : i * 157 + 31);
+    for (size_t isa = 0; isa < PR_COUNT(isas); isa++) {
+        const pr_kernels *k = pr_kernels_for(isas[isa]);
+        if (!k)
+            continue;
+        out[3 * COUNT] = 77;
+        k->weigh_pixels(in, start, taps, weights, ROOM, out, COUNT);
+        for (int c = 0; c < 3; c++) {
+            assert_int_equal(out[c], (in[3 + c] + 2 * in[6 + c] + in[9 + c] + 2) / 4);
+            assert_int_equal(out[3 + c], 255);
+            assert_int_equal(out[6 + c], (in[21 + c] + in[24 + c] + 1) / 2);
+        }
+        assert_int_equal(out[3 * COUNT], 77);
+    }
+}
+
 static void test_argmax(void **state)
 {
     (void)state;
@@ -293,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_bytes_to_unit),       cmocka_unit_test(test_argmax),
         cmocka_unit_test(test_softmax_total),       cmocka_unit_test(test_all_finite),
         cmocka_unit_test(test_isa_is_known),        cmocka_unit_test(test_cap_is_checked),
+        cmocka_unit_test(test_weighted_pixels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
