@@ -18,7 +18,7 @@ static double clean_accuracy(const parry_model *model, const parry_dataset *data
     pr_session *session;
     check(pr_alloc(ctx, n * pr_model_row(model), &images));
     check(pr_alloc(ctx, n * classes, &logits));
-    parry_dataset_images(data, 0, n, images);
+    check(parry_dataset_images(ctx, data, 0, n, images));
     check(pr_session_create(ctx, model, false, precision, n, &session));
     check(pr_session_logits(ctx, session, images, n, logits));
     for (int64_t i = 0; i < n; i++)

@@ -18,7 +18,8 @@ typedef struct parry_dataset_info {
     const char *split;  /* "train", "test" or "all" */
     const char *origin; /* where it was found, in words: a path, "built-in", "memory" */
     const char *note;   /* a caveat that every output repeats (built-in, recompressed), or NULL */
-    const char *sha256; /* of the pixels and labels as read (a subset's: of the whole), 64 hex digits */
+    const char *sha256; /* of the pixels and labels as read (a subset's: of the whole), 64 hex digits; of photographs
+                           "" until each was read once, then of each one's pixels' own, and the labels */
     int64_t count;
     int channels, height, width; /* images are N x C x H x W, in [0,1] */
     int classes;
@@ -50,14 +51,17 @@ PARRY_API void parry_dataset_free(parry_dataset *dataset);
 PARRY_API PARRY_CHECKED parry_status parry_dataset_first(parry_ctx *ctx, const parry_dataset *dataset, int64_t count,
                                                          parry_dataset **out);
 
-/* The same images with other pixels (`images`, count x C x H x W floats): name, labels, class names and the images' names
- * stay, and so does the note, to which `note` is added. */
+/* The same images with other pixels (`images`, count x C x H x W floats): name, labels, class names and the images'
+ * names stay, and so does the note, to which `note` is added. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_replace(parry_ctx *ctx, const parry_dataset *dataset,
                                                            const float *images, const char *note, parry_dataset **out);
 
 PARRY_API const parry_dataset_info *parry_dataset_describe(const parry_dataset *dataset);
-/* Writes images [first, first + n) as floats, n x C x H x W. The range must lie inside. */
-PARRY_API void parry_dataset_images(const parry_dataset *dataset, int64_t first, int64_t n, float *out);
+/* Writes images [first, first + n) as floats, n x C x H x W. The range must lie inside. Photographs are decoded when
+ * they are asked for, and 4 GiB of them, in 8 bits, are kept for the next time; a damaged one is named. Nothing else
+ * fails. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_images(parry_ctx *ctx, const parry_dataset *dataset, int64_t first,
+                                                          int64_t n, float *out);
 /* `count` labels; -1 is unknown, as those of photographs may be. */
 PARRY_API const int32_t *parry_dataset_labels(const parry_dataset *dataset);
 /* The file that image `index` was read from, as it was named; "" where images have no names. */

@@ -78,6 +78,11 @@ PARRY_API const parry_model_info *parry_model_describe(const parry_model *model)
 /* Logits, n x classes, of n images (n x C x H x W, in [0,1]; values outside are allowed). */
 PARRY_API PARRY_CHECKED parry_status parry_model_logits(parry_ctx *ctx, const parry_model *model, const float *images,
                                                         int64_t n, float *logits);
+/* The same of images [first, first + n) of `dataset`, which are read chunk by chunk, by the threads that classify them.
+ */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_logits(parry_ctx *ctx, const parry_model *model,
+                                                          const parry_dataset *dataset, int64_t first, int64_t n,
+                                                          float *logits);
 /* The softmax of n rows of logits; `out` may be `logits`. */
 PARRY_API void parry_probabilities(const float *logits, int64_t n, int classes, float *out);
 /* The numbers of the `top` (1 to `classes`) largest entries of a row of logits or probabilities, the largest first;
@@ -93,8 +98,9 @@ PARRY_API PARRY_CHECKED parry_status parry_model_input_gradient(parry_ctx *ctx, 
  * folder has a labels.csv (a column file, and one of class_index, wnid, class_name, label), or a folder for each class
  * (named by class name, WordNet identifier or index; else as many as there are classes, in alphabetical order), or
  * train/val/test folders of those, or pictures alone, whose labels are unknown (-1). `labels` names a CSV for all of
- * them, or is NULL. `first`: only the first N; 0: all. Decoded in parallel to 8 bits a sample; see parry_image_read for
- * what is converted. */
+ * them, or is NULL. `first`: only the first N; 0: all. Files are listed now and decoded to 8 bits a sample when they
+ * are asked for, by the threads that work on them; see parry_dataset_images, and parry_image_read for what is
+ * converted. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_open_images(parry_ctx *ctx, const char *const *paths, size_t count,
                                                                const parry_model *model, const char *labels,
                                                                parry_split split, int64_t first, parry_dataset **out);
@@ -112,12 +118,13 @@ PARRY_API PARRY_CHECKED parry_status parry_model_accuracy(parry_ctx *ctx, const 
 /* Whether the preprocessing looks right. */
 typedef struct parry_preprocess_check {
     int64_t count; /* labelled images that were looked at, at most a few hundred; 0: there are none, nothing is known */
-    double accuracy;         /* on them */
-    double chance;           /* of a guess */
-    double claim;            /* the least accuracy that the JSON beside the file claims; 0: none */
-    bool suspicious;         /* accuracy is hardly above chance, far below the claim, or an alternative clearly better */
-    double better_accuracy;  /* of the best of the usual alternatives on at most 48 of the images, where it is clearly better: by
-                                more than 15 points there, and at the 1 % level of a one-sided sign test; else 0 */
+    double accuracy;        /* on them */
+    double chance;          /* of a guess */
+    double claim;           /* the least accuracy that the JSON beside the file claims; 0: none */
+    bool suspicious;        /* accuracy is hardly above chance, far below the claim, or an alternative clearly better */
+    double better_accuracy; /* of the best of the usual alternatives on at most 48 of the images, where it is clearly
+                               better: by more than 15 points there, and at the 1 % level of a one-sided sign test; else
+                               0 */
     parry_preprocess better; /* that one */
 } parry_preprocess_check;
 /* Measures accuracy on some images of the dataset and logs a warning when it looks as if the declared preprocessing

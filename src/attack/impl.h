@@ -86,13 +86,15 @@ typedef struct pr_attack_request {
     const parry_threat *threat;
     const pr_aim *aim; /* NULL: made from the threat */
     const parry_model *model;
-    const float *x;        /* n x row */
+    const float *x; /* n x row; NULL: the first n images of */
+    const parry_dataset *dataset;
     const int32_t *labels; /* n; -1: unknown, the image is attacked away from what the model calls it */
     const int64_t *index;  /* n numbers in the dataset, which key random draws; NULL: first_index + i */
     int64_t first_index, n;
     uint64_t seed;
     const char *task;                          /* what the progress is called; NULL: none is told */
-    float *adv;                                /* written: n x row */
+    float *adv;                                /* written: n x row; or NULL */
+    double *sizes;                             /* written: n, of adv minus image in the threat's norm; or NULL */
     float *logits;                             /* written: n x K, at adv; or NULL */
     pr_goal *goals;                            /* written: n, with labels and targets as they were used; or NULL */
     int64_t forward_queries, gradient_queries; /* added to: image evaluations of the attack alone */
@@ -101,6 +103,10 @@ typedef struct pr_attack_request {
     double *minimal_eps, *failed_eps; /* written by the search: n each */
 } pr_attack_request;
 PARRY_CHECKED parry_status pr_attack_rows(parry_ctx *ctx, pr_attack_request *request);
+/* parry_attack_run without `originals` and `adversaries`, which stay NULL: in memory are a few chunks of images. */
+PARRY_CHECKED parry_status pr_attack_score(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat,
+                                           const parry_model *model, const parry_dataset *dataset,
+                                           parry_attack_result *out);
 
 /* ---- streams (attack/stream.c): for trainers that resume ------------------------------------------------------- */
 

@@ -12,10 +12,12 @@ typedef struct dataset_call {
     const parry_eps_search *search; /* NULL: the threat's eps */
     const parry_model *model;
     const int32_t *labels;
+    bool keep_pixels; /* in the result */
     pr_aim *aim;
     int64_t n, row;
     int classes;
     float *loss;
+    double *sizes;
     pr_goal *goals;
 } dataset_call;
 
@@ -50,13 +52,6 @@ static void count_met(const dataset_call *call, parry_attack_result *out)
     out->success_rate = (double)after / (double)call->n;
 }
 
-static double size_of(const dataset_call *call, const parry_attack_result *out, int64_t i)
-{
-    const float *image = out->originals + i * call->row, *adversary = out->adversaries + i * call->row;
-    return (call->threat->quantize ? pr_grid_distance_row : pr_distance_row)(call->threat->norm, adversary, image,
-                                                                             call->row);
-}
-
 /* Everything is taken from the images that were handed over and from the logits on them, nothing from the attack's own
  * account. */
 static void measure(const dataset_call *call, parry_attack_result *out)
@@ -70,10 +65,9 @@ static void measure(const dataset_call *call, parry_attack_result *out)
     pr_loss_at(0)->rows(NULL, call->n, call->classes, out->logits, out->labels, call->loss, NULL);
     double loss = 0, norm = 0;
     for (int64_t i = 0; i < call->n; i++) {
-        const double size = size_of(call, out, i);
         loss += call->loss[i];
-        norm += size;
-        out->max_norm = PR_MAX(out->max_norm, size);
+        norm += call->sizes[i];
+        out->max_norm = PR_MAX(out->max_norm, call->sizes[i]);
     }
     out->adv_loss = loss / (double)call->n;
     out->mean_norm = norm / (double)call->n;
@@ -83,9 +77,12 @@ static parry_status allocate(parry_ctx *ctx, dataset_call *call, parry_attack_re
 {
     const int64_t n = call->n, pixels = n * call->row, logits = n * call->classes;
     TRY(pr_alloc_raw(ctx, n, &call->loss));
+    TRY(pr_alloc_raw(ctx, n, &call->sizes));
     TRY(pr_alloc_raw(ctx, n, &call->goals));
-    TRY(pr_alloc_raw(ctx, pixels, &out->originals));
-    TRY(pr_alloc_raw(ctx, pixels, &out->adversaries));
+    if (call->keep_pixels) {
+        TRY(pr_alloc_raw(ctx, pixels, &out->originals));
+        TRY(pr_alloc_raw(ctx, pixels, &out->adversaries));
+    }
     TRY(pr_alloc_raw(ctx, logits, &out->clean_logits));
     TRY(pr_alloc_raw(ctx, logits, &out->logits));
     TRY(pr_alloc_raw(ctx, n, &out->labels));
@@ -107,21 +104,26 @@ static parry_status run(parry_ctx *ctx, const parry_dataset *dataset, dataset_ca
     TRY(allocate(ctx, call, out));
     out->count = n;
     snprintf(task, sizeof task, "%s eps %s%.4g", call->attack->label, call->search ? "up to " : "", call->threat->eps);
-    parry_dataset_images(dataset, 0, n, out->originals);
-    if (call->threat->quantize)
-        pr_grid_round(out->originals, n * call->row);
-    TRY(parry_model_logits(ctx, call->model, out->originals, n, out->clean_logits));
+    TRY(pr_model_pass(ctx, call->model,
+                      &(pr_dataset_pass){.dataset = dataset,
+                                         .n = n,
+                                         .prepare = call->threat->quantize ? pr_grid_round : NULL,
+                                         .keep = true,
+                                         .images = out->originals,
+                                         .logits = out->clean_logits}));
     pr_attack_request request = {
         .attack = call->attack,
         .threat = call->threat,
         .aim = call->aim,
         .model = call->model,
         .x = out->originals,
+        .dataset = dataset,
         .labels = call->labels,
         .n = n,
         .seed = parry_ctx_seed(ctx),
         .task = task,
         .adv = out->adversaries,
+        .sizes = call->sizes,
         .logits = out->logits,
         .goals = call->goals,
         .search = call->search,
@@ -163,6 +165,7 @@ static parry_status run_dataset(parry_ctx *ctx, dataset_call *call, const parry_
     parry_status status = run(ctx, dataset, call, out);
     pr_aim_free(call->aim);
     pr_free(call->loss);
+    pr_free(call->sizes);
     pr_free(call->goals);
     if (status != PARRY_OK)
         parry_attack_result_clear(out);
@@ -172,6 +175,13 @@ static parry_status run_dataset(parry_ctx *ctx, dataset_call *call, const parry_
 parry_status parry_attack_run(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat,
                               const parry_model *model, const parry_dataset *dataset, parry_attack_result *out)
 {
+    dataset_call call = {.attack = attack, .threat = threat, .model = model, .keep_pixels = true};
+    return run_dataset(ctx, &call, dataset, out);
+}
+
+parry_status pr_attack_score(parry_ctx *ctx, const parry_attack *attack, const parry_threat *threat,
+                             const parry_model *model, const parry_dataset *dataset, parry_attack_result *out)
+{
     dataset_call call = {.attack = attack, .threat = threat, .model = model};
     return run_dataset(ctx, &call, dataset, out);
 }
@@ -180,7 +190,7 @@ parry_status parry_attack_minimal_eps(parry_ctx *ctx, const parry_attack *attack
                                       const parry_eps_search *search, const parry_model *model,
                                       const parry_dataset *dataset, parry_attack_result *out)
 {
-    dataset_call call = {.attack = attack, .threat = threat, .search = search, .model = model};
+    dataset_call call = {.attack = attack, .threat = threat, .search = search, .model = model, .keep_pixels = true};
     return run_dataset(ctx, &call, dataset, out);
 }
 

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "attack/attack.h"
+#include "data/data.h"
 
 enum { CHUNK_IMAGES = 256, CHUNK_FLOATS = 1 << 24 };
 
@@ -28,19 +29,21 @@ static parry_status make_radii(parry_ctx *ctx, pr_run *run, int64_t n, const dou
     return PARRY_OK;
 }
 
-/* The images; their 8-bit versions where the threat asks for the grid. */
+/* The images, given or read; their 8-bit versions where the threat asks for the grid. */
 static parry_status make_images(parry_ctx *ctx, pr_run *run, const pr_attack_request *r, int64_t first, int64_t n,
                                 pr_tensor *out)
 {
     const int64_t row = pr_model_row(r->model);
-    const pr_tensor given = {(float *)r->x + first * row, n, row};
-    if (!r->threat->quantize) {
-        *out = given;
+    *out = (pr_tensor){r->x ? (float *)r->x + first * row : NULL, n, row};
+    if (r->x && !r->threat->quantize)
         return PARRY_OK;
-    }
-    TRY(pr_scratch_like(ctx, run, given, out));
-    pr_copy(out->data, given.data, n * row);
-    pr_grid_round(out->data, n * row);
+    TRY(pr_scratch_like(ctx, run, *out, out));
+    if (r->x)
+        pr_copy(out->data, r->x + first * row, n * row);
+    else
+        TRY(pr_dataset_read(ctx, r->dataset, NULL, first, n, true, out->data));
+    if (r->threat->quantize)
+        pr_grid_round(out->data, n * row);
     return PARRY_OK;
 }
 
@@ -84,19 +87,30 @@ static void count_queries(pr_run *run, int sign)
     }
 }
 
+static void measure_sizes(const pr_attack_request *r, const pr_tensor *x, const pr_tensor *adv, double *sizes)
+{
+    for (int64_t i = 0; i < x->n; i++)
+        sizes[i] = (r->threat->quantize ? pr_grid_distance_row : pr_distance_row)(
+            r->threat->norm, adv->data + i * x->row, x->data + i * x->row, x->row);
+}
+
 static parry_status attack_chunk(parry_ctx *ctx, const rows_call *call, pr_run *run, int64_t first, int64_t n)
 {
     const pr_attack_request *r = call->request;
-    pr_tensor adv = {r->adv + first * pr_model_row(r->model), n, pr_model_row(r->model)};
     pr_batch batch;
     run->scratch.used = 0;
     count_queries(run, -1);
     TRY(make_batch(ctx, run, r, first, n, &batch));
+    pr_tensor adv = {r->adv ? r->adv + first * batch.x.row : NULL, n, batch.x.row};
+    if (!r->adv)
+        TRY(pr_scratch_like(ctx, run, batch.x, &adv));
     if (r->search)
         TRY(pr_search_batch(ctx, run, r->search, &batch, &adv, r->minimal_eps + first, r->failed_eps + first));
     else
         TRY(pr_attempt(ctx, run, &batch, NULL, &adv));
     count_queries(run, 1);
+    if (r->sizes)
+        measure_sizes(r, &batch.x, &adv, r->sizes + first);
     if (!r->logits) /* what the attack believes counts for nothing: what it returns is judged afresh */
         return PARRY_OK;
     return pr_session_logits(ctx, run->judge, adv.data, n, r->logits + first * pr_run_classes(run));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "attack/attack.h"
+#include "data/data.h"
 
 struct parry_stream {
     const parry_model *model;
@@ -112,23 +113,22 @@ static int64_t take(const parry_ctx *ctx, parry_stream *stream)
 }
 
 /* Copies images order[first], order[first + 1], ... */
-static void copy_images(const parry_stream *stream, int64_t first, int64_t n, float *images, int32_t *labels)
+static parry_status copy_images(parry_ctx *ctx, const parry_stream *stream, int64_t first, int64_t n, float *images,
+                                int32_t *labels)
 {
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t index = stream->order[first + i];
-        parry_dataset_images(stream->dataset, index, 1, images + i * stream->row);
-        labels[i] = parry_dataset_labels(stream->dataset)[index];
-    }
+    for (int64_t i = 0; i < n; i++)
+        labels[i] = parry_dataset_labels(stream->dataset)[stream->order[first + i]];
+    return pr_dataset_read(ctx, stream->dataset, stream->order + first, 0, n, true, images);
 }
 
 parry_status parry_stream_next(parry_ctx *ctx, parry_stream *stream, float *images, int32_t *labels, int64_t *count)
 {
     const int64_t n = take(ctx, stream), attacked = (int64_t)((double)n * stream->options.adversarial_share + 1e-9),
                   clean = n - attacked;
-    copy_images(stream, stream->next, clean, images, labels);
+    TRY(copy_images(ctx, stream, stream->next, clean, images, labels));
     if (attacked > 0) {
         const int64_t first = stream->next + clean;
-        copy_images(stream, first, attacked, stream->originals, labels + clean);
+        TRY(copy_images(ctx, stream, first, attacked, stream->originals, labels + clean));
         pr_attack_request request = {
             .attack = stream->options.attack,
             .threat = stream->options.threat,

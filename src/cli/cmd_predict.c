@@ -15,7 +15,7 @@ PR_OPTIONS(predict_command_table, predict_options,
            OPT_STRING(predict_options, csv, "csv", NULL, "FILE",
                       "write image, label, rank, class, name and confidence of every image as CSV"));
 
-enum { PORTION_FLOATS = 1 << 24 };
+enum { PORTION_FLOATS = 1 << 22 };
 
 /* The `top` classes of every image. */
 typedef struct predictions {
@@ -24,8 +24,8 @@ typedef struct predictions {
     const parry_dataset_info *info;
     int top;
     int64_t count, labelled, first_right, top_right; /* of the labelled: label is the first, among the top */
-    int *classes;       /* count x top */
-    float *confidences; /* count x top */
+    int *classes;                                    /* count x top */
+    float *confidences;                              /* count x top */
 } predictions;
 
 static void judge(predictions *p, int64_t image, const float *row, int classes)
@@ -40,27 +40,24 @@ static void judge(predictions *p, int64_t image, const float *row, int classes)
     }
 }
 
+/* In portions, so that logits of few images are in memory. */
 static parry_status predict_all(parry_ctx *ctx, predictions *p)
 {
     const int classes = parry_model_describe(p->model)->classes;
-    const int64_t row = (int64_t)p->info->channels * p->info->height * p->info->width;
-    int64_t most = PORTION_FLOATS / row + 1;
-    most = most < p->count ? most : p->count;
-    float *images = malloc((size_t)(most * row) * sizeof *images), *logits = malloc((size_t)(most * classes) * sizeof *logits);
+    const int64_t wanted = PORTION_FLOATS / classes + 1, most = wanted < p->count ? wanted : p->count;
+    float *logits = malloc((size_t)(most * classes) * sizeof *logits);
     p->classes = malloc((size_t)(p->count * p->top) * sizeof *p->classes);
     p->confidences = malloc((size_t)(p->count * p->top) * sizeof *p->confidences);
-    parry_status status = images && logits && p->classes && p->confidences ? PARRY_OK : PARRY_NO_MEMORY;
+    parry_status status = logits && p->classes && p->confidences ? PARRY_OK : PARRY_NO_MEMORY;
     for (int64_t first = 0, n; first < p->count && status == PARRY_OK; first += n) {
         n = most < p->count - first ? most : p->count - first;
-        parry_dataset_images(p->data, first, n, images);
-        status = parry_model_logits(ctx, p->model, images, n, logits);
+        status = parry_dataset_logits(ctx, p->model, p->data, first, n, logits);
         if (status != PARRY_OK)
             break;
         parry_probabilities(logits, n, classes, logits);
         for (int64_t i = 0; i < n; i++)
             judge(p, first + i, logits + i * classes, classes);
     }
-    free(images);
     free(logits);
     return status;
 }
@@ -159,8 +156,8 @@ static json_t *image_json(const predictions *p, int64_t image)
         json_array_append_new(list, json_pack("{s:i, s:o, s:f}", "class", p->classes[at], "name",
                                               text_json(parry_class_name(p->model, p->classes[at], name)), "confidence",
                                               (double)p->confidences[at]));
-    return json_pack("{s:I, s:o, s:o, s:o}", "id", (json_int_t)image, "file", file[0] ? text_json(file) : json_null(), "label",
-                     label >= 0 ? json_integer(label) : json_null(), "predictions", list);
+    return json_pack("{s:I, s:o, s:o, s:o}", "id", (json_int_t)image, "file", file[0] ? text_json(file) : json_null(),
+                     "label", label >= 0 ? json_integer(label) : json_null(), "predictions", list);
 }
 
 static json_t *predictions_json(const predictions *p)
@@ -168,10 +165,12 @@ static json_t *predictions_json(const predictions *p)
     json_t *images = json_array();
     for (int64_t i = 0; i < p->count; i++)
         json_array_append_new(images, image_json(p, i));
-    json_t *json = json_pack("{s:o, s:o, s:i, s:I, s:o}", "model", model_json(p->model), "dataset", data_json(p->data), "top", p->top,
-                             "labelled", (json_int_t)p->labelled, "images", images);
-    json_object_set_new(json, "acc", p->labelled ? json_real((double)p->first_right / (double)p->labelled) : json_null());
-    json_object_set_new(json, "top_acc", p->labelled ? json_real((double)p->top_right / (double)p->labelled) : json_null());
+    json_t *json = json_pack("{s:o, s:o, s:i, s:I, s:o}", "model", model_json(p->model), "dataset", data_json(p->data),
+                             "top", p->top, "labelled", (json_int_t)p->labelled, "images", images);
+    json_object_set_new(json, "acc",
+                        p->labelled ? json_real((double)p->first_right / (double)p->labelled) : json_null());
+    json_object_set_new(json, "top_acc",
+                        p->labelled ? json_real((double)p->top_right / (double)p->labelled) : json_null());
     return json;
 }
 

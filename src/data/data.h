@@ -11,15 +11,19 @@
 #include "base/base.h"
 #include "base/file.h"
 
-/* Unpacked files larger than this are refused. */
+/* Unpacked files larger than this are refused; so many bytes of photographs are kept in memory. */
 #define PR_DATA_FILE_LIMIT ((size_t)4 << 30)
 
-/* Images as read: `bytes` where the source is 8-bit, else `floats`; N x C x H x W, all memory owned. */
+typedef struct pr_photo_reader pr_photo_reader;
+
+/* Images as read: `bytes` where the source is 8-bit, else `floats`, N x C x H x W, or `photos`, which are read on
+ * demand; all memory owned. */
 typedef struct pr_images {
     int64_t count;
     int channels, height, width, classes;
     uint8_t *bytes;
     float *floats;
+    pr_photo_reader *photos;
     int32_t *labels; /* -1: unknown, of photographs */
     char **names;    /* of the images, or NULL */
 } pr_images;
@@ -82,6 +86,12 @@ typedef struct pr_dataset_words {
 /* Makes a data set of `images`, which are taken over and left empty, on failure too. */
 PARRY_CHECKED parry_status pr_dataset_take(parry_ctx *ctx, pr_images *images, const pr_dataset_words *words,
                                            parry_dataset **out);
+/* Writes n images as floats, n x C x H x W: those that `index` names, or with NULL first .. first + n - 1. Photographs
+ * are decoded; `keep`: they will be asked for again. On the context's threads, or inside a job on its own. */
+PARRY_CHECKED parry_status pr_dataset_read(parry_ctx *ctx, const parry_dataset *dataset, const int64_t *index,
+                                           int64_t first, int64_t n, bool keep, float *out);
+/* Before long work on all images: photographs are read now, so that a damaged one is found, and kept. */
+PARRY_CHECKED parry_status pr_dataset_load(parry_ctx *ctx, const parry_dataset *dataset);
 /* Whether `path` is a folder with the files of a known layout, or one written by parry_dataset_write. */
 bool pr_path_is_dataset(parry_ctx *ctx, const char *path);
 /* Opens the folder or file `path`. */
@@ -166,7 +176,8 @@ typedef struct pr_remote_model {
     const char *by_hand;        /* then: why, and what to do */
     const char *preprocess;     /* the JSON beside the file */
 } pr_remote_model;
-/* Into the models' folder of the user's cache, with its preprocessing beside it. `mirror` as for parry_dataset_fetch. */
+/* Into the models' folder of the user's cache, with its preprocessing beside it. `mirror` as for parry_dataset_fetch.
+ */
 PARRY_CHECKED parry_status pr_model_fetch(parry_ctx *ctx, const pr_remote_model *model, const char *mirror);
 
 #endif

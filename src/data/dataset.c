@@ -1,11 +1,13 @@
-/* Data sets in memory. Pixels stay 8-bit where the source was 8-bit (MNIST's training set: 47 MB, not 188) and become
- * floats when they are copied out; subsets share them by reference count. */
+/* Data sets. Pixels are in memory, but for photographs, which are read when they are asked for. They stay 8-bit where
+ * the source was 8-bit (MNIST's training set: 47 MB, not 188) and become floats when they are copied out; subsets share
+ * them by reference count. */
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "data/data.h"
+#include "data/photos.h"
 #include "tensor/tensor.h"
 
 typedef struct store {
@@ -29,6 +31,7 @@ void pr_images_release(pr_images *images)
     for (int64_t i = 0; images->names && i < images->count; i++)
         pr_free(images->names[i]);
     pr_free(images->names);
+    pr_photo_reader_free(images->photos);
     *images = (pr_images){0};
 }
 
@@ -102,7 +105,8 @@ static parry_status store_create(parry_ctx *ctx, pr_images *images, const pr_dat
     s->images = *images;
     *images = (pr_images){0};
     TRY_TO(fail, copy_words(ctx, s, words));
-    TRY_TO(fail, pr_images_sha256(ctx, &s->images, s->images.count, s->sha256));
+    if (!s->images.photos)
+        TRY_TO(fail, pr_images_sha256(ctx, &s->images, s->images.count, s->sha256));
     *out = s;
     return PARRY_OK;
 fail:
@@ -126,7 +130,7 @@ parry_status pr_dataset_take(parry_ctx *ctx, pr_images *images, const pr_dataset
         .split = words->split,
         .origin = s->origin,
         .note = s->note,
-        .sha256 = s->sha256,
+        .sha256 = s->images.photos ? pr_photo_reader_sha256(s->images.photos) : s->sha256,
         .count = s->images.count,
         .channels = s->images.channels,
         .height = s->images.height,
@@ -157,10 +161,9 @@ parry_status parry_dataset_create(parry_ctx *ctx, const float *images, const int
     const int64_t extent[] = {n, channels, height, width};
     size_t bytes;
     if (classes < 1 || !pr_extent_bytes(extent, PR_COUNT(extent), sizeof(float), &bytes))
-        return pr_fail(
-            ctx, PARRY_INVALID,
-            "a dataset of %lld images of %d x %d x %d in %d classes: all must be positive and fit in memory",
-            (long long)n, channels, height, width, classes);
+        return pr_fail(ctx, PARRY_INVALID,
+                       "a dataset of %lld images of %d x %d x %d in %d classes: all must be positive and fit in memory",
+                       (long long)n, channels, height, width, classes);
     pr_images copy = {.count = n, .channels = channels, .height = height, .width = width, .classes = classes};
     parry_status status;
     TRY_TO(fail, pr_alloc_raw_bytes(ctx, 1, bytes, (void **)&copy.floats));
@@ -242,14 +245,50 @@ const parry_dataset_info *parry_dataset_describe(const parry_dataset *dataset)
     return &dataset->info;
 }
 
-void parry_dataset_images(const parry_dataset *dataset, int64_t first, int64_t n, float *out)
+typedef struct reading {
+    const pr_images *images;
+    const int64_t *index;
+    int64_t first;
+    bool keep;
+    float *out;
+} reading;
+
+static parry_status read_image(parry_ctx *ctx, void *arg, int64_t i, int worker)
 {
-    const pr_images *images = &dataset->store->images;
-    int64_t row = pr_images_row(images);
+    const reading *r = arg;
+    const pr_images *images = r->images;
+    const int64_t row = pr_images_row(images), at = r->index ? r->index[i] : r->first + i;
+    float *out = r->out + i * row;
+    (void)worker;
+    if (images->photos)
+        return pr_photo_reader_read(ctx, images->photos, at, r->keep, out);
     if (images->bytes)
-        pr_bytes_to_unit(images->bytes + first * row, out, n * row);
+        pr_bytes_to_unit(images->bytes + at * row, out, row);
     else
-        memcpy(out, images->floats + first * row, (size_t)(n * row) * sizeof *out);
+        memcpy(out, images->floats + at * row, (size_t)row * sizeof *out);
+    return PARRY_OK;
+}
+
+parry_status pr_dataset_read(parry_ctx *ctx, const parry_dataset *dataset, const int64_t *index, int64_t first,
+                             int64_t n, bool keep, float *out)
+{
+    reading r = {&dataset->store->images, index, first, keep, out};
+    if (r.images->photos)
+        return pr_parallel_for(ctx, n, read_image, &r);
+    for (int64_t i = 0; i < n; i++)
+        TRY(read_image(ctx, &r, i, 0));
+    return PARRY_OK;
+}
+
+parry_status parry_dataset_images(parry_ctx *ctx, const parry_dataset *dataset, int64_t first, int64_t n, float *out)
+{
+    return pr_dataset_read(ctx, dataset, NULL, first, n, true, out);
+}
+
+parry_status pr_dataset_load(parry_ctx *ctx, const parry_dataset *dataset)
+{
+    pr_photo_reader *photos = dataset->store->images.photos;
+    return photos ? pr_photo_reader_load(ctx, photos) : PARRY_OK;
 }
 
 const int32_t *parry_dataset_labels(const parry_dataset *dataset)
@@ -270,14 +309,15 @@ static parry_status write_pixels(parry_ctx *ctx, const parry_dataset *dataset, F
     const parry_dataset_info *info = &dataset->info;
     int64_t row = pr_images_row(&dataset->store->images);
     float *image;
+    parry_status status = PARRY_OK;
     TRY(pr_alloc_raw(ctx, row, &image));
     pr_npy_header(stream, "<f4", (const int64_t[]){info->count, info->channels, info->height, info->width}, 4);
-    for (int64_t i = 0; i < info->count; i++) {
-        parry_dataset_images(dataset, i, 1, image);
+    for (int64_t i = 0; i < info->count && status == PARRY_OK; i++) {
+        status = pr_dataset_read(ctx, dataset, NULL, i, 1, false, image);
         fwrite(image, sizeof *image, (size_t)row, stream);
     }
     pr_free(image);
-    return PARRY_OK;
+    return status;
 }
 
 static parry_status write_labels(parry_ctx *ctx, const parry_dataset *dataset, FILE *stream)

@@ -13,12 +13,18 @@
 
 enum { DEPTH_MAX = 8, MAGIC_BYTES = 32, NAMES_SHOWN = 3 };
 
+void pr_photos_truncate(pr_photos *photos, uint64_t count)
+{
+    while (photos->count > count) {
+        const pr_photo *last = &photos->items[--photos->count];
+        pr_free(last->path);
+        pr_free(last->name);
+    }
+}
+
 void pr_photos_release(pr_photos *photos)
 {
-    for (size_t i = 0; i < photos->count; i++) {
-        pr_free(photos->items[i].path);
-        pr_free(photos->items[i].name);
-    }
+    pr_photos_truncate(photos, 0);
     pr_free(photos->items);
     pr_free(photos->first_ignored);
     *photos = (pr_photos){0};
@@ -356,8 +362,8 @@ static size_t match_bases(pr_label_table *table, pr_photos *photos)
                            *row = photos->items[i].matched
                                       ? NULL
                                       : bsearch(&base, table->rows, table->count, sizeof base, by_base);
-        if (!row || (row > table->rows && by_base(row - 1, row) == 0) || (row + 1 < end && by_base(row, row + 1) == 0) ||
-            shares_base(photos, i))
+        if (!row || (row > table->rows && by_base(row - 1, row) == 0) ||
+            (row + 1 < end && by_base(row, row + 1) == 0) || shares_base(photos, i))
             continue;
         photos->items[i].label = row->label;
         labelled++;
@@ -425,7 +431,8 @@ parry_status pr_photos_list(parry_ctx *ctx, const char *const *paths, size_t cou
     return status;
 }
 
-/* ---- what a folder says without a network ------------------------------------------------------------------------- */
+/* ---- what a folder says without a network -------------------------------------------------------------------------
+ */
 
 bool pr_photos_have_split(parry_ctx *ctx, const char *path, parry_split split)
 {

@@ -1,14 +1,8 @@
-/* Photographs to a network's size, in parallel, as 8-bit planes.
+/* One photograph to a network's size.
  *
  * The sizes are torchvision's: the shorter side becomes N and the longer one floor(N long / short); the cut begins at
  * half of what is over, rounded to even. */
-#include <math.h>
-#include <stdatomic.h>
-#include <string.h>
-
 #include "data/photos.h"
-
-/* ---- one photograph --------------------------------------------------------------------------------------------- */
 
 /* Half of `over`, halves to even. */
 static int half_to_even(int over)
@@ -99,102 +93,5 @@ parry_status pr_photo_read(parry_ctx *ctx, const char *path, const pr_photo_size
     parry_status status = fit_photo(ctx, path, size, out);
     if (status != PARRY_OK)
         pr_bitmap_release(out);
-    return status;
-}
-
-/* ---- many ------------------------------------------------------------------------------------------------------- */
-
-/* What is remarked on, once for all pictures. */
-enum { REMARK_TRANSLUCENT = 1, REMARK_CMYK = 2, REMARK_DEEP = 4, REMARK_TO_GREY = 8 };
-static const struct {
-    int bit;
-    const char *words;
-} remarks[] = {
-    {REMARK_TRANSLUCENT, "transparent pixels were laid on white"},
-    {REMARK_CMYK, "CMYK was converted to RGB without a colour profile"},
-    {REMARK_DEEP, "16 bits a sample were rounded to 8"},
-    {REMARK_TO_GREY, "colours were turned to grey, as the network takes one channel"},
-};
-
-typedef struct reading {
-    const pr_photos *photos;
-    const pr_photo_size *size;
-    pr_images *out;
-    uint8_t *remarks; /* by picture */
-    atomic_llong done;
-} reading;
-
-static parry_status read_one(parry_ctx *ctx, void *arg, int64_t index, int worker)
-{
-    reading *r = arg;
-    const pr_photo_size *size = r->size;
-    const int64_t plane = (int64_t)size->height * size->width;
-    pr_image_traits traits;
-    pr_bitmap b;
-    (void)worker;
-    TRY(pr_poll(ctx));
-    TRY(pr_photo_read(ctx, r->photos->items[index].path, size, &traits, &b));
-    uint8_t *to = r->out->bytes + index * plane * size->channels;
-    for (int64_t i = 0; i < plane; i++)
-        for (int c = 0; c < size->channels; c++)
-            to[c * plane + i] = b.bytes[i * size->channels + c];
-    pr_bitmap_release(&b);
-    r->remarks[index] =
-        (uint8_t)((traits.translucent ? REMARK_TRANSLUCENT : 0) | (traits.cmyk ? REMARK_CMYK : 0) |
-                  (traits.deep ? REMARK_DEEP : 0) | (traits.coloured && size->channels == 1 ? REMARK_TO_GREY : 0));
-    const long long done = atomic_fetch_add(&r->done, 1) + 1;
-    pr_progress(
-        ctx, &(parry_progress){
-                 .task = "reading photographs", .unit = "images", .done = (uint64_t)done, .total = r->photos->count});
-    return PARRY_OK;
-}
-
-static void say_remarks(parry_ctx *ctx, const reading *r)
-{
-    for (size_t k = 0; k < PR_COUNT(remarks); k++) {
-        size_t count = 0, first = 0;
-        for (size_t i = r->photos->count; i-- > 0;)
-            if (r->remarks[i] & remarks[k].bit) {
-                count++;
-                first = i;
-            }
-        if (count)
-            pr_log(ctx, PARRY_LOG_WARNING, "%s%s: %s", r->photos->items[first].name, count > 1 ? " and others" : "",
-                   remarks[k].words);
-    }
-}
-
-static parry_status read_all(parry_ctx *ctx, reading *r)
-{
-    pr_images *out = r->out;
-    TRY(pr_alloc_raw(ctx, out->count * pr_images_row(out), &out->bytes));
-    TRY(pr_alloc(ctx, out->count, &out->labels));
-    TRY(pr_alloc(ctx, out->count, &out->names));
-    TRY(pr_alloc(ctx, out->count, &r->remarks));
-    for (int64_t i = 0; i < out->count; i++) {
-        out->labels[i] = r->photos->items[i].label;
-        TRY(pr_strdup(ctx, r->photos->items[i].name, &out->names[i]));
-    }
-    TRY(pr_parallel_for(ctx, out->count, read_one, r));
-    say_remarks(ctx, r);
-    return PARRY_OK;
-}
-
-parry_status pr_photos_read(parry_ctx *ctx, const pr_photos *photos, const pr_photo_size *size, pr_images *out)
-{
-    *out = (pr_images){
-        .count = (int64_t)photos->count, .channels = size->channels, .height = size->height, .width = size->width};
-    const int64_t extent[] = {out->count, out->channels, out->height, out->width};
-    size_t bytes;
-    if (!pr_extent_bytes(extent, PR_COUNT(extent), 1, &bytes))
-        return pr_fail(
-            ctx, PARRY_UNSUPPORTED,
-            "%zu photographs of %d x %d pixels do not fit in %zu GB of memory; take fewer at a time with --first N",
-            photos->count, size->width, size->height, PR_DATA_FILE_LIMIT >> 30);
-    reading r = {.photos = photos, .size = size, .out = out};
-    parry_status status = read_all(ctx, &r);
-    pr_free(r.remarks);
-    if (status != PARRY_OK)
-        pr_images_release(out);
     return status;
 }

@@ -22,6 +22,8 @@ typedef struct pr_photos {
     char *first_ignored; /* one of them, NULL when there is none */
 } pr_photos;
 void pr_photos_release(pr_photos *photos);
+/* Only the first `count`, where there are more. */
+void pr_photos_truncate(pr_photos *photos, uint64_t count);
 
 /* Lists what `paths` name: picture files, and folders of class folders, with a table of labels, or flat (labels
  * unknown). `labels` is a CSV file for all of them, or NULL; see parry_dataset_open_images. */
@@ -74,8 +76,21 @@ PARRY_CHECKED parry_status pr_photo_fit(parry_ctx *ctx, const char *where, const
 /* One file as height x width x channels bytes. `traits` may be NULL. */
 PARRY_CHECKED parry_status pr_photo_read(parry_ctx *ctx, const char *path, const pr_photo_size *size,
                                          pr_image_traits *traits, pr_bitmap *out);
-/* All of them, in parallel; fills images, labels and names of `out`. Logs remarks on what was converted. */
-PARRY_CHECKED parry_status pr_photos_read(parry_ctx *ctx, const pr_photos *photos, const pr_photo_size *size,
-                                          pr_images *out);
+
+/* ---- many, on demand (photo_reader.c) ---------------------------------------------------------------------------- */
+
+/* Fills labels and names of `out`, and its reader of photographs; `photos`, not empty, is taken over and left empty, on
+ * failure too. Nothing is decoded. `room`: bytes of 8-bit planes that may be kept. */
+PARRY_CHECKED parry_status pr_photos_open(parry_ctx *ctx, pr_photos *photos_take, const pr_photo_size *size,
+                                          size_t room, pr_images *out);
+/* Photograph `index` as C x H x W floats in [0,1]; from any thread. `keep`: it will be asked for again. `out` may be
+ * NULL. When each was read once, remarks on what was converted are logged. */
+PARRY_CHECKED parry_status pr_photo_reader_read(parry_ctx *ctx, pr_photo_reader *reader, int64_t index, bool keep,
+                                                float *out);
+/* Reads all of them, in parallel, and keeps as many as there is room for. */
+PARRY_CHECKED parry_status pr_photo_reader_load(parry_ctx *ctx, pr_photo_reader *reader);
+/* Of the photographs' planes and labels; "" until each was read once. */
+const char *pr_photo_reader_sha256(const pr_photo_reader *reader);
+void pr_photo_reader_free(pr_photo_reader *reader);
 
 #endif

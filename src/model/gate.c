@@ -13,11 +13,12 @@
 
 #include <parry/image.h>
 
+#include "data/data.h"
 #include "model/network.h"
 #include "tensor/tensor.h"
 
-/* Images that are looked at; large ones cost more, and of too few nothing can be said. On FEW of them at most others are
- * tried, on SCREEN of these first: one that does worse there is given up. */
+/* Images that are looked at; large ones cost more, and of too few nothing can be said. On FEW of them at most others
+ * are tried, on SCREEN of these first: one that does worse there is given up. */
 enum { SMALL_ROW = 3 * 64 * 64, LEAST = 16, FEW = 48, SCREEN = 16, MANY = 256, TRIALS = 13 };
 /* Deviations that are no accident, a share that matters, and what makes another declaration clearly better. */
 static const double deviations = 3, margin = 0.1, clear_gain = 0.15, clear_level = 0.01, low_accuracy = 0.7;
@@ -27,7 +28,8 @@ typedef struct sample {
     int64_t count, row;
     float *images, *changed, *logits;
     int32_t *labels;
-    int64_t picked[FEW]; /* images on which others are tried, the first SCREEN from all over the sample too */
+    int64_t chosen[MANY]; /* their numbers in the dataset */
+    int64_t picked[FEW];  /* images on which others are tried, the first SCREEN from all over the sample too */
     int picks;
     uint64_t right; /* bit k: picked[k] is classified correctly */
 } sample;
@@ -61,10 +63,10 @@ static parry_status sample_fill(parry_ctx *ctx, const parry_model *model, const 
         const int64_t at = i * all / tries;
         if (labels[at] < 0)
             continue;
-        parry_dataset_images(dataset, at, 1, s->images + s->count * row);
+        s->chosen[s->count] = at;
         s->labels[s->count++] = labels[at];
     }
-    return PARRY_OK;
+    return pr_dataset_read(ctx, dataset, s->chosen, 0, s->count, true, s->images);
 }
 
 static int64_t common_divisor(int64_t a, int64_t b)
@@ -246,7 +248,8 @@ static bool near_guessing(const parry_preprocess_check *c)
 
 static bool below_claim(const parry_preprocess_check *c)
 {
-    return c->claim > 0 && c->accuracy < c->claim - margin - deviations * sqrt(c->claim * (1 - c->claim) / (double)c->count);
+    return c->claim > 0 &&
+           c->accuracy < c->claim - margin - deviations * sqrt(c->claim * (1 - c->claim) / (double)c->count);
 }
 
 static bool worth_trying(const pr_network *network, const parry_preprocess_check *c)

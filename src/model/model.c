@@ -1,9 +1,13 @@
 /* parry_model: the public functions that are the same for every kind of model. */
+#include <stdatomic.h>
+
 #include "data/classes.h"
+#include "data/data.h"
 #include "model/kind.h"
 #include "tensor/tensor.h"
 
-enum { JOB_IMAGES = 256 };
+/* A job's images, and floats of those that it reads itself. */
+enum { JOB_IMAGES = 256, JOB_FLOATS = 1 << 22 };
 
 void parry_model_free(parry_model *model)
 {
@@ -63,17 +67,42 @@ typedef struct images_call {
     const int32_t *labels;
     int64_t n, chunk;
     float *logits, *loss_out, *gradient;
+    const pr_dataset_pass *pass; /* NULL: `images` are given */
+    float **scratch;             /* then: a chunk of images for each worker */
+    atomic_llong done;
 } images_call;
+
+/* The images of a job, which may be read for it. */
+static parry_status take_images(parry_ctx *ctx, images_call *call, int64_t first, int64_t n, int worker,
+                                const float **out)
+{
+    const int64_t row = pr_model_row(call->workers.model);
+    const pr_dataset_pass *pass = call->pass;
+    *out = call->images + first * row;
+    if (!pass)
+        return PARRY_OK;
+    if (!pass->images && !call->scratch[worker])
+        TRY(pr_alloc_raw(ctx, call->chunk * row, &call->scratch[worker]));
+    float *x = pass->images ? pass->images + first * row : call->scratch[worker];
+    TRY(pr_dataset_read(ctx, pass->dataset, NULL, pass->first + first, n, pass->keep && !pass->images, x));
+    if (pass->prepare)
+        pass->prepare(x, n * row);
+    const int64_t done = atomic_fetch_add(&call->done, n) + n;
+    pr_progress(ctx, &(parry_progress){"classifying", "images", (uint64_t)done, (uint64_t)call->n, NULL});
+    *out = x;
+    return PARRY_OK;
+}
 
 static parry_status images_job(parry_ctx *ctx, void *arg, int64_t index, int worker)
 {
     images_call *call = arg;
     const int64_t first = index * call->chunk, n = PR_MIN(call->chunk, call->n - first),
                   row = pr_model_row(call->workers.model);
-    const float *x = call->images + first * row;
+    const float *x;
     pr_session *session;
     TRY(pr_poll(ctx));
     TRY(pr_workers_session(ctx, &call->workers, worker, &session));
+    TRY(take_images(ctx, call, first, n, worker, &x));
     if (!call->loss)
         return pr_session_logits(ctx, session, x, n, call->logits + first * pr_model_classes(call->workers.model));
     return pr_session_loss_grad(ctx, session, call->loss, x, call->labels + first, n, NULL,
@@ -83,10 +112,16 @@ static parry_status images_job(parry_ctx *ctx, void *arg, int64_t index, int wor
 static parry_status run_images(parry_ctx *ctx, const parry_model *model, images_call *call)
 {
     parry_status status = pr_workers_init(ctx, model, call->loss != NULL, PARRY_F32, call->n, &call->workers);
+    if (status == PARRY_OK && call->pass)
+        status = pr_alloc(ctx, call->workers.count, &call->scratch);
     if (status == PARRY_OK) {
-        call->chunk = pr_workers_chunk(&call->workers, JOB_IMAGES);
+        const int64_t most = call->pass ? JOB_FLOATS / pr_model_row(model) + 1 : JOB_IMAGES;
+        call->chunk = pr_workers_chunk(&call->workers, PR_MIN(JOB_IMAGES, most));
         status = pr_parallel_for(ctx, (call->n + call->chunk - 1) / call->chunk, images_job, call);
     }
+    for (int i = 0; call->scratch && i < call->workers.count; i++)
+        pr_free(call->scratch[i]);
+    pr_free(call->scratch);
     pr_workers_release(&call->workers);
     return status;
 }
@@ -101,6 +136,23 @@ parry_status parry_model_logits(parry_ctx *ctx, const parry_model *model, const 
     images_call call = {.images = images, .n = n, .logits = logits};
     TRY(check_count(ctx, n));
     return run_images(ctx, model, &call);
+}
+
+parry_status pr_model_pass(parry_ctx *ctx, const parry_model *model, const pr_dataset_pass *pass)
+{
+    images_call call = {.pass = pass, .n = pass->n, .logits = pass->logits};
+    return run_images(ctx, model, &call);
+}
+
+parry_status parry_dataset_logits(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset, int64_t first,
+                                  int64_t n, float *logits)
+{
+    const int64_t count = parry_dataset_describe(dataset)->count;
+    if (first < 0 || n < 0 || first > count - n)
+        return pr_fail(ctx, PARRY_INVALID, "images %lld to %lld of %s were asked for; it has %lld", (long long)first,
+                       (long long)(first + n) - 1, parry_dataset_describe(dataset)->name, (long long)count);
+    TRY(pr_model_check_dataset(ctx, model, dataset));
+    return pr_model_pass(ctx, model, &(pr_dataset_pass){.dataset = dataset, .first = first, .n = n, .logits = logits});
 }
 
 static parry_status find_loss(parry_ctx *ctx, const char *name, const pr_loss **out)
@@ -126,62 +178,26 @@ parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model
 
 /* ---- accuracy --------------------------------------------------------------------------------------------------- */
 
-typedef struct accuracy_call {
-    pr_workers workers;
-    const parry_dataset *dataset;
-    int64_t n, chunk;
-    float **scratch; /* per worker: chunk images, their logits, their losses */
-    double *loss;    /* per job, summed in order afterwards */
-    int64_t *correct, *labelled;
-} accuracy_call;
-
-static parry_status accuracy_job(parry_ctx *ctx, void *arg, int64_t index, int worker)
+static parry_status measure(parry_ctx *ctx, const parry_dataset_info *data, const int32_t *labels, const float *logits,
+                            double *accuracy, double *loss)
 {
-    accuracy_call *call = arg;
-    const parry_model *model = call->workers.model;
-    const int64_t first = index * call->chunk, n = PR_MIN(call->chunk, call->n - first), row = pr_model_row(model);
-    const int classes = pr_model_classes(model);
-    const int32_t *labels = parry_dataset_labels(call->dataset) + first;
-    pr_session *session;
-    TRY(pr_poll(ctx));
-    TRY(pr_workers_session(ctx, &call->workers, worker, &session));
-    if (!call->scratch[worker])
-        TRY(pr_alloc_raw(ctx, call->chunk * (row + classes + 1), &call->scratch[worker]));
-    float *images = call->scratch[worker], *logits = images + call->chunk * row, *loss = logits + call->chunk * classes;
-    parry_dataset_images(call->dataset, first, n, images);
-    TRY(pr_session_logits(ctx, session, images, n, logits));
-    for (int64_t i = 0; i < n; i++) {
-        if (labels[i] < 0)
-            continue;
-        pr_loss_at(0)->rows(NULL, 1, classes, logits + i * classes, labels + i, loss, NULL);
-        call->loss[index] += loss[0];
-        call->correct[index] += pr_argmax(logits + i * classes, classes) == labels[i];
-        call->labelled[index]++;
-    }
-    return PARRY_OK;
-}
-
-static parry_status run_accuracy(parry_ctx *ctx, accuracy_call *call, double *accuracy, double *loss)
-{
-    call->chunk = pr_workers_chunk(&call->workers, JOB_IMAGES);
-    const int64_t jobs = (call->n + call->chunk - 1) / call->chunk;
-    TRY(pr_alloc(ctx, call->workers.count, &call->scratch));
-    TRY(pr_alloc(ctx, jobs, &call->loss));
-    TRY(pr_alloc(ctx, jobs, &call->correct));
-    TRY(pr_alloc(ctx, jobs, &call->labelled));
-    TRY(pr_parallel_for(ctx, jobs, accuracy_job, call));
     double loss_sum = 0;
     int64_t correct = 0, labelled = 0;
-    for (int64_t i = 0; i < jobs; i++) {
-        loss_sum += call->loss[i];
-        correct += call->correct[i];
-        labelled += call->labelled[i];
+    for (int64_t i = 0; i < data->count; i++) {
+        const float *row = logits + i * data->classes;
+        float one;
+        if (labels[i] < 0)
+            continue;
+        pr_loss_at(0)->rows(NULL, 1, data->classes, row, labels + i, &one, NULL);
+        loss_sum += one;
+        correct += pr_argmax(row, data->classes) == labels[i];
+        labelled++;
     }
     if (labelled == 0)
         return pr_fail(ctx, PARRY_INVALID,
                        "%s: no image has a label, so accuracy is not known; give labels by class folders or a "
                        "CSV file",
-                       parry_dataset_describe(call->dataset)->name);
+                       data->name);
     *accuracy = (double)correct / (double)labelled;
     if (loss)
         *loss = loss_sum / (double)labelled;
@@ -191,19 +207,15 @@ static parry_status run_accuracy(parry_ctx *ctx, accuracy_call *call, double *ac
 parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset,
                                   double *accuracy, double *loss)
 {
-    accuracy_call call = {.dataset = dataset, .n = parry_dataset_describe(dataset)->count};
-    if (call.n == 0)
-        return pr_fail(ctx, PARRY_INVALID, "%s holds no images", parry_dataset_describe(dataset)->name);
+    const parry_dataset_info *data = parry_dataset_describe(dataset);
+    pr_dataset_pass pass = {.dataset = dataset, .n = data->count, .keep = true};
+    if (pass.n == 0)
+        return pr_fail(ctx, PARRY_INVALID, "%s holds no images", data->name);
     TRY(pr_model_check_dataset(ctx, model, dataset));
-    parry_status status = pr_workers_init(ctx, model, false, PARRY_F32, call.n, &call.workers);
+    TRY(pr_alloc_raw(ctx, pass.n * data->classes, &pass.logits));
+    parry_status status = pr_model_pass(ctx, model, &pass);
     if (status == PARRY_OK)
-        status = run_accuracy(ctx, &call, accuracy, loss);
-    for (int i = 0; call.scratch && i < call.workers.count; i++)
-        pr_free(call.scratch[i]);
-    pr_free(call.scratch);
-    pr_free(call.loss);
-    pr_free(call.correct);
-    pr_free(call.labelled);
-    pr_workers_release(&call.workers);
+        status = measure(ctx, data, parry_dataset_labels(dataset), pass.logits, accuracy, loss);
+    pr_free(pass.logits);
     return status;
 }

@@ -66,6 +66,18 @@ int64_t pr_workers_chunk(const pr_workers *workers, int64_t most);
 /* Also after a failed init. */
 void pr_workers_release(pr_workers *workers);
 
+/* Logits of images [first, first + n) of `dataset` on all threads: each reads a chunk of images, of a few megabytes,
+ * and classifies it. `images`, which may be NULL, receives them too; else `keep` says whether photographs will be asked
+ * for again. `prepare`, which may be NULL, changes n values of images before they are classified. */
+typedef struct pr_dataset_pass {
+    const parry_dataset *dataset;
+    int64_t first, n;
+    void (*prepare)(float *values, int64_t n);
+    bool keep;
+    float *images, *logits;
+} pr_dataset_pass;
+PARRY_CHECKED parry_status pr_model_pass(parry_ctx *ctx, const parry_model *model, const pr_dataset_pass *pass);
+
 /* PARRY_INVALID naming the first label outside 0..classes-1. */
 PARRY_CHECKED parry_status pr_model_check_labels(parry_ctx *ctx, const parry_model *model, const int32_t *labels,
                                                  int64_t n);

@@ -23,13 +23,13 @@ static pr_photo_size photo_size(const parry_model_info *info)
                                                      : usual_resize_size(PR_MAX(info->height, info->width))};
 }
 
-static parry_status open_listed(parry_ctx *ctx, const parry_model *model, const char *name, const pr_photos *photos,
+static parry_status open_listed(parry_ctx *ctx, const parry_model *model, const char *name, pr_photos *photos_take,
                                 parry_split split, parry_dataset **out)
 {
     const parry_model_info *info = &model->info;
     const pr_photo_size size = photo_size(info);
     pr_images images;
-    TRY(pr_photos_read(ctx, photos, &size, &images));
+    TRY(pr_photos_open(ctx, photos_take, &size, PR_DATA_FILE_LIMIT, &images));
     images.classes = info->classes;
     return pr_dataset_take(ctx, &images,
                            &(pr_dataset_words){.name = name,
@@ -52,12 +52,9 @@ parry_status parry_dataset_open_images(parry_ctx *ctx, const char *const *paths,
         return pr_fail(ctx, PARRY_MISMATCH, "%s takes images of %d channels; photographs have 1 or 3", model->info.name,
                        model->info.channels);
     TRY(pr_photos_list(ctx, paths, count, &classes, labels, split, &photos));
-    pr_photos wanted = photos;
     if (first > 0)
-        wanted.count = (size_t)PR_MIN((uint64_t)first, photos.count);
-    parry_status status = open_listed(ctx, model, count == 1 ? paths[0] : "photographs", &wanted, split, out);
-    pr_photos_release(&photos);
-    return status;
+        pr_photos_truncate(&photos, (uint64_t)first);
+    return open_listed(ctx, model, count == 1 ? paths[0] : "photographs", &photos, split, out);
 }
 
 parry_status parry_model_build_for_images(parry_ctx *ctx, const char *arch, const char *folder, int side,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "attack/impl.h"
+#include "data/data.h"
 #include "report/report.h"
 
 PR_OPTIONS(
@@ -119,7 +120,7 @@ static parry_status run_model(parry_ctx *ctx, parry_evaluation *ev, tallies *tal
     }
     parry_attack_result fresh = {0};
     parry_threat threat = threat_at(ev, ev->eps.value[e]);
-    parry_status status = parry_attack_run(ctx, ev->attacks[a].attack, &threat, model, ev->attacks[a].data, &fresh);
+    parry_status status = pr_attack_score(ctx, ev->attacks[a].attack, &threat, model, ev->attacks[a].data, &fresh);
     if (status == PARRY_OK)
         record(ev, tally, m, a, e, &fresh);
     parry_attack_result_clear(&fresh);
@@ -186,7 +187,7 @@ static parry_status run_curve(parry_ctx *ctx, parry_evaluation *ev, const parry_
     for (int k = 1; k < PR_CURVE_POINTS; k++) {
         parry_attack_result result = {0};
         parry_threat threat = threat_at(ev, ev->curve_eps[k]);
-        parry_status status = parry_attack_run(ctx, ev->attacks[ev->strongest].attack, &threat, model, images, &result);
+        parry_status status = pr_attack_score(ctx, ev->attacks[ev->strongest].attack, &threat, model, images, &result);
         if (status == PARRY_OK) {
             acc[0] = share(result.count - llround(result.clean_met * (double)result.count), result.count);
             acc[k] = share(count_unmet(result.met, result.count), result.count);
@@ -245,9 +246,7 @@ static parry_status load_examples(parry_ctx *ctx, parry_evaluation *ev, int64_t 
     TRY(pr_alloc(ctx, ev->dataset->classes, &seen));
     choose_examples(ev, parry_dataset_labels(ev->data), seen);
     pr_free(seen);
-    for (int64_t i = 0; i < ev->example_count; i++)
-        parry_dataset_images(ev->data, ev->example_index[i], 1, ev->originals + i * row);
-    return PARRY_OK;
+    return pr_dataset_read(ctx, ev->data, ev->example_index, 0, ev->example_count, true, ev->originals);
 }
 
 /* The largest logit's class and its softmax. */

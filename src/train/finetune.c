@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "data/data.h"
 #include "train/train.h"
 
 /* The images that are tuned on: `attacked` adversaries, then `clean` originals. */
@@ -35,14 +36,15 @@ static parry_status plan_set(parry_ctx *ctx, const pr_hardening *h, tuning_set *
 }
 
 /* Clean images are those that follow the attacked ones in the dataset, from the start again at its end. */
-static void add_clean(tuning_set *set)
+static parry_status add_clean(parry_ctx *ctx, tuning_set *set)
 {
     int64_t count = parry_dataset_describe(set->source)->count;
     const int32_t *labels = parry_dataset_labels(set->source);
     for (int64_t i = set->attacked; i < set->attacked + set->clean; i++) {
-        parry_dataset_images(set->source, i % count, 1, set->images + i * set->row);
+        TRY(pr_dataset_read(ctx, set->source, NULL, i % count, 1, true, set->images + i * set->row));
         set->labels[i] = labels[i % count];
     }
+    return PARRY_OK;
 }
 
 static parry_status add_adversaries(parry_ctx *ctx, const parry_model *model, const pr_hardening *h,
@@ -69,7 +71,7 @@ static parry_status make_set(parry_ctx *ctx, const parry_model *model, const pr_
     const parry_dataset_info *info = parry_dataset_describe(h->dataset);
     TRY(plan_set(ctx, h, set));
     TRY(add_adversaries(ctx, model, h, attack, set));
-    add_clean(set);
+    TRY(add_clean(ctx, set));
     return parry_dataset_create(ctx, set->images, set->labels, set->attacked + set->clean, info->channels, info->height,
                                 info->width, info->classes, out);
 }

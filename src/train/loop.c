@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "data/data.h"
 #include "train/train.h"
 
 /* SHA-256 over names, shapes and values. */
@@ -191,7 +192,11 @@ static parry_status check_stage(parry_ctx *ctx, const parry_model *model, const 
                               parry_dataset_describe(stage->data)->count));
     if (stage->test)
         TRY(pr_model_check_dataset(ctx, model, stage->test));
-    return settings->checkpoint ? parry_file_probe(ctx, settings->checkpoint) : PARRY_OK;
+    if (settings->checkpoint)
+        TRY(parry_file_probe(ctx, settings->checkpoint));
+    TRY(pr_dataset_load(ctx, stage->source));
+    TRY(pr_dataset_load(ctx, stage->data));
+    return stage->test ? pr_dataset_load(ctx, stage->test) : PARRY_OK;
 }
 
 parry_status pr_stage_run(parry_ctx *ctx, parry_model *model, const pr_stage *stage)

@@ -75,7 +75,7 @@ static void check_case(parry_ctx *ctx, const json_t *vector, const parry_model *
     {
         const int64_t index = json_integer_value(json_object_get(expected, "index"));
         parry_dataset *one;
-        parry_dataset_images(data, index, 1, images);
+        assert_int_equal(parry_dataset_images(ctx, data, index, 1, images), PARRY_OK);
         assert_int_equal(
             parry_dataset_create(ctx, images, parry_dataset_labels(data) + index, 1, 1, 28, 28, CLASSES, &one),
             PARRY_OK);

@@ -108,7 +108,7 @@ static const char *or_none(const char *text)
 /* The images as they are attacked: on the 8-bit grid if the threat asks for that. */
 static void read_images(const subject *s, float images[COUNT * ROW])
 {
-    parry_dataset_images(s->data, 0, COUNT, images);
+    assert_int_equal(parry_dataset_images(s->ctx, s->data, 0, COUNT, images), PARRY_OK);
     for (int k = 0; s->threat.quantize && k < COUNT * ROW; k++)
         images[k] = (float)lrint(255.0 * images[k]) / 255.0f;
 }
@@ -284,7 +284,7 @@ static void check_permutation(const subject *s, void *arg, int number)
     char spec[64];
     parry_attack *attack;
     parry_attack_result r = attack_of(s, s->threat);
-    parry_dataset_images(s->data, 0, COUNT, images);
+    assert_int_equal(parry_dataset_images(s->ctx, s->data, 0, COUNT, images), PARRY_OK);
     for (int i = 0; i < COUNT; i++) {
         index[i] = (i * 37 + 11) % COUNT;
         labels[i] = parry_dataset_labels(s->data)[index[i]];

@@ -26,7 +26,7 @@ static linear *open_linear(int classes)
     l.classes = classes;
     l.model = make_linear(ctx, SIDE, classes, &l.w, &l.b);
     l.data = make_images(ctx, l.model, COUNT);
-    parry_dataset_images(l.data, 0, COUNT, l.images);
+    assert_int_equal(parry_dataset_images(ctx, l.data, 0, COUNT, l.images), PARRY_OK);
     return &l;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attack/impl.h"
 #include "base/file.h"
 #include "failing_malloc.h"
 #include "report/report.h"
@@ -13,7 +14,7 @@
 
 enum { SIDE = 8, CLASSES = 3, IMAGES = 4, ROW = SIDE * SIDE };
 
-static char folder[] = "/tmp/parry-fault-XXXXXX", model_path[64], output_path[64];
+static char folder[] = "/tmp/parry-fault-XXXXXX", model_path[64], output_path[64], photo_folder[64];
 static parry_dataset *data;
 
 /* What the work is about, and a digest of what it made, "" when it failed. */
@@ -90,6 +91,29 @@ static parry_status reopen(job *j)
     strcpy(j->digest, parry_dataset_describe(copy)->sha256);
     parry_dataset_free(copy);
     return PARRY_OK;
+}
+
+/* Photographs are decoded while they are classified, and again for an attack. */
+static parry_status classify_photographs(job *j)
+{
+    const parry_threat threat = {.eps = 0.1, .clip = true};
+    const char *paths[] = {photo_folder};
+    parry_dataset *photos;
+    parry_attack *attack = NULL;
+    parry_attack_result result = {0};
+    float logits[IMAGES * CLASSES];
+    TRY(parry_dataset_open_images(ctx, paths, 1, j->model, NULL, PARRY_TEST, 0, &photos));
+    parry_status status = parry_dataset_logits(ctx, j->model, photos, 0, IMAGES, logits);
+    if (status == PARRY_OK)
+        status = parry_attack_create(ctx, "fgsm", &attack);
+    if (status == PARRY_OK)
+        status = pr_attack_score(ctx, attack, &threat, j->model, photos, &result);
+    if (status == PARRY_OK)
+        digest(j, logits, sizeof logits);
+    parry_attack_result_clear(&result);
+    parry_attack_free(attack);
+    parry_dataset_free(photos);
+    return status;
 }
 
 /* ---- failing ---------------------------------------------------------------------------------------------------- */
@@ -173,6 +197,12 @@ static void test_dataset(void **state)
     fail_each("dataset", reopen, false, LONG_MAX);
 }
 
+static void test_photographs(void **state)
+{
+    (void)state;
+    fail_each("photographs", classify_photographs, true, 64);
+}
+
 /* ---- a model and images ------------------------------------------------------------------------------------------ */
 
 static int set_up(void **state)
@@ -184,11 +214,13 @@ static int set_up(void **state)
         return -1;
     snprintf(model_path, sizeof model_path, "%s/net.onnx", folder);
     snprintf(output_path, sizeof output_path, "%s/output", folder);
+    snprintf(photo_folder, sizeof photo_folder, "%s/photos", folder);
     for (int i = 0; i < IMAGES * ROW; i++)
         images[i] = (float)(i * 37 % 101) / 100;
     for (int i = 0; i < IMAGES; i++)
         labels[i] = i % CLASSES;
     OK(parry_dataset_create(ctx, images, labels, IMAGES, 1, SIDE, SIDE, CLASSES, &data));
+    OK(parry_images_write(ctx, photo_folder, "photo", images, 0, IMAGES, 1, SIDE, SIDE));
     OK(parry_model_build(ctx, "simplecnn", 1, SIDE, SIDE, CLASSES, &model));
     OK(parry_model_save(ctx, model, model_path));
     parry_model_free(model);
@@ -204,6 +236,12 @@ static int tear_down(void **state)
         snprintf(path, sizeof path, "%s/%s", folder, left[i]);
         unlink(path);
     }
+    for (int i = 0; i < IMAGES; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "%s/photo-%05d.png", photo_folder, i);
+        unlink(path);
+    }
+    rmdir(photo_folder);
     return rmdir(folder) | tear_down_context(state); /* fails when a temporary file was left */
 }
 
@@ -212,7 +250,7 @@ int main(void)
     failing_malloc_start();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load),     cmocka_unit_test(test_save),    cmocka_unit_test(test_attack),
-        cmocka_unit_test(test_evaluate), cmocka_unit_test(test_dataset),
+        cmocka_unit_test(test_evaluate), cmocka_unit_test(test_dataset), cmocka_unit_test(test_photographs),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

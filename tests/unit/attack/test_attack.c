@@ -136,6 +136,7 @@ static void test_queries(void **state)
 
 typedef struct watch {
     int polls_left, warnings;
+    char task[32]; /* whose progress was told last */
     uint64_t done, total;
 } watch;
 
@@ -148,6 +149,10 @@ static int cancelled(void *user)
 static void progress(void *user, const parry_progress *p)
 {
     watch *w = user;
+    if (strcmp(p->task, w->task) != 0) { /* first the images as they are, then the attack */
+        snprintf(w->task, sizeof w->task, "%s", p->task);
+        w->done = 0;
+    }
     assert_true(p->done > w->done && p->done <= p->total);
     assert_string_equal(p->unit, "images");
     w->done = p->done;
@@ -192,6 +197,43 @@ static void test_progress_and_cancelling(void **state)
     assert_int_equal(w.total, 500);
     w = (watch){.polls_left = 40};
     assert_int_equal(watched_run(&w, "pgd:steps=1000:stop-when-fooled=false", 0.02), PARRY_CANCELLED);
+}
+
+/* Without pixels in the result everything else is the same. */
+static void test_scoring_keeps_no_pixels(void **state)
+{
+    (void)state;
+    static const parry_threat threats[] = {{.eps = 0.05, .clip = true},
+                                           {.eps = 0.05, .clip = true, .quantize = true, .norm = PARRY_L2}};
+    for (size_t t = 0; t < PR_COUNT(threats); t++) {
+        parry_ctx *ctx = make_ctx(2, 3);
+        parry_model *model = make_linear(ctx, SIDE, CLASSES, NULL, NULL);
+        parry_dataset *data = make_images(ctx, model, 300);
+        parry_attack *attack;
+        parry_attack_result full, score;
+        assert_int_equal(parry_attack_create(ctx, "pgd:steps=3", &attack), PARRY_OK);
+        assert_int_equal(parry_attack_run(ctx, attack, &threats[t], model, data, &full), PARRY_OK);
+        assert_int_equal(pr_attack_score(ctx, attack, &threats[t], model, data, &score), PARRY_OK);
+        assert_true(score.originals == NULL && score.adversaries == NULL && full.originals && full.adversaries);
+        assert_true(score.clean_acc == full.clean_acc && score.robust_acc == full.robust_acc &&
+                    score.adv_loss == full.adv_loss && score.mean_norm == full.mean_norm &&
+                    score.max_norm == full.max_norm && score.forward_queries == full.forward_queries);
+        assert_memory_equal(score.clean_logits, full.clean_logits, 300 * CLASSES * sizeof(float));
+        assert_memory_equal(score.logits, full.logits, 300 * CLASSES * sizeof(float));
+        assert_memory_equal(score.met, full.met, 300 * sizeof(bool));
+        static float logits[300 * CLASSES];
+        if (!threats[t].quantize) { /* the clean images, read in passing */
+            assert_int_equal(parry_dataset_logits(ctx, model, data, 7, 200, logits), PARRY_OK);
+            assert_memory_equal(logits, full.clean_logits + 7 * CLASSES, 200 * CLASSES * sizeof(float));
+            assert_int_equal(parry_dataset_logits(ctx, model, data, 101, 200, logits), PARRY_INVALID);
+        }
+        parry_attack_result_clear(&full);
+        parry_attack_result_clear(&score);
+        parry_attack_free(attack);
+        parry_dataset_free(data);
+        parry_model_free(model);
+        parry_ctx_free(ctx);
+    }
 }
 
 static void test_weak_settings_are_pointed_out(void **state)
@@ -270,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_seeds_differ),
         cmocka_unit_test(test_queries),
         cmocka_unit_test(test_progress_and_cancelling),
+        cmocka_unit_test(test_scoring_keeps_no_pixels),
         cmocka_unit_test(test_weak_settings_are_pointed_out),
         cmocka_unit_test(test_a_model_that_returns_nan),
         cmocka_unit_test(test_out_of_memory),

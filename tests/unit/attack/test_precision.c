@@ -74,7 +74,7 @@ static int wrong_in_bf16(parry_ctx *ctx, const parry_model *model, const parry_d
     static float images[PAIRS * 784];
     float logits[PAIRS * 10];
     int wrong = 0;
-    parry_dataset_images(data, 0, PAIRS, images);
+    assert_int_equal(parry_dataset_images(ctx, data, 0, PAIRS, images), PARRY_OK);
     assert_int_equal(pr_session_create(ctx, model, true, PARRY_BF16, PAIRS, &session), PARRY_OK);
     assert_int_equal(pr_session_logits(ctx, session, images, PAIRS, logits), PARRY_OK);
     pr_session_free(session);

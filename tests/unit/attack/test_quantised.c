@@ -45,7 +45,7 @@ static void under_noise(parry_ctx *ctx, const parry_model *model, const parry_da
     const int32_t *labels = parry_dataset_labels(data);
     pr_rng rng = pr_rng_init(32, PR_STREAM_TEST, 0);
     *loss = *accuracy = 0;
-    parry_dataset_images(data, 0, IMAGES, images);
+    assert_int_equal(parry_dataset_images(ctx, data, 0, IMAGES, images), PARRY_OK);
     for (int i = 0; i < IMAGES * ROW; i++)
         images[i] = fminf(fmaxf(images[i] + (pr_rng_unit(&rng) < 0.5f ? -reach : reach), 0), 1);
     OK_IN(ctx, parry_model_logits(ctx, model, images, IMAGES, logits));

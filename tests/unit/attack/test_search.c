@@ -135,7 +135,7 @@ static void test_images_without_labels(void **state)
     int32_t called[COUNT], unknown[COUNT];
     pr_goal goals[COUNT];
     parry_attack *attack;
-    parry_dataset_images(data, 0, COUNT, images);
+    assert_int_equal(parry_dataset_images(ctx, data, 0, COUNT, images), PARRY_OK);
     assert_int_equal(parry_model_logits(ctx, model, images, COUNT, logits), PARRY_OK);
     for (int i = 0; i < COUNT; i++) {
         called[i] = pr_argmax(logits + i * 4, 4);

@@ -19,7 +19,7 @@ static fixture *open_fixture(int threads, const char *spec)
     f = (fixture){.ctx = make_ctx(threads, 4), .threat = {.eps = 0.1, .clip = true}};
     f.model = make_linear(f.ctx, SIDE, CLASSES, NULL, NULL);
     f.data = make_images(f.ctx, f.model, COUNT);
-    parry_dataset_images(f.data, 0, COUNT, f.images);
+    assert_int_equal(parry_dataset_images(f.ctx, f.data, 0, COUNT, f.images), PARRY_OK);
     assert_int_equal(parry_attack_create(f.ctx, spec, &f.attack), PARRY_OK);
     return &f;
 }

@@ -64,7 +64,7 @@ static void assert_opens(parry_ctx *ctx, const char *spec, parry_split split, in
     float image[SIDE * SIDE];
     if (parry_dataset_open(ctx, spec, split, &read) != PARRY_OK)
         fail_msg("%s", parry_ctx_error(ctx));
-    parry_dataset_images(read, 1, 1, image);
+    assert_int_equal(parry_dataset_images(ctx, read, 1, 1, image), PARRY_OK);
     assert_true(image[77] == (float)mark / 255.0f);
     assert_int_equal(parry_dataset_labels(read)[2], 2);
     assert_string_equal(parry_dataset_describe(read)->split, split_name);

@@ -33,7 +33,7 @@ static parry_dataset *create(parry_ctx *ctx)
     return made;
 }
 
-static void assert_same(const parry_dataset *a, const parry_dataset *b)
+static void assert_same(parry_ctx *ctx, const parry_dataset *a, const parry_dataset *b)
 {
     const parry_dataset_info *left = parry_dataset_describe(a), *right = parry_dataset_describe(b);
     assert_int_equal(left->count, right->count);
@@ -43,8 +43,8 @@ static void assert_same(const parry_dataset *a, const parry_dataset *b)
     size_t row = (size_t)left->channels * (size_t)left->height * (size_t)left->width;
     float *x = malloc(row * sizeof *x), *y = malloc(row * sizeof *y);
     for (int64_t i = 0; i < left->count; i++) {
-        parry_dataset_images(a, i, 1, x);
-        parry_dataset_images(b, i, 1, y);
+        assert_int_equal(parry_dataset_images(ctx, a, i, 1, x), PARRY_OK);
+        assert_int_equal(parry_dataset_images(ctx, b, i, 1, y), PARRY_OK);
         assert_memory_equal(x, y, row * sizeof *x);
     }
     free(x);
@@ -67,7 +67,7 @@ static void test_create_and_first(void **state)
 
     assert_int_equal(parry_dataset_first(ctx, all, 4, &few), PARRY_OK);
     assert_int_equal(parry_dataset_first(ctx, all, 0, &same), PARRY_OK);
-    assert_same(all, same);
+    assert_same(ctx, all, same);
     parry_dataset_free(same);
     assert_int_equal(parry_dataset_first(ctx, all, N + 1, &same), PARRY_OK);
     assert_int_equal(parry_dataset_describe(same)->count, N);
@@ -75,7 +75,7 @@ static void test_create_and_first(void **state)
     assert_int_equal(parry_dataset_first(ctx, all, -1, &same), PARRY_INVALID);
     parry_dataset_free(all); /* the subset lives on */
     assert_int_equal(parry_dataset_describe(few)->count, 4);
-    parry_dataset_images(few, 2, 2, copied);
+    assert_int_equal(parry_dataset_images(ctx, few, 2, 2, copied), PARRY_OK);
     assert_memory_equal(copied, pixels + 2 * ROW, sizeof copied);
     parry_dataset_free(few);
     parry_dataset_free(NULL);
@@ -126,7 +126,7 @@ static void test_write_and_open(void **state)
     char *folder = scratch_path("deep/written");
     assert_int_equal(parry_dataset_write(ctx, made, folder), PARRY_OK);
     assert_int_equal(parry_dataset_open(ctx, folder, PARRY_TEST, &read), PARRY_OK);
-    assert_same(made, read);
+    assert_same(ctx, made, read);
     assert_string_equal(parry_dataset_describe(read)->sha256, parry_dataset_describe(made)->sha256);
     parry_dataset_free(read);
     parry_dataset_free(made);
@@ -136,7 +136,7 @@ static void test_write_and_open(void **state)
     assert_int_equal(parry_dataset_write(ctx, made, folder), PARRY_OK);
     parry_dataset_free(read);
     assert_int_equal(parry_dataset_open(ctx, folder, PARRY_TEST, &read), PARRY_OK);
-    assert_same(made, read);
+    assert_same(ctx, made, read);
     assert_string_equal(parry_dataset_describe(read)->note, parry_dataset_describe(made)->note);
     assert_string_equal(parry_dataset_describe(read)->class_names[9], "9");
     parry_dataset_free(read);
@@ -197,8 +197,9 @@ static void test_digits(void **state)
 {
     (void)state;
     parry_dataset *one[2], *many;
+    parry_ctx *ctx = NULL;
     for (int threads = 1; threads <= 3; threads += 2) {
-        parry_ctx *ctx;
+        parry_ctx_free(ctx);
         assert_int_equal(
             parry_ctx_create(
                 &(parry_ctx_options){.size = sizeof(parry_ctx_options), .threads = threads, .seed = (uint64_t)threads},
@@ -210,9 +211,8 @@ static void test_digits(void **state)
         } else {
             assert_int_equal(parry_dataset_open(ctx, "digits", PARRY_TEST, &many), PARRY_OK);
         }
-        parry_ctx_free(ctx);
     }
-    assert_same(one[0], many);
+    assert_same(ctx, one[0], many);
     const parry_dataset_info *test = parry_dataset_describe(one[0]), *train = parry_dataset_describe(one[1]);
     assert_string_equal(test->sha256, parry_dataset_describe(many)->sha256);
     assert_int_equal(test->count, 10000);
@@ -222,13 +222,14 @@ static void test_digits(void **state)
     assert_non_null(strstr(test->note, "not MNIST"));
     float a[784], b[784];
     for (int i = 0; i < 1000; i++) {
-        parry_dataset_images(one[0], i, 1, a);
-        parry_dataset_images(one[1], i, 1, b);
+        assert_int_equal(parry_dataset_images(ctx, one[0], i, 1, a), PARRY_OK);
+        assert_int_equal(parry_dataset_images(ctx, one[1], i, 1, b), PARRY_OK);
         assert_memory_not_equal(a, b, sizeof a);
     }
     parry_dataset_free(one[0]);
     parry_dataset_free(one[1]);
     parry_dataset_free(many);
+    parry_ctx_free(ctx);
 }
 
 static int always_cancelled(void *user)
@@ -306,7 +307,7 @@ static void test_replace(void **state)
     assert_memory_equal(parry_dataset_labels(other), parry_dataset_labels(few), 4 * sizeof(int32_t));
     assert_string_not_equal(is->sha256, was->sha256);
     float pixel[PR_DIGITS_SIDE * PR_DIGITS_SIDE];
-    parry_dataset_images(other, 3, 1, pixel);
+    assert_int_equal(parry_dataset_images(ctx, other, 3, 1, pixel), PARRY_OK);
     assert_true(pixel[0] == 1);
     assert_int_equal(parry_dataset_replace(ctx, other, white, "twice", &again), PARRY_OK);
     assert_non_null(strstr(parry_dataset_describe(again)->note, "; all white; twice"));

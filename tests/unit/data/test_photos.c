@@ -139,6 +139,90 @@ static void test_resizing_is_pillows_to_the_bit(void **state)
     }
 }
 
+/* ---- on demand --------------------------------------------------------------------------------------------------- */
+
+enum { SIDE = 12, ON_DEMAND = 6, DEMAND_ROW = 3 * SIDE * SIDE };
+
+/* Photographs of every kind, of which `room` may be kept. */
+static parry_dataset *open_on_demand(size_t room, const char *const files[ON_DEMAND])
+{
+    pr_photos photos = {0};
+    pr_images images;
+    parry_dataset *data;
+    for (int i = 0; i < ON_DEMAND; i++) {
+        char path[PATH];
+        const char *word = path;
+        pr_photos one;
+        golden_path(files[i], path);
+        OK(pr_photos_list(ctx, &word, 1, NULL, NULL, PARRY_TEST, &one));
+        OK(pr_grow(ctx, photos.count + 1, &photos.capacity, &photos.items));
+        photos.items[photos.count++] = one.items[0];
+        pr_free(one.items);
+    }
+    const pr_photo_size size = {3, SIDE, SIDE, PARRY_RESIZE_SQUASH, 0};
+    OK(pr_photos_open(ctx, &photos, &size, room * DEMAND_ROW, &images));
+    images.classes = 2;
+    OK(pr_dataset_take(ctx, &images, &(pr_dataset_words){.name = "demand", .split = "all", .origin = "here"}, &data));
+    return data;
+}
+
+static void test_photographs_are_read_on_demand(void **state)
+{
+    (void)state;
+    static const char *const files[ON_DEMAND] = {"photo.jpg", "grey.png",   "rgba.png",
+                                                 "cmyk.jpg",  "lossy.webp", "progressive.jpg"};
+    static const int64_t order[] = {4, 0, 4, 5, 1, 3};
+    static const size_t rooms[] = {ON_DEMAND, 2, 0};
+    static float all[ON_DEMAND * DEMAND_ROW], some[PR_COUNT(order) * DEMAND_ROW];
+    char sha256[PR_SHA256_HEX] = "";
+    for (size_t k = 0; k < PR_COUNT(rooms); k++) {
+        parry_dataset *data = open_on_demand(rooms[k], files);
+        const parry_dataset_info *info = parry_dataset_describe(data);
+        assert_string_equal(parry_dataset_image_name(data, 2), "rgba.png");
+        OK(pr_dataset_read(ctx, data, order, 0, PR_COUNT(order), true, some));
+        assert_string_equal(info->sha256, ""); /* the third was not read yet */
+        if (k == 0)
+            OK(parry_dataset_images(ctx, data, 0, ON_DEMAND, all));
+        OK(pr_dataset_load(ctx, data));
+        assert_int_equal(strlen(info->sha256), 64);
+        if (k > 0)
+            assert_string_equal(info->sha256, sha256);
+        snprintf(sha256, sizeof sha256, "%s", info->sha256);
+        for (size_t i = 0; i < PR_COUNT(order); i++)
+            assert_memory_equal(some + i * DEMAND_ROW, all + order[i] * DEMAND_ROW, DEMAND_ROW * sizeof(float));
+        for (int again = 0; again < 2; again++) {
+            OK(pr_dataset_read(ctx, data, NULL, 1, 4, again, some));
+            assert_memory_equal(some, all + DEMAND_ROW, 4 * DEMAND_ROW * sizeof(float));
+        }
+        parry_dataset_free(data);
+    }
+    for (int i = 0; i < ON_DEMAND; i++) { /* each is what it is by itself */
+        char path[PATH];
+        pr_bitmap one;
+        golden_path(files[i], path);
+        OK(pr_photo_read(ctx, path, &(pr_photo_size){3, SIDE, SIDE, PARRY_RESIZE_SQUASH, 0}, NULL, &one));
+        for (int j = 0; j < DEMAND_ROW; j++)
+            assert_true(all[i * DEMAND_ROW + j % 3 * SIDE * SIDE + j / 3] == (float)one.bytes[j] / 255);
+        pr_bitmap_release(&one);
+    }
+}
+
+static void test_a_damaged_photograph_is_named_when_it_is_reached(void **state)
+{
+    (void)state;
+    static const char *const files[ON_DEMAND] = {"photo.jpg", "grey.png", "photo.npy",
+                                                 "rgb.png",   "cmyk.jpg", "rgba.png"};
+    static float images[ON_DEMAND * DEMAND_ROW];
+    parry_dataset *data = open_on_demand(ON_DEMAND, files);
+    OK(parry_dataset_images(ctx, data, 0, 2, images));
+    assert_int_equal(parry_dataset_images(ctx, data, 0, ON_DEMAND, images), PARRY_FORMAT);
+    assert_non_null(strstr(parry_ctx_error(ctx), "photo.npy: not a picture"));
+    assert_int_equal(pr_dataset_load(ctx, data), PARRY_FORMAT);
+    OK(parry_dataset_images(ctx, data, 3, 3, images));
+    assert_string_equal(parry_dataset_describe(data)->sha256, "");
+    parry_dataset_free(data);
+}
+
 static void test_a_photograph_that_cannot_fill_the_window_is_named(void **state)
 {
     char path[PATH];
@@ -389,6 +473,8 @@ int main(void)
         cmocka_unit_test(test_every_kind_reads_as_pillow),
         cmocka_unit_test(test_sixteen_bits_lose_nothing),
         cmocka_unit_test(test_resizing_is_pillows_to_the_bit),
+        cmocka_unit_test(test_photographs_are_read_on_demand),
+        cmocka_unit_test(test_a_damaged_photograph_is_named_when_it_is_reached),
         cmocka_unit_test(test_a_photograph_that_cannot_fill_the_window_is_named),
         cmocka_unit_test(test_cut_files_are_errors),
         cmocka_unit_test(test_seeds),

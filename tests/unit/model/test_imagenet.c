@@ -55,7 +55,7 @@ static void check_network(const char *name, int top1, int top5)
     assert_int_equal(parry_dataset_describe(photos)->count, PHOTOS);
     float *images = malloc(sizeof(float) * PHOTOS * (size_t)pr_model_row(model)),
           *logits = malloc(sizeof(float) * PHOTOS * CLASSES);
-    parry_dataset_images(photos, 0, PHOTOS, images);
+    OK_IN(ctx, parry_dataset_images(ctx, photos, 0, PHOTOS, images));
     OK_IN(ctx, parry_model_logits(ctx, model, images, PHOTOS, logits));
     int right = 0, near = 0;
     for (int i = 0; i < PHOTOS; i++) {
