@@ -27,7 +27,9 @@ typedef struct parry_dataset_info {
 } parry_dataset_info;
 
 /* Opens `spec`: a name ("mnist", "fashion-mnist", "cifar10", "digits") looked for in $PARRY_DATA and the user's cache,
- * or a path: a folder with a dataset's files, one IDX images file (its labels file beside it), a CIFAR binary file, or
+ * or a path: a folder with a dataset's files, one IDX images file (its labels file beside it), a
+ * .npy of images (its labels beside it: images.npy and labels.npy, x_test.npy and y_test.npy, NAME.npy and
+ * NAME-labels.npy), a .npz of both, a CIFAR binary file, or
  * a folder or .npy written by parry_dataset_write. PARRY_NOT_FOUND says what was looked for and how to fetch it. A name
  * never stands for other content than its own: recompressed or partial copies have names of their own and a note. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_open(parry_ctx *ctx, const char *spec, parry_split split,

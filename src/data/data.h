@@ -61,14 +61,15 @@ PARRY_CHECKED parry_status pr_pair_read(parry_ctx *ctx, const pr_pair_format *fo
 PARRY_CHECKED parry_status pr_cifar_read(parry_ctx *ctx, char *const *paths, int count, pr_images *out);
 
 /* NumPy arrays of images (float32, float64, uint8; N x H x W, N x C x H x W or N x H x W x C) and labels (int64, int32,
- * uint8). A .npy holds no number of classes: 0 takes it from the largest label. */
+ * uint8; N or N x 1). A .npy holds no number of classes: 0 takes it from the largest label. */
 PARRY_CHECKED parry_status pr_npy_images(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
                                          pr_images *out);
 PARRY_CHECKED parry_status pr_npy_labels(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
                                          int classes, pr_images *out);
 PARRY_CHECKED parry_status pr_npy_read(parry_ctx *ctx, const char *images_path, const char *labels_path, int classes,
                                        pr_images *out);
-/* NumPy's .npz of images (x_train or x_test by split, else images, x or arr_0) and labels (y_..., labels, y, arr_1). */
+/* NumPy's .npz of images (x_train or x_test by split, else images, x or arr_0) and labels (y_..., labels, y, arr_1), in
+ * small letters or capitals. */
 PARRY_CHECKED parry_status pr_npz_read(parry_ctx *ctx, const char *path, parry_split split, pr_images *out);
 /* Writes the header of a C-order array; the elements follow. `descr` is NumPy's: "<f4". */
 void pr_npy_header(FILE *stream, const char *descr, const int64_t *shape, int rank);

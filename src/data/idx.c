@@ -18,14 +18,17 @@ static uint32_t big_endian(const uint8_t *at)
 static parry_status read_header(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size, int rank,
                                 const char *what, int64_t *extent, const uint8_t **elements)
 {
-    const uint32_t magic = (uint32_t)TYPE_UNSIGNED_BYTE << 8 | (uint32_t)rank;
+    const uint8_t magic[HEADER] = {0, 0, TYPE_UNSIGNED_BYTE, (uint8_t)rank};
     const size_t header = HEADER + 4 * (size_t)rank;
+    if (memcmp(data, magic, PR_MIN(size, sizeof magic)) != 0) {
+        uint8_t found[HEADER] = {0};
+        memcpy(found, data, PR_MIN(size, sizeof found));
+        return pr_fail(ctx, PARRY_FORMAT, "%s: not IDX %s: the magic number is 0x%08x; expected 0x%08x", where, what,
+                       big_endian(found), big_endian(magic));
+    }
     if (size < header)
         return pr_fail(ctx, PARRY_FORMAT, "%s: truncated: %zu bytes, shorter than the %zu-byte header of IDX %s", where,
                        size, header, what);
-    if (big_endian(data) != magic)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: not IDX %s: the magic number is 0x%08x; expected 0x%08x", where, what,
-                       big_endian(data), magic);
     for (int i = 0; i < rank; i++)
         extent[i] = big_endian(data + HEADER + 4 * i);
     size_t bytes;

@@ -65,7 +65,9 @@ static parry_status read_array(parry_ctx *ctx, const char *path, const uint8_t *
     parry_status status = PARRY_OK;
     if (plane == 0 || images.count > PR_IMAGE_SIDE_MAX)
         TRY_TO(out, pr_fail(ctx, PARRY_FORMAT,
-                            "%s: not the array of one image; expected C x H x W or H x W x C, C 1 or 3", path));
+                            "%s: not the array of one image; expected C x H x W or H x W x C, C 1 or 3 (many images "
+                            "are named with --data)",
+                            path));
     TRY_TO(out, pr_alloc_raw(ctx, count, &values));
     TRY_TO(out, pr_alloc_raw(ctx, count, &out->pixels));
     if (images.bytes)

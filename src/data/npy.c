@@ -222,11 +222,14 @@ parry_status pr_npy_labels(parry_ctx *ctx, const char *where, const uint8_t *dat
     enum { MOST_CLASSES = 1 << 20 };
     array a;
     TRY(read_array(ctx, where, data, size, &a));
+    if (a.rank != 1 && !(a.rank == 2 && a.shape[1] == 1))
+        return pr_fail(ctx, PARRY_FORMAT, "%s: labels of %d dimensions; expected one number for each image%s", where,
+                       a.rank, a.rank == 2 ? " (of one-hot rows, save labels.argmax(1))" : "");
     if (strcmp(a.descr, "<i8") != 0 && strcmp(a.descr, "<i4") != 0 && strcmp(a.descr, "|u1") != 0)
-        return pr_fail(ctx, PARRY_UNSUPPORTED, "%s: elements of type '%s'; labels are read from int64, int32 and uint8",
-                       where, a.descr);
-    if (a.rank != 1)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: an array of %d dimensions; labels have one", where, a.rank);
+        return pr_fail(
+            ctx, PARRY_UNSUPPORTED,
+            "%s: labels of type '%s'; they are read from int64, int32 and uint8 (save labels.astype('int64'))", where,
+            a.descr);
     if (a.shape[0] != out->count)
         return pr_fail(ctx, PARRY_MISMATCH, "%s: %lld labels for %lld images", where, (long long)a.shape[0],
                        (long long)out->count);

@@ -4,6 +4,7 @@
  * encryption are refused; sizes are checked against the file, and what is inflated against what was announced. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include <zlib.h>
 
@@ -95,7 +96,7 @@ static parry_status find_entry(parry_ctx *ctx, const archive *a, const char *con
                 return damaged(ctx, a);
             char name[64];
             snprintf(name, sizeof name, "%s.npy", *names);
-            if (length == strlen(name) && memcmp(a->data + at + CENTRAL_SIZE, name, length) == 0) {
+            if (length == strlen(name) && strncasecmp((const char *)a->data + at + CENTRAL_SIZE, name, length) == 0) {
                 *out = a->data + at;
                 break;
             }
@@ -125,7 +126,8 @@ static parry_status read_array(parry_ctx *ctx, const archive *a, const char *wha
     size_t size;
     TRY(find_entry(ctx, a, names, &record));
     if (!record)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: no array of %s; expected %s or %s", a->path, what, names[0], names[1]);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: no array of %s; expected one that is called %s, %s, %s or %s", a->path,
+                       what, names[0], names[1], names[2], names[3]);
     parry_status status = read_entry(ctx, a, record, &data, &size);
     if (status == PARRY_OK)
         status = read(ctx, a, data, size, out);

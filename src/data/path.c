@@ -1,5 +1,6 @@
 /* Opening a data set by path: a folder with the files of a known layout, a folder written by parry_dataset_write, or
  * one file of images. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -181,29 +182,51 @@ static bool ends_with(const char *text, const char *ending)
     return length >= tail && strcmp(text + length - tail, ending) == 0;
 }
 
-/* The file of labels beside a file of images: "images" becomes "labels" and "idx3" "idx1" in its name, with or without
- * .gz. */
-static parry_status find_labels(parry_ctx *ctx, const char *images_path, char **out)
+/* What the file of labels beside a file of images is called: `images` at the start of the name or anywhere in it
+ * becomes `labels`; with no `images`, `labels` goes before the ending. */
+static const struct label_name {
+    const char *images, *labels;
+    bool at_start;
+} label_names[] = {{"images", "labels", false}, {"x_", "y_", true},       {"X_", "y_", true},      {"x.", "y.", true},
+                   {"X.", "y.", true},          {NULL, "-labels", false}, {NULL, "_labels", false}};
+
+/* "" where the rule is not for such a name. Freed with pr_free. */
+static parry_status name_labels(parry_ctx *ctx, const struct label_name *rule, const char *path, char **out)
 {
-    const char *base = pr_path_base(images_path), *images = strstr(base, "images");
-    *out = NULL;
-    if (!images)
-        return pr_fail(ctx, PARRY_NOT_FOUND,
-                       "%s: name a file of images (...images...); the labels (...labels...) are looked for beside it",
-                       images_path);
-    const char *rest = images + strlen("images");
-    size_t tail = strlen(rest) - (ends_with(rest, ".gz") ? 3 : 0);
-    char *stem;
-    TRY(pr_asprintf(ctx, &stem, "%.*slabels%.*s", (int)(images - images_path), images_path, (int)tail, rest));
-    char *rank = strstr(stem + (base - images_path), "idx3");
+    const char *base = pr_path_base(path), *ending = strchr(base, '.'),
+               *found = rule->images ? strstr(base, rule->images) : ending;
+    if (!found || (rule->at_start && found != base))
+        return pr_strdup(ctx, "", out);
+    const char *rest = found + (rule->images ? strlen(rule->images) : 0);
+    const size_t tail = strlen(rest) - (ends_with(rest, ".gz") ? 3 : 0);
+    TRY(pr_asprintf(ctx, out, "%.*s%s%.*s", (int)(found - path), path, rule->labels, (int)tail, rest));
+    char *rank = strstr(*out + (base - path), "idx3");
     if (rank)
         rank[3] = '1';
-    parry_status status = pr_find_file(ctx, stem, out);
-    if (status == PARRY_OK && !*out)
-        status = pr_fail(ctx, PARRY_NOT_FOUND, "%s: its labels are missing: expected %s beside it, plain or .gz",
-                         images_path, pr_path_base(stem));
-    pr_free(stem);
-    return status;
+    return PARRY_OK;
+}
+
+/* The file of labels beside a file of images, with or without .gz. */
+static parry_status find_labels(parry_ctx *ctx, const char *images_path, char **out)
+{
+    char expected[256] = "";
+    *out = NULL;
+    if (strstr(pr_path_base(images_path), "labels"))
+        return pr_fail(ctx, PARRY_NOT_FOUND,
+                       "%s: name a file of images rather than of labels; the labels are looked for beside it",
+                       images_path);
+    for (size_t i = 0; i < PR_COUNT(label_names) && !*out; i++) {
+        char *name;
+        TRY(name_labels(ctx, &label_names[i], images_path, &name));
+        if (!expected[0])
+            snprintf(expected, sizeof expected, "%s", pr_path_base(name));
+        parry_status status = name[0] ? pr_find_file(ctx, name, out) : PARRY_OK;
+        pr_free(name);
+        TRY(status);
+    }
+    return *out ? PARRY_OK
+                : pr_fail(ctx, PARRY_NOT_FOUND, "%s: its labels are missing: expected %s beside it, plain or .gz",
+                          images_path, expected);
 }
 
 static parry_status open_pair(parry_ctx *ctx, const char *path, parry_dataset **out,

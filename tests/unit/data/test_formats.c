@@ -81,6 +81,10 @@ static void test_idx_refuses_every_truncation(void **state)
     }
     for (size_t size = 0; size < sizeof labels; size++)
         assert_int_equal(read_idx(ctx, images, sizeof images, labels, size), PARRY_FORMAT);
+    for (size_t size = 1; size < 5; size++) { /* what was never IDX is not called truncated */
+        assert_int_equal(read_idx(ctx, (const uint8_t *)"junk", size, labels, sizeof labels), PARRY_FORMAT);
+        assert_non_null(strstr(parry_ctx_error(ctx), "not IDX images: the magic number is 0x6a"));
+    }
     assert_int_equal(read_idx(ctx, images, sizeof images, labels, sizeof labels), PARRY_OK);
 }
 
