@@ -96,7 +96,8 @@ PARRY_API PARRY_CHECKED parry_status parry_model_input_gradient(parry_ctx *ctx, 
                                                                 float *gradient);
 /* Opens photographs at the size that `model` takes: `paths` name `count` picture files (PNG, JPEG, WebP) and folders. A
  * folder has a labels.csv (a column file, and one of class_index, wnid, class_name, label), or a folder for each class
- * (named by class name, WordNet identifier or index; else as many as there are classes, in alphabetical order), or
+ * (named by class name, WordNet identifier or index; else as many as there are classes, in alphabetical order), whose
+ * pictures come one of each class in turn, so that the first N of them show as many classes as they can, or
  * train/val/test folders of those, or pictures alone, whose labels are unknown (-1). `labels` names a CSV for all of
  * them, or is NULL. `first`: only the first N; 0: all. Files are listed now and decoded to 8 bits a sample when they
  * are asked for, by the threads that work on them; see parry_dataset_images, and parry_image_read for what is

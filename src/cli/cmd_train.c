@@ -18,7 +18,7 @@ PR_OPTIONS(train_command_table, train_options,
                       "the test split"),
            OPT_INT(train_options, size, "size", "0", 0, 65535,
                    "photographs: pixels of the network's side; 0: what the architecture was made for"),
-           OPT_INT(train_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
+           OPT_INT(train_options, first, "first", "0", 0, 1e12, "train on the first N images only, of photographs one of each class in turn; 0: all"));
 
 typedef struct harden_options {
     const char *data, *output;
@@ -35,7 +35,7 @@ PR_OPTIONS(
                "the images, or photographs in a folder for each class"),
     OPT_CHOICE(harden_options, split, "split", "train", splits,
                "images that are attacked and trained on; test is the tutorial's way and flatters the test score"),
-    OPT_INT(harden_options, first, "first", "0", 0, 1e12, "train on the first N images only; 0: all"));
+    OPT_INT(harden_options, first, "first", "0", 0, 1e12, "train on the first N images only, of photographs one of each class in turn; 0: all"));
 
 /* What a network is trained and scored on. */
 typedef struct both_splits {

@@ -25,7 +25,8 @@ PR_OPTIONS(
     OPT_STRING(data_options, labels, "labels", NULL, "CSV",
                "table with the labels of photographs: columns file and class_index, wnid, class_name or label"),
     OPT_CHOICE(data_options, split, "split", "test", splits, "which part of the dataset"),
-    OPT_INT(data_options, first, "first", "0", 0, 1e12, "use only the first N images; 0: all"));
+    OPT_INT(data_options, first, "first", "0", 0, 1e12, "use only the first N images, in the dataset's order; of photographs in class folders one of each class in turn; "
+            "0: all"));
 
 const cli_command *find_command(const char *name)
 {

@@ -1,6 +1,7 @@
 /* Tables of labels: CSV (RFC 4180: quotes around fields with commas, doubled inside) with a header that says which
  * column is what. */
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "data/photos.h"
@@ -148,4 +149,87 @@ void pr_labels_release(pr_label_table *table)
         pr_free(table->rows[i].file);
     pr_free(table->rows);
     *table = (pr_label_table){0};
+}
+
+/* ---- pictures that are listed already -----------------------------------------------------------------------------
+ */
+
+static int by_file(const void *a, const void *b)
+{
+    return strcmp(((const pr_label_row *)a)->file, ((const pr_label_row *)b)->file);
+}
+
+static int by_base(const void *a, const void *b)
+{
+    return strcmp(pr_path_base(((const pr_label_row *)a)->file), pr_path_base(((const pr_label_row *)b)->file));
+}
+
+/* Whether another picture has the name of the i-th one. */
+static bool shares_base(const pr_photos *photos, size_t i)
+{
+    const char *base = pr_path_base(photos->items[i].path);
+    for (size_t k = 0; k < photos->count; k++)
+        if (k != i && strcmp(pr_path_base(photos->items[k].path), base) == 0)
+            return true;
+    return false;
+}
+
+/* Rows by path below the folder that was named, else by file name as it stands. */
+static size_t match_paths(pr_label_table *table, pr_photos *photos)
+{
+    size_t labelled = 0;
+    qsort(table->rows, table->count, sizeof *table->rows, by_file);
+    for (size_t i = 0; i < photos->count; i++) {
+        const pr_label_row name = {.file = photos->items[i].name},
+                           base = {.file = (char *)pr_path_base(photos->items[i].path)};
+        const pr_label_row *row = bsearch(&name, table->rows, table->count, sizeof name, by_file);
+        if (!row)
+            row = bsearch(&base, table->rows, table->count, sizeof base, by_file);
+        photos->items[i].label = row ? row->label : -1;
+        photos->items[i].matched = row != NULL;
+        labelled += row != NULL;
+    }
+    return labelled;
+}
+
+/* The rest by the file name that ends a row's path, where one row alone and one picture alone have it. */
+static size_t match_bases(pr_label_table *table, pr_photos *photos)
+{
+    size_t labelled = 0;
+    qsort(table->rows, table->count, sizeof *table->rows, by_base);
+    for (size_t i = 0; i < photos->count; i++) {
+        const pr_label_row base = {.file = photos->items[i].path};
+        const pr_label_row *end = table->rows + table->count,
+                           *row = photos->items[i].matched
+                                      ? NULL
+                                      : bsearch(&base, table->rows, table->count, sizeof base, by_base);
+        if (!row || (row > table->rows && by_base(row - 1, row) == 0) ||
+            (row + 1 < end && by_base(row, row + 1) == 0) || shares_base(photos, i))
+            continue;
+        photos->items[i].label = row->label;
+        labelled++;
+    }
+    return labelled;
+}
+
+parry_status pr_labels_apply(parry_ctx *ctx, const char *path, const pr_classes *classes, pr_photos *photos)
+{
+    pr_label_table table;
+    parry_status status = PARRY_OK;
+    TRY(pr_labels_read(ctx, path, classes, &table));
+    if (table.count == 0) {
+        pr_labels_release(&table);
+        return pr_fail(ctx, PARRY_MISMATCH, "%s: no lines after the header", path);
+    }
+    size_t labelled = match_paths(&table, photos);
+    if (labelled < photos->count)
+        labelled += match_bases(&table, photos);
+    if (labelled == 0)
+        status = pr_fail(ctx, PARRY_MISMATCH,
+                         "%s: none of its files is among the pictures: it says %s, the first picture is %s", path,
+                         table.rows[0].file, photos->items[0].name);
+    else if (labelled < photos->count)
+        pr_log(ctx, PARRY_LOG_WARNING, "%s labels %zu of %zu pictures", path, labelled, photos->count);
+    pr_labels_release(&table);
+    return status;
 }

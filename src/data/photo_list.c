@@ -1,8 +1,9 @@
 /* Which files a word of the command line or a folder means, and what they show.
  *
  * A folder is, in this order: one with a table of labels (labels.csv, or the one that was named); train/val/test
- * folders, of which the split chooses; class folders, as torchvision's ImageFolder takes them, in alphabetical order; a
- * flat folder of pictures whose labels are not known. Files are pictures by their content; names that claim to be one
+ * folders, of which the split chooses; class folders, as torchvision's ImageFolder takes them, in alphabetical order,
+ * their pictures one of each in turn, so that the first of them show as many classes as they can; a flat folder of
+ * pictures whose labels are not known. Files are pictures by their content; names that claim to be one
  * are taken too, so that a damaged one is named rather than passed over. */
 #include <dirent.h>
 #include <stdio.h>
@@ -220,19 +221,43 @@ static parry_status label_folders(parry_ctx *ctx, const char *root, const listin
     return PARRY_OK;
 }
 
+/* Puts the pictures of `folders` folders, those of folder i from begin[i] on, in the order one of each in turn. */
+static parry_status take_turns(parry_ctx *ctx, const size_t *begin, size_t folders, pr_photos *photos)
+{
+    const size_t first = begin[0], count = begin[folders] - first;
+    pr_photo *turns;
+    TRY(pr_alloc_raw(ctx, count, &turns));
+    for (size_t round = 0, taken = 0; taken < count; round++)
+        for (size_t i = 0; i < folders; i++)
+            if (round < begin[i + 1] - begin[i])
+                turns[taken++] = photos->items[begin[i] + round];
+    for (size_t i = 0; i < count; i++)
+        photos->items[first + i] = turns[i];
+    pr_free(turns);
+    return PARRY_OK;
+}
+
 static parry_status add_class_folders(parry_ctx *ctx, const tree *t, const char *root, const listing *l,
                                       const pr_classes *classes)
 {
     int32_t *labels;
+    size_t *begin = NULL;
     TRY(pr_alloc(ctx, l->folder_count, &labels));
-    parry_status status = label_folders(ctx, root, l, classes, labels);
-    for (size_t i = 0; i < l->folder_count && status == PARRY_OK; i++) {
+    parry_status status;
+    TRY_TO(out, pr_alloc(ctx, l->folder_count + 1, &begin));
+    TRY_TO(out, label_folders(ctx, root, l, classes, labels));
+    for (size_t i = 0; i < l->folder_count; i++) {
         char *path;
+        begin[i] = t->out->count;
         TRY_TO(out, pr_path_join(ctx, root, l->folders[i], &path));
         status = add_folder(ctx, t, path, labels[i], 1);
         pr_free(path);
+        TRY_TO(out, status);
     }
+    begin[l->folder_count] = t->out->count;
+    status = take_turns(ctx, begin, l->folder_count, t->out);
 out:
+    pr_free(begin);
     pr_free(labels);
     return status;
 }
@@ -313,87 +338,6 @@ static parry_status add_root(parry_ctx *ctx, const tree *t, const char *folder, 
 
 /* ---- words ------------------------------------------------------------------------------------------------------ */
 
-static int by_file(const void *a, const void *b)
-{
-    return strcmp(((const pr_label_row *)a)->file, ((const pr_label_row *)b)->file);
-}
-
-static int by_base(const void *a, const void *b)
-{
-    return strcmp(pr_path_base(((const pr_label_row *)a)->file), pr_path_base(((const pr_label_row *)b)->file));
-}
-
-/* Whether another picture has the name of the i-th one. */
-static bool shares_base(const pr_photos *photos, size_t i)
-{
-    const char *base = pr_path_base(photos->items[i].path);
-    for (size_t k = 0; k < photos->count; k++)
-        if (k != i && strcmp(pr_path_base(photos->items[k].path), base) == 0)
-            return true;
-    return false;
-}
-
-/* Rows by path below the folder that was named, else by file name as it stands. */
-static size_t match_paths(pr_label_table *table, pr_photos *photos)
-{
-    size_t labelled = 0;
-    qsort(table->rows, table->count, sizeof *table->rows, by_file);
-    for (size_t i = 0; i < photos->count; i++) {
-        const pr_label_row name = {.file = photos->items[i].name},
-                           base = {.file = (char *)pr_path_base(photos->items[i].path)};
-        const pr_label_row *row = bsearch(&name, table->rows, table->count, sizeof name, by_file);
-        if (!row)
-            row = bsearch(&base, table->rows, table->count, sizeof base, by_file);
-        photos->items[i].label = row ? row->label : -1;
-        photos->items[i].matched = row != NULL;
-        labelled += row != NULL;
-    }
-    return labelled;
-}
-
-/* The rest by the file name that ends a row's path, where one row alone and one picture alone have it. */
-static size_t match_bases(pr_label_table *table, pr_photos *photos)
-{
-    size_t labelled = 0;
-    qsort(table->rows, table->count, sizeof *table->rows, by_base);
-    for (size_t i = 0; i < photos->count; i++) {
-        const pr_label_row base = {.file = photos->items[i].path};
-        const pr_label_row *end = table->rows + table->count,
-                           *row = photos->items[i].matched
-                                      ? NULL
-                                      : bsearch(&base, table->rows, table->count, sizeof base, by_base);
-        if (!row || (row > table->rows && by_base(row - 1, row) == 0) ||
-            (row + 1 < end && by_base(row, row + 1) == 0) || shares_base(photos, i))
-            continue;
-        photos->items[i].label = row->label;
-        labelled++;
-    }
-    return labelled;
-}
-
-/* Labels for pictures that are already listed, from a table that was named. */
-static parry_status apply_table(parry_ctx *ctx, const char *path, const pr_classes *classes, pr_photos *photos)
-{
-    pr_label_table table;
-    parry_status status = PARRY_OK;
-    TRY(pr_labels_read(ctx, path, classes, &table));
-    if (table.count == 0) {
-        pr_labels_release(&table);
-        return pr_fail(ctx, PARRY_MISMATCH, "%s: no lines after the header", path);
-    }
-    size_t labelled = match_paths(&table, photos);
-    if (labelled < photos->count)
-        labelled += match_bases(&table, photos);
-    if (labelled == 0)
-        status = pr_fail(ctx, PARRY_MISMATCH,
-                         "%s: none of its files is among the pictures: it says %s, the first picture is %s", path,
-                         table.rows[0].file, photos->items[0].name);
-    else if (labelled < photos->count)
-        pr_log(ctx, PARRY_LOG_WARNING, "%s labels %zu of %zu pictures", path, labelled, photos->count);
-    pr_labels_release(&table);
-    return status;
-}
-
 static parry_status add_word(parry_ctx *ctx, const char *path, const pr_classes *classes, bool labels_follow,
                              parry_split split, pr_photos *out)
 {
@@ -418,7 +362,7 @@ static parry_status list_all(parry_ctx *ctx, const char *const *paths, size_t co
         pr_log(ctx, PARRY_LOG_INFO, "%s: %zu file%s that %s no picture%s ignored (%s%s)", paths[0], out->ignored,
                out->ignored == 1 ? "" : "s", out->ignored == 1 ? "is" : "are", out->ignored == 1 ? "" : "s",
                out->first_ignored, out->ignored == 1 ? "" : ", ...");
-    return labels ? apply_table(ctx, labels, classes, out) : PARRY_OK;
+    return labels ? pr_labels_apply(ctx, labels, classes, out) : PARRY_OK;
 }
 
 parry_status pr_photos_list(parry_ctx *ctx, const char *const *paths, size_t count, const pr_classes *classes,

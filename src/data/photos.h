@@ -58,6 +58,9 @@ typedef struct pr_label_table {
 PARRY_CHECKED parry_status pr_labels_read(parry_ctx *ctx, const char *path, const pr_classes *classes,
                                           pr_label_table *out);
 void pr_labels_release(pr_label_table *table);
+/* Labels of pictures that are listed already, from the table in the file `path`: by their paths, else by their names. */
+PARRY_CHECKED parry_status pr_labels_apply(parry_ctx *ctx, const char *path, const pr_classes *classes,
+                                           pr_photos *photos);
 
 /* ---- reading -------------------------------------------------------------------------------------------------------
  */

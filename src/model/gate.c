@@ -48,19 +48,40 @@ static void sample_release(sample *s)
     pr_free(s->labels);
 }
 
-/* Labelled images from all over the dataset: folders come class by class. */
+/* Where the i-th of `tries` images lies: all over the dataset, or in a row from its start. */
+static int64_t place(int64_t i, int64_t tries, int64_t all, bool spread)
+{
+    return spread ? i * all / tries : i;
+}
+
+static int count_classes(const int32_t *labels, int64_t tries, int64_t all, bool spread)
+{
+    int count = 0;
+    for (int64_t i = 0; i < tries; i++) {
+        const int32_t label = labels[place(i, tries, all, spread)];
+        bool known = label < 0;
+        for (int64_t k = 0; k < i && !known; k++)
+            known = labels[place(k, tries, all, spread)] == label;
+        count += !known;
+    }
+    return count;
+}
+
+/* Labelled images from all over the dataset, as tables of labels often go class by class; or the first ones, where
+ * these show more classes: folders go by turns, with which even steps may fall in step. */
 static parry_status sample_fill(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset, sample *s)
 {
     const int64_t all = parry_dataset_describe(dataset)->count, row = pr_model_row(model),
                   most = row <= SMALL_ROW ? MANY : FEW, tries = PR_MIN(all, most);
     const int32_t *labels = parry_dataset_labels(dataset);
+    const bool spread = count_classes(labels, tries, all, true) >= count_classes(labels, tries, all, false);
     *s = (sample){.model = model, .row = row};
     TRY(pr_alloc_raw(ctx, tries * row, &s->images));
     TRY(pr_alloc_raw(ctx, tries * row, &s->changed));
     TRY(pr_alloc_raw(ctx, tries * pr_model_classes(model), &s->logits));
     TRY(pr_alloc_raw(ctx, tries, &s->labels));
     for (int64_t i = 0; i < tries; i++) {
-        const int64_t at = i * all / tries;
+        const int64_t at = place(i, tries, all, spread);
         if (labels[at] < 0)
             continue;
         s->chosen[s->count] = at;

@@ -38,6 +38,21 @@ succeeds "other files are passed over" "$PARRY" evaluate net.onnx classes
 holds "and counted" grep -q "1 file that is no picture ignored (notes.txt)" err
 succeeds "a few only" "$PARRY" evaluate net.onnx classes --first 5 --json five.json --quiet
 between "their count" "$(json_number five.json count)" 5 5
+succeeds "the first of class folders" "$PARRY" predict net.onnx classes --first 5 --csv five.csv --quiet
+between "are of as many classes" "$(tail -n +2 five.csv | cut -d/ -f1 | sort -u | wc -l)" 5 5
+succeeds "all of them" "$PARRY" predict net.onnx classes --top 1 --csv all.csv --quiet
+between "are all there once" "$(tail -n +2 all.csv | cut -d, -f1 | sort -u | wc -l)" 30 30
+
+for pair in x_test:y_test X:y some:some-labels other:other_labels images2:labels2; do
+    cp saved/images.npy "${pair%:*}.npy"
+    fails "no labels beside ${pair%:*}.npy" 1 "its labels are missing" "$PARRY" evaluate net.onnx --data "${pair%:*}.npy" --quiet
+    cp saved/labels.npy "${pair#*:}.npy"
+    succeeds "labels in ${pair#*:}.npy" "$PARRY" evaluate net.onnx --data "${pair%:*}.npy" --json pair.json --quiet
+    between "their accuracy" "$(json_number pair.json clean_acc)" "$clean" "$clean"
+    rm "${pair#*:}.npy"
+done
+fails "labels are no images" 1 "name a file of images" "$PARRY" evaluate net.onnx --data saved/labels.npy --quiet
+fails "many images are no photograph" 1 "named with --data" "$PARRY" predict net.onnx some.npy --quiet
 
 head -c 100 pics/adv-00003.png >cut.png
 fails "a cut picture is named" 1 "cut.png" "$PARRY" attack net.onnx cut.png --quiet
