@@ -36,6 +36,12 @@ bench == "peers" {
 }
 bench == "precision" { lines[++found] = sprintf("%-34s %5d images: clean %.4f in f32, %.4f in bf16; %s eps %.4g: robust %.4f searched in f32, %.4f in bf16, in %.2f s and %.2f s", text("model"), number("count"), number("clean_f32"), number("clean_bf16"), text("attack"), number("eps"), number("robust_f32"), number("robust_bf16"), number("seconds_f32"), number("seconds_bf16")) }
 bench == "load" { if (!(text("network") in load)) loads[++networks] = text("network"); load[text("network")] = load[text("network")] " " number("seconds") }
+bench == "photos" {
+    key = text("model")
+    if (!(key in side)) photo[++photos] = key
+    side[key] = number("side"); speed[key " " text("work")] = speed[key " " text("work")] " " number("images_per_s")
+}
+bench == "photos_torch" { loader[number("side")] = loader[number("side")] " " number("images_per_s") }
 bench == "command" { step[++steps] = text("step"); seconds[text("step")] = number("seconds"); memory[text("step")] = number("peak_mb") }
 bench == "tutorial" { keras[text("step")] = number("seconds") }
 
@@ -60,6 +66,13 @@ END {
     if (found) print ""
     for (i = 1; i <= networks; i++)
         printf "%-30s %10.3f s\n", "load and predict " loads[i], median(load[loads[i]])
+    for (i = 1; i <= photos; i++) {
+        key = photo[i]
+        load_rate = median(speed[key " load"]); network = median(speed[key " network"]); both = median(speed[key " both"])
+        printf "%-30s photographs/s: %.0f loaded, %.0f by the network alone, %.0f both (%.2f of what one after the other gives)", key, load_rate, network, both, both * (1 / load_rate + 1 / network)
+        if (side[key] in loader) printf "; torchvision loads %.0f, ratio %.2f", median(loader[side[key]]), load_rate / median(loader[side[key]])
+        print ""
+    }
     print ""
     keras["fgsm"] = keras["fgsm-single"]
     for (i = 1; i <= steps; i++) {
