@@ -3,7 +3,8 @@
     torch_reference.py golden DATA > FILE   golden vectors of the networks below DATA (tests/golden/third_party.txt)
     torch_reference.py live FOLDER FILE...  the same in full for given ONNX files, with their weights drawn at random where
                                             these are ConstantOfShape nodes: FOLDER/NAME.{onnx,input,labels,logits,gradient}
-    torch_reference.py export FOLDER NAME.. torchvision's architectures with random weights, exported, likewise
+    torch_reference.py export FOLDER NAME.. torchvision's architectures with random weights, exported, likewise; a name
+                                            that ends in .dynamo by PyTorch's newer exporter
 
 An ONNX file is run by the small interpreter below, node by node, in PyTorch. The images are those of the file's test_data_set
 (of none: random) and copies of them with noise; each image's label is not the network's own. The gradients are computed in
@@ -351,16 +352,37 @@ def live(folder, files):
         write(folder, name, x, *reference(network, x))
 
 
-SIZES = {"inception_v3": 75, "vit_b_16": 224}  # no smaller ones fit
+SIZES = {"inception_v3": 75, "vit_b_16": 224, "swin": 64}  # no smaller ones fit; of the rest 32
+
+
+def small_swin():
+    """Shifted windows, merged patches and all, of a size for a test."""
+    from torchvision.models.swin_transformer import SwinTransformer
+
+    return SwinTransformer([4, 4], embed_dim=24, depths=[2, 2], num_heads=[2, 4], window_size=[4, 4], num_classes=20)
+
+
+def small_convnext():
+    from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+
+    return ConvNeXt([CNBlockConfig(16, 32, 2), CNBlockConfig(32, None, 1)], num_classes=20)
+
+
+def architecture(name):
+    import torchvision
+
+    small = {"swin": small_swin, "convnext": small_convnext}
+    if name in small:
+        return small[name]()
+    more = {"aux_logits": False, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
+    return getattr(torchvision.models, name)(weights=None, **more)
 
 
 def export(folder, names):
-    import torchvision
-
     for name in names:
-        size = SIZES.get(name, 32)
-        more = {"aux_logits": False, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
-        network = getattr(torchvision.models, name)(weights=None, **more).eval()
+        base, dynamo = name.removesuffix(".dynamo"), name.endswith(".dynamo")
+        size = SIZES.get(base, 32)
+        network = architecture(base).eval()
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = None
@@ -370,9 +392,10 @@ def export(folder, names):
         network.eval()
         for parameter in network.parameters():
             parameter.requires_grad_(False)
+        moving = {"dynamic_shapes": {"x": {0: "N"}}} if dynamo else {"dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}}
         torch.onnx.export(
-            network, torch.zeros(2, *shape[1:]), str(folder / f"{name}.onnx"), dynamo=False, opset_version=17,
-            input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "N"}, "y": {0: "N"}},
+            network, (torch.zeros(2, *shape[1:]),), str(folder / f"{name}.onnx"), dynamo=dynamo,
+            opset_version=18 if dynamo else 17, input_names=["x"], output_names=["y"], **moving,
         )
         x = images_from((unit(99, int(np.prod(shape))).reshape(shape) - np.float32(0.5)) * np.float32(4), 16)
         write(folder, name, x, *reference(network, x))

@@ -2,8 +2,8 @@
  * computed, gradients of the cross-entropy with respect to the input are PyTorch's.
  *
  * Without arguments: the networks below $PARRY_DATA against golden vectors (tests/golden/third_party.txt, made by
- * tests/torch_reference.py). With a mode of that script: against what it computes now, where PyTorch is installed; and with a folder
- * behind it: against what it has written there. */
+ * tests/torch_reference.py). With a mode of that script: against what it computes now, where PyTorch is installed; and
+ * with a folder behind it: against what it has written there. */
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -315,13 +315,15 @@ static void remove_folder(const char *folder)
 
 /* What to hand to the script, by mode: files below $PARRY_DATA, or names of torchvision's architectures. */
 static const struct {
-    const char *mode, *names[6];
+    const char *mode, *names[12];
 } work[] = {
     {"live",
      {"models/onnx-light/light_densenet121/model.onnx", "models/onnx-light/light_inception_v1/model.onnx",
       "models/onnx-light/light_shufflenet/model.onnx", "models/imagenet/mobilenet_v2_1.0_224.onnx",
       "models/cifar10/cifar10_resnet8_mlperf_tiny.onnx"}},
-    {"export", {"resnet50", "inception_v3", "mobilenet_v3_small", "shufflenet_v2_x0_5", "vit_b_16"}},
+    {"export",
+     {"resnet50", "inception_v3", "mobilenet_v3_small", "shufflenet_v2_x0_5", "vit_b_16", "swin", "swin.dynamo",
+      "convnext", "convnext.dynamo"}},
 };
 
 /* Compares all that the script has written to the folder. */
@@ -356,7 +358,7 @@ static void pytorch_agrees_now(void **state)
     if (live && unset("PARRY_DATA"))
         skip();
     assert_non_null(mkdtemp(folder));
-    for (int k = 0; k < 6 && work[!live].names[k]; k++) {
+    for (int k = 0; k < (int)PR_COUNT(work->names) && work[!live].names[k]; k++) {
         const char *name = work[!live].names[k];
         snprintf(command, sizeof command, "%s %s/../torch_reference.py %s %s %s%s%s", python ? python : "python3",
                  getenv("PARRY_TEST_DATA"), mode, folder, live ? getenv("PARRY_DATA") : "", live ? "/" : "", name);
@@ -386,8 +388,7 @@ int main(int argc, char **argv)
     made = argc > 2 ? argv[2] : NULL;
     if (parry_ctx_create(&options, &ctx) != PARRY_OK)
         return 1;
-    const int failed =
-        mode ? cmocka_run_group_tests(live, NULL, NULL) : cmocka_run_group_tests(golden, NULL, NULL);
+    const int failed = mode ? cmocka_run_group_tests(live, NULL, NULL) : cmocka_run_group_tests(golden, NULL, NULL);
     parry_ctx_free(ctx);
     return failed;
 }
