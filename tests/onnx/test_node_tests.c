@@ -425,11 +425,12 @@ static void run_folder(const char *root, const char *only)
     }
 }
 
-/* The tests' folder, unpacked once into the build folder; NULL: there are none. */
+/* The tests' folder, unpacked once into the build folder; NULL: there are none. Two programs may unpack at a time: each
+ * does so beside it, and the first to finish gives it its name. */
 static const char *unpacked(char root[PATH_SIZE])
 {
     const char *data = getenv("PARRY_DATA"), *build = getenv("PARRY_TEST_SCRATCH");
-    char archive[PATH_SIZE], command[6 * PATH_SIZE];
+    char archive[PATH_SIZE], part[PATH_SIZE], command[7 * PATH_SIZE];
     struct stat st;
     if (!data || !build)
         return NULL;
@@ -439,9 +440,12 @@ static const char *unpacked(char root[PATH_SIZE])
         return root;
     if (stat(archive, &st) != 0)
         return NULL;
-    snprintf(command, sizeof command, "mkdir -p '%s.part' && tar xzf '%s' -C '%s.part' && mv '%s.part' '%s'", root,
-             archive, root, root, root);
+    snprintf(part, sizeof part, "%.1900s/onnx-node-tests.part.%ld", build, (long)getpid());
+    snprintf(command, sizeof command,
+             "mkdir '%s' && tar xzf '%s' -C '%s' && { mv -T '%s' '%s' 2>/dev/null || rm -r '%s'; }", part, archive,
+             part, part, root, part);
     assert_int_equal(system(command), 0);
+    assert_int_equal(stat(root, &st), 0);
     return root;
 }
 
