@@ -57,7 +57,8 @@ static pr_dims activation_dims(const pr_onnx_tensor *tensor)
 }
 
 /* Columns first .. first + (row of dims) of the packed input, in that shape. */
-static parry_status unpack_input(importer *imp, slot *input, pr_value packed, int64_t total, int64_t first, pr_dims dims)
+static parry_status unpack_input(importer *imp, slot *input, pr_value packed, int64_t total, int64_t first,
+                                 pr_dims dims)
 {
     pr_graph *graph = imp->model->graph;
     pr_attrs crop = {.pad = {.before = {0, (int)-first}, .after = {0, (int)(first + pr_dims_row(dims) - total)}}};
@@ -109,6 +110,19 @@ static parry_status bench_inputs(importer *imp, slot **inputs, size_t count)
     return PARRY_OK;
 }
 
+/* tf2onnx turns the numbers of Keras' Normalization layer into inputs and forgets their values; in a SavedModel they
+ * are kept. */
+static parry_status several_inputs(importer *imp, const char *first, const char *second)
+{
+    return pr_fail(
+        imp->ctx, PARRY_UNSUPPORTED,
+        "%s: the network has several inputs, '%.80s' and '%.80s'; a classifier has one: %s", imp->where, first, second,
+        strncmp(imp->model->producer, "tf2onnx", 7) == 0
+            ? "a Keras model keeps its constants on the way through a SavedModel: model.export('FOLDER'), then "
+              "python -m tf2onnx.convert --saved-model FOLDER --output FILE.onnx"
+            : "export it so that what is no image is stored in the file");
+}
+
 parry_status pr_import_inputs(importer *imp)
 {
     const PrOnnx__GraphProto *file = imp->file;
@@ -120,10 +134,7 @@ parry_status pr_import_inputs(importer *imp)
         if (input->kind != SLOT_PENDING)
             continue;
         if (image && !imp->bench)
-            return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
-                           "%s: the network has several inputs, '%.80s' and '%.80s'; a classifier has one: "
-                           "export it so that what is no image is stored in the file", imp->where,
-                           image->name, file->input[i]->name);
+            return several_inputs(imp, image->name, file->input[i]->name);
         image = file->input[i];
         if (imp->bench && count == PR_ONNX_PORTS)
             return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: more than %d inputs", imp->where, PR_ONNX_PORTS);

@@ -489,6 +489,12 @@ bad(
     extra_inputs=[helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 6])],
 )
 bad(
+    "two_inputs_keras",
+    [node("Add", "x z", "y")],
+    change=lambda model: setattr(model, "producer_name", "tf2onnx"),
+    extra_inputs=[helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 6])],
+)
+bad(
     "two_outputs",
     [relu, node("Tanh", "x", "z")],
     outputs=[helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 6]) for n in "yz"],

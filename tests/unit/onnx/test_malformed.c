@@ -86,6 +86,7 @@ static const struct {
      "ai.onnx.ml.TreeEnsembleClassifier which has no gradient; trees are not supported yet ('TreeEnsembleClassifier')"},
     {"twice", PARRY_FORMAT, "the tensor 'y' is defined twice"},
     {"two_inputs", PARRY_UNSUPPORTED, "several inputs, 'x' and 'z'"},
+    {"two_inputs_keras", PARRY_UNSUPPORTED, "python -m tf2onnx.convert --saved-model FOLDER"},
     {"two_outputs", PARRY_UNSUPPORTED, "2 outputs"},
     {"undefined", PARRY_FORMAT, "node 'y_node' (Add): it reads 'nowhere', which nothing defines"},
     {"window", PARRY_FORMAT, "node 't_node' (MaxPool): a window of 5 does not fit in 2"},
