@@ -32,6 +32,10 @@ PARRY_CHECKED parry_status pr_network_create(parry_ctx *ctx, const char *name, c
                                              pr_onnx_model *file_take, const parry_preprocess *flags,
                                              const parry_dataset_info *fit, pr_network **out);
 
+/* Fills preprocess, preprocess_source and claims: the metadata of `file`, over it the JSON beside `path` (NULL: none),
+ * over that `flags` (NULL: none). Flags that set aside part of what the file says are warned of. */
+PARRY_CHECKED parry_status pr_network_declare(parry_ctx *ctx, pr_network *network, const parry_preprocess *flags);
+
 /* Computes the logits of n images again in plain C, which passes NaNs on, and puts those that are not finite in the
  * place of `logits`. */
 PARRY_CHECKED parry_status pr_network_recompute(parry_ctx *ctx, const pr_network *network, const float *x, int n,
