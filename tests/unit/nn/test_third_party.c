@@ -335,7 +335,7 @@ static int compare_folder(const char *folder)
     for (struct dirent *entry; (entry = readdir(dir));) {
         char name[256];
         const char *ending = strstr(entry->d_name, ".onnx");
-        if (!ending)
+        if (!ending || strcmp(ending, ".onnx") != 0) /* .onnx.data belongs to another file */
             continue;
         snprintf(name, sizeof name, "%.*s", (int)(ending - entry->d_name), entry->d_name);
         compare_live(folder, name);
