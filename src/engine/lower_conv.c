@@ -292,8 +292,7 @@ bool pr_masks_gradient(const pr_lower *l, const pr_node *relu_grad)
 /* The ReluGrad before a gradient of few channels that left its work to it, or NULL. */
 static const pr_node *deferred_mask(const pr_lower *l, pr_value dy)
 {
-    const pr_value_info *value = &l->graph->values[dy];
-    const pr_node *node = value->kind == PR_VALUE_NODE ? &l->graph->nodes[value->producer] : NULL;
+    const pr_node *node = pr_graph_producer(l->graph, dy);
     bool made = l->place[dy][PR_NHWC] >= 0 || l->place[dy][PR_ROWS] >= 0 || l->place[dy][PR_NHWC_BF16] >= 0;
     return node && node->op == PR_OP_RELU_GRAD && !made ? node : NULL;
 }

@@ -8,10 +8,10 @@ parry_status pr_rewrite_flatten(parry_ctx *ctx, const pr_graph *graph, pr_graph 
     TRY(pr_graph_clone(ctx, graph, out));
     for (size_t n = 0; n < (*out)->node_count; n++) {
         pr_node *node = &(*out)->nodes[n];
-        const pr_value_info *x = &(*out)->values[node->in[0]];
-        if (node->op != PR_OP_GEMM || x->kind != PR_VALUE_NODE || (*out)->nodes[x->producer].op != PR_OP_RESHAPE)
+        const pr_node *flatten = pr_graph_producer(*out, node->in[0]);
+        if (node->op != PR_OP_GEMM || !flatten || flatten->op != PR_OP_RESHAPE)
             continue;
-        pr_value before = (*out)->nodes[x->producer].in[0];
+        pr_value before = flatten->in[0];
         if ((*out)->values[before].dims.rank >= 2 && (*out)->values[before].dims.dim[0] == PR_BATCH)
             node->in[0] = before;
     }
@@ -60,8 +60,7 @@ static int uses_of(const pr_graph *graph, pr_value value)
 /* Numbers that a quantised network has rounded: their scale stays outside, so that sums are rounded as they are written. */
 static bool is_rounded(const pr_graph *graph, pr_value x)
 {
-    const pr_value_info *value = &graph->values[x];
-    const pr_node *node = value->kind == PR_VALUE_NODE ? &graph->nodes[value->producer] : NULL;
+    const pr_node *node = pr_graph_producer(graph, x);
     return node && node->op == PR_OP_MAP && node->attrs.map.function == PR_MAP_QUANTIZE;
 }
 
@@ -69,9 +68,9 @@ static bool is_rounded(const pr_graph *graph, pr_value x)
  * channels as there are, where these may all change places. NULL if it is none of them. */
 static const pr_node *mixer_before(const pr_graph *graph, const pr_node *conv, pr_value x)
 {
-    if (graph->values[x].kind != PR_VALUE_NODE || uses_of(graph, x) != 1)
+    const pr_node *node = pr_graph_producer(graph, x);
+    if (!node || uses_of(graph, x) != 1)
         return NULL;
-    const pr_node *node = &graph->nodes[graph->values[x].producer];
     for (int i = 1; i < node->inputs; i++) {
         if (!is_weight(graph, node->in[i]))
             return NULL;

@@ -143,6 +143,13 @@ typedef struct pr_graph {
     pr_value logits;   /* N x classes */
 } pr_graph;
 
+/* The node that computes the value; NULL: an input, a weight, or none (-1). It moves when nodes are added. */
+static inline const pr_node *pr_graph_producer(const pr_graph *graph, pr_value value)
+{
+    return value >= 0 && graph->values[value].kind == PR_VALUE_NODE ? &graph->nodes[graph->values[value].producer]
+                                                                    : NULL;
+}
+
 PARRY_CHECKED parry_status pr_graph_create(parry_ctx *ctx, pr_graph **out);
 PARRY_CHECKED parry_status pr_graph_clone(parry_ctx *ctx, const pr_graph *graph, pr_graph **out);
 void pr_graph_free(pr_graph *graph);
@@ -195,6 +202,8 @@ PARRY_CHECKED parry_status pr_graph_to_inference(parry_ctx *ctx, const pr_graph 
 /* Removes nodes and values that neither the input, the logits nor the `keep` values need. The rest is renumbered, in
  * `keep` too. */
 PARRY_CHECKED parry_status pr_graph_prune(parry_ctx *ctx, pr_graph *graph, pr_value *keep, size_t count);
+/* Removes the weights that no value of the graph stands for; the rest is renumbered, in the graph too. */
+PARRY_CHECKED parry_status pr_graph_prune_weights(parry_ctx *ctx, pr_graph *graph, pr_weights *weights);
 
 /* Appends the derivative of <seed, of> with respect to each wrt value: adds an input `seed` of the shape of `of` and
  * backward nodes; grads[i] is the value with the gradient of wrt[i] (-1 when it does not depend on it). Only what leads

@@ -76,3 +76,29 @@ done:
     pr_free(needed);
     return status;
 }
+
+parry_status pr_graph_prune_weights(parry_ctx *ctx, pr_graph *graph, pr_weights *weights)
+{
+    int32_t *at; /* by weight: its new number; before that whether it is needed */
+    size_t kept = 0;
+    TRY(pr_alloc(ctx, weights->count, &at));
+    for (size_t v = 0; v < graph->value_count; v++)
+        if (graph->values[v].kind == PR_VALUE_WEIGHT)
+            at[graph->values[v].weight] = 1;
+    for (size_t w = 0; w < weights->count; w++) {
+        const pr_weight item = weights->items[w];
+        if (at[w]) {
+            at[w] = (int32_t)kept;
+            weights->items[kept++] = item;
+        } else {
+            pr_free(item.name);
+            pr_free(item.data);
+        }
+    }
+    weights->count = kept;
+    for (size_t v = 0; v < graph->value_count; v++)
+        if (graph->values[v].kind == PR_VALUE_WEIGHT)
+            graph->values[v].weight = at[graph->values[v].weight];
+    pr_free(at);
+    return PARRY_OK;
+}

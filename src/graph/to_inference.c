@@ -30,11 +30,10 @@ struct fold {
 /* The Transpose that `node` undoes, or NULL. */
 static const pr_node *undone(const pr_graph *graph, const pr_node *node)
 {
-    const pr_value_info *x = &graph->values[node->in[0]];
-    if (node->op != PR_OP_TRANSPOSE || x->kind != PR_VALUE_NODE || graph->nodes[x->producer].op != PR_OP_TRANSPOSE)
+    const pr_node *before = pr_graph_producer(graph, node->in[0]);
+    if (node->op != PR_OP_TRANSPOSE || !before || before->op != PR_OP_TRANSPOSE)
         return NULL;
-    const pr_node *before = &graph->nodes[x->producer];
-    for (int d = 0; d < x->dims.rank; d++) {
+    for (int d = 0; d < graph->values[node->in[0]].dims.rank; d++) {
         if (before->attrs.perm.perm[node->attrs.perm.perm[d]] != d)
             return NULL;
     }
@@ -59,8 +58,8 @@ static bool is_flatten(const pr_graph *graph, const pr_node *node)
 /* What `value` is a copy of. */
 static pr_value source_of(const pr_graph *graph, pr_value value, bool through_flatten)
 {
-    while (value >= 0 && graph->values[value].kind == PR_VALUE_NODE) {
-        const pr_node *node = &graph->nodes[graph->values[value].producer], *before = undone(graph, node);
+    for (const pr_node *node; (node = pr_graph_producer(graph, value));) {
+        const pr_node *before = undone(graph, node);
         if (!before && !is_identity(graph, node) && !(through_flatten && is_flatten(graph, node)))
             break;
         value = before ? before->in[0] : node->in[0];

@@ -67,8 +67,7 @@ static parry_status cast_to_truth(importer *imp, const onnx_node *node, const pr
 /* Truth values are the numbers 0 and 1. */
 static bool is_truth(const pr_graph *graph, pr_value value)
 {
-    const pr_value_info *info = &graph->values[value];
-    const pr_node *from = info->kind == PR_VALUE_NODE ? &graph->nodes[info->producer] : NULL;
+    const pr_node *from = pr_graph_producer(graph, value);
     return from && ((from->op == PR_OP_BINARY && from->attrs.binary.function >= PR_BINARY_EQUAL) ||
                     (from->op == PR_OP_MAP && from->attrs.map.function == PR_MAP_NOT));
 }

@@ -11,12 +11,6 @@
 
 /* ---- logits ------------------------------------------------------------------------------------------------------ */
 
-static const pr_node *producer_of(const pr_graph *graph, pr_value value)
-{
-    const pr_value_info *info = &graph->values[value];
-    return info->kind == PR_VALUE_NODE ? &graph->nodes[info->producer] : NULL;
-}
-
 static parry_status add(importer *imp, pr_op op, const pr_attrs *attrs, const pr_value *in, int inputs, pr_value *out)
 {
     return pr_add_named(imp, "score", op, attrs, in, inputs, out);
@@ -25,7 +19,7 @@ static parry_status add(importer *imp, pr_op op, const pr_attrs *attrs, const pr
 /* 1 - p; *p. */
 static bool is_complement(const importer *imp, pr_value value, pr_value *p)
 {
-    const pr_node *node = producer_of(imp->model->graph, value);
+    const pr_node *node = pr_graph_producer(imp->model->graph, value);
     if (!node || node->op != PR_OP_SUB || imp->model->graph->values[node->in[0]].kind != PR_VALUE_WEIGHT)
         return false;
     const pr_weight *one = &imp->model->weights->items[imp->model->graph->values[node->in[0]].weight];
@@ -45,7 +39,7 @@ static bool picks(const pr_node *node)
 /* The value is sigmoid(*z): adds what z needs; *z is -1 where it is not of this kind. */
 static parry_status before_logistic(importer *imp, pr_value value, pr_value *z)
 {
-    const pr_node *found = producer_of(imp->model->graph, value);
+    const pr_node *found = pr_graph_producer(imp->model->graph, value);
     pr_value p;
     *z = -1;
     if (!found)
@@ -72,8 +66,8 @@ static parry_status before_logistic(importer *imp, pr_value value, pr_value *z)
 /* What is divided by the sum of its magnitudes over the classes; else the value itself. */
 static pr_value before_share(const pr_graph *graph, pr_value value)
 {
-    const pr_node *node = producer_of(graph, value);
-    const pr_node *sum = node && node->op == PR_OP_DIV ? producer_of(graph, node->in[1]) : NULL;
+    const pr_node *node = pr_graph_producer(graph, value);
+    const pr_node *sum = node && node->op == PR_OP_DIV ? pr_graph_producer(graph, node->in[1]) : NULL;
     const bool share = sum && sum->op == PR_OP_REDUCE && sum->attrs.reduce.function == PR_REDUCE_L1 &&
                        sum->attrs.reduce.axes == 2 && sum->in[0] == node->in[0];
     return share ? node->in[0] : value;
@@ -86,41 +80,11 @@ static parry_status add_first_score(importer *imp, pr_value *value)
     return add(imp, PR_OP_PAD, &before, value, 1, value);
 }
 
-/* Without what only the probabilities needed: nodes, and parameters. */
-static parry_status drop_unneeded(importer *imp, pr_value *logits)
-{
-    pr_graph *graph = imp->model->graph;
-    pr_weights *weights = imp->model->weights;
-    int32_t *at;
-    size_t kept = 0;
-    TRY(pr_graph_prune(imp->ctx, graph, logits, 1));
-    TRY(pr_alloc(imp->ctx, weights->count, &at));
-    for (size_t v = 0; v < graph->value_count; v++)
-        if (graph->values[v].kind == PR_VALUE_WEIGHT)
-            at[graph->values[v].weight] = 1;
-    for (size_t w = 0; w < weights->count; w++) {
-        const pr_weight item = weights->items[w];
-        if (at[w]) {
-            at[w] = (int32_t)kept;
-            weights->items[kept++] = item;
-        } else {
-            pr_free(item.name);
-            pr_free(item.data);
-        }
-    }
-    weights->count = kept;
-    for (size_t v = 0; v < graph->value_count; v++)
-        if (graph->values[v].kind == PR_VALUE_WEIGHT)
-            graph->values[v].weight = at[graph->values[v].weight];
-    pr_free(at);
-    return PARRY_OK;
-}
-
 parry_status pr_scores_to_logits(importer *imp, pr_value *value)
 {
     const pr_graph *graph = imp->model->graph;
     const pr_value summed = before_share(graph, *value);
-    const pr_node *pair = producer_of(graph, summed);
+    const pr_node *pair = pr_graph_producer(graph, summed);
     pr_value p, z = -1;
     if (graph->values[*value].dims.rank != 2 || imp->model->tail != PR_OP_IDENTITY)
         return PARRY_OK;
@@ -143,7 +107,8 @@ parry_status pr_scores_to_logits(importer *imp, pr_value *value)
         return PARRY_OK;
     imp->model->tail = PR_OP_SOFTMAX;
     *value = z;
-    return drop_unneeded(imp, value);
+    TRY(pr_graph_prune(imp->ctx, imp->model->graph, value, 1)); /* what only the probabilities needed */
+    return pr_graph_prune_weights(imp->ctx, imp->model->graph, imp->model->weights);
 }
 
 /* ---- labels ------------------------------------------------------------------------------------------------------ */
