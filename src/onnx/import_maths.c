@@ -228,23 +228,24 @@ parry_status pr_import_arg_max(importer *imp, const onnx_node *node)
 static parry_status softmax_over(importer *imp, const onnx_node *node, pr_op op, const slot *x, int first, int end)
 {
     const pr_dims dims = *pr_dims_of(imp, x);
-    const pr_attrs last = {.axis = {-1}}, back = {.shape = {.to = dims}};
-    pr_attrs rows = {.shape = {.to = dims}}, perm = {0};
+    const pr_attrs last = {.axis = {-1}};
+    pr_attrs perm = {0};
+    pr_dims rows = dims;
     const bool moves = end != dims.rank, joins = end - first > 1;
     pr_value value = x->value;
     for (int d = 0; d < dims.rank; d++) /* swaps the axis with the last */
         perm.perm.perm[d] = !moves ? d : d == first ? dims.rank - 1 : d == dims.rank - 1 ? first : d;
-    rows.shape.to.rank = first + 1;
-    rows.shape.to.dim[first] = 1;
+    rows.rank = first + 1;
+    rows.dim[first] = 1;
     for (int d = first; d < dims.rank; d++)
-        rows.shape.to.dim[first] *= dims.dim[d];
+        rows.dim[first] *= dims.dim[d];
     if (moves)
         TRY(pr_add_node(imp, node, PR_OP_TRANSPOSE, &perm, &value, 1, &value));
     if (joins)
-        TRY(pr_add_node(imp, node, PR_OP_RESHAPE, &rows, &value, 1, &value));
+        TRY(pr_add_reshape(imp, node, rows, &value));
     TRY(pr_add_node(imp, node, op, &last, &value, 1, &value));
     if (joins)
-        TRY(pr_add_node(imp, node, PR_OP_RESHAPE, &back, &value, 1, &value));
+        TRY(pr_add_reshape(imp, node, dims, &value));
     if (moves)
         TRY(pr_add_node(imp, node, PR_OP_TRANSPOSE, &perm, &value, 1, &value));
     pr_define_value(imp, node, value);

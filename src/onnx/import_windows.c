@@ -80,7 +80,7 @@ static parry_status to_rank(importer *imp, const onnx_node *node, int rank, pr_v
         return PARRY_OK;
     if (rank == 3)
         to.dim[2] = from.dim[3];
-    return pr_add_node(imp, node, PR_OP_RESHAPE, &(pr_attrs){.shape = {.to = to}}, value, 1, value);
+    return pr_add_reshape(imp, node, to, value);
 }
 
 /* ---- convolution ------------------------------------------------------------------------------------------------ */
@@ -185,12 +185,6 @@ static bool slides(const window *w, int axis)
     return w->kernel[axis] != 1 || w->stride[axis] != 1 || w->pad[0][axis] || w->pad[1][axis];
 }
 
-static parry_status reshape(importer *imp, const onnx_node *node, pr_dims to, pr_value *value)
-{
-    const pr_attrs attrs = {.shape = {.to = to}};
-    return pr_add_node(imp, node, PR_OP_RESHAPE, &attrs, value, 1, value);
-}
-
 /* A largest value of a volume is the largest of its rows' largest; a mean that of means, since what it is divided by is
  * a product of what there is along each axis. So the depth goes first, pixels being columns, then the planes, being
  * channels. */
@@ -200,16 +194,16 @@ static parry_status add_volume(importer *imp, const onnx_node *node, const pool 
     const int64_t channels = dims->dim[1], rows = dims->dim[3], columns = dims->dim[4];
     int64_t depth = dims->dim[2];
     if (slides(&p->window, 0)) {
-        TRY(reshape(imp, node, (pr_dims){4, {PR_BATCH, channels, depth, rows * columns}}, value));
+        TRY(pr_add_reshape(imp, node, (pr_dims){4, {PR_BATCH, channels, depth, rows * columns}}, value));
         TRY(add_plane(imp, node, p, (int[]){0, -1}, value));
         depth = imp->model->graph->values[*value].dims.dim[2];
     }
     if (!slides(&p->window, 1) && !slides(&p->window, 2))
-        return reshape(imp, node, (pr_dims){5, {PR_BATCH, channels, depth, rows, columns}}, value);
-    TRY(reshape(imp, node, (pr_dims){4, {PR_BATCH, channels * depth, rows, columns}}, value));
+        return pr_add_reshape(imp, node, (pr_dims){5, {PR_BATCH, channels, depth, rows, columns}}, value);
+    TRY(pr_add_reshape(imp, node, (pr_dims){4, {PR_BATCH, channels * depth, rows, columns}}, value));
     TRY(add_plane(imp, node, p, (int[]){1, 2}, value));
     const int64_t *out = imp->model->graph->values[*value].dims.dim;
-    return reshape(imp, node, (pr_dims){5, {PR_BATCH, channels, depth, out[2], out[3]}}, value);
+    return pr_add_reshape(imp, node, (pr_dims){5, {PR_BATCH, channels, depth, out[2], out[3]}}, value);
 }
 
 static parry_status add_pool(importer *imp, const onnx_node *node, const pool *p, pr_value *value)
