@@ -151,8 +151,7 @@ void pr_labels_release(pr_label_table *table)
     *table = (pr_label_table){0};
 }
 
-/* ---- pictures that are listed already -----------------------------------------------------------------------------
- */
+/* ---- pictures that are listed already --------------------------------------------------------------------------- */
 
 static int by_file(const void *a, const void *b)
 {
@@ -164,14 +163,27 @@ static int by_base(const void *a, const void *b)
     return strcmp(pr_path_base(((const pr_label_row *)a)->file), pr_path_base(((const pr_label_row *)b)->file));
 }
 
-/* Whether another picture has the name of the i-th one. */
-static bool shares_base(const pr_photos *photos, size_t i)
+static int by_name(const void *a, const void *b)
 {
-    const char *base = pr_path_base(photos->items[i].path);
-    for (size_t k = 0; k < photos->count; k++)
-        if (k != i && strcmp(pr_path_base(photos->items[k].path), base) == 0)
-            return true;
-    return false;
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The file names of all pictures, sorted. */
+static parry_status sorted_bases(parry_ctx *ctx, const pr_photos *photos, const char ***out)
+{
+    TRY(pr_alloc_raw(ctx, photos->count, out));
+    for (size_t i = 0; i < photos->count; i++)
+        (*out)[i] = pr_path_base(photos->items[i].path);
+    qsort(*out, photos->count, sizeof **out, by_name);
+    return PARRY_OK;
+}
+
+/* Whether two pictures have the name `base`, which one has. */
+static bool is_shared(const char *const *bases, size_t count, const char *base)
+{
+    const char *const *found = bsearch(&base, bases, count, sizeof *bases, by_name);
+    return (found > bases && strcmp(found[-1], base) == 0) ||
+           (found + 1 < bases + count && strcmp(found[1], base) == 0);
 }
 
 /* Rows by path below the folder that was named, else by file name as it stands. */
@@ -193,9 +205,10 @@ static size_t match_paths(pr_label_table *table, pr_photos *photos)
 }
 
 /* The rest by the file name that ends a row's path, where one row alone and one picture alone have it. */
-static size_t match_bases(pr_label_table *table, pr_photos *photos)
+static parry_status match_bases(parry_ctx *ctx, pr_label_table *table, pr_photos *photos, size_t *labelled)
 {
-    size_t labelled = 0;
+    const char **bases;
+    TRY(sorted_bases(ctx, photos, &bases));
     qsort(table->rows, table->count, sizeof *table->rows, by_base);
     for (size_t i = 0; i < photos->count; i++) {
         const pr_label_row base = {.file = photos->items[i].path};
@@ -204,12 +217,14 @@ static size_t match_bases(pr_label_table *table, pr_photos *photos)
                                       ? NULL
                                       : bsearch(&base, table->rows, table->count, sizeof base, by_base);
         if (!row || (row > table->rows && by_base(row - 1, row) == 0) ||
-            (row + 1 < end && by_base(row, row + 1) == 0) || shares_base(photos, i))
+            (row + 1 < end && by_base(row, row + 1) == 0) ||
+            is_shared(bases, photos->count, pr_path_base(photos->items[i].path)))
             continue;
         photos->items[i].label = row->label;
-        labelled++;
+        (*labelled)++;
     }
-    return labelled;
+    pr_free(bases);
+    return PARRY_OK;
 }
 
 parry_status pr_labels_apply(parry_ctx *ctx, const char *path, const pr_classes *classes, pr_photos *photos)
@@ -223,12 +238,12 @@ parry_status pr_labels_apply(parry_ctx *ctx, const char *path, const pr_classes 
     }
     size_t labelled = match_paths(&table, photos);
     if (labelled < photos->count)
-        labelled += match_bases(&table, photos);
-    if (labelled == 0)
+        status = match_bases(ctx, &table, photos, &labelled);
+    if (status == PARRY_OK && labelled == 0)
         status = pr_fail(ctx, PARRY_MISMATCH,
                          "%s: none of its files is among the pictures: it says %s, the first picture is %s", path,
                          table.rows[0].file, photos->items[0].name);
-    else if (labelled < photos->count)
+    else if (status == PARRY_OK && labelled < photos->count)
         pr_log(ctx, PARRY_LOG_WARNING, "%s labels %zu of %zu pictures", path, labelled, photos->count);
     pr_labels_release(&table);
     return status;
