@@ -375,8 +375,7 @@ parry_status pr_photos_list(parry_ctx *ctx, const char *const *paths, size_t cou
     return status;
 }
 
-/* ---- what a folder says without a network -------------------------------------------------------------------------
- */
+/* ---- what a folder says without a network ----------------------------------------------------------------------- */
 
 bool pr_photos_have_split(parry_ctx *ctx, const char *path, parry_split split)
 {

@@ -62,8 +62,7 @@ void pr_labels_release(pr_label_table *table);
 PARRY_CHECKED parry_status pr_labels_apply(parry_ctx *ctx, const char *path, const pr_classes *classes,
                                            pr_photos *photos);
 
-/* ---- reading -------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
 
 /* The network's size, and how a photograph gets there. */
 typedef struct pr_photo_size {

@@ -193,8 +193,7 @@ parry_status pr_rule_rows(pr_lower *l, const pr_node *node)
     return PARRY_OK;
 }
 
-/* ---- sums and means over neighbouring axes ------------------------------------------------------------------------
- */
+/* ---- sums and means over neighbouring axes ---------------------------------------------------------------------- */
 
 /* outer x n x inner, of which n numbers become one; per image. */
 static bool reduced_block(pr_dims x, unsigned axes, int64_t *outer, int64_t *n, int64_t *inner)

@@ -19,8 +19,7 @@
 
 enum { CARD_LIMIT = 16 << 20 };
 
-/* ---- model cards --------------------------------------------------------------------------------------------------
- */
+/* ---- model cards ------------------------------------------------------------------------------------------------ */
 
 /* The keys of `from` that the object of preprocess.c has as well. */
 static json_t *common_keys(const json_t *from, const char *const *keys, size_t count)

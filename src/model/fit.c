@@ -23,8 +23,7 @@ typedef struct fitting {
     bool transpose, reshape; /* to N x H x W x C; to the declared shape */
 } fitting;
 
-/* ---- shapes -------------------------------------------------------------------------------------------------------
- */
+/* ---- shapes ----------------------------------------------------------------------------------------------------- */
 
 static void dims_text(const int64_t *dim, int count, char *text, size_t size)
 {
@@ -109,8 +108,7 @@ static parry_status choose(parry_ctx *ctx, const declaration *pre, const int64_t
     return PARRY_OK;
 }
 
-/* ---- building ------------------------------------------------------------------------------------------------------
- */
+/* ---- building --------------------------------------------------------------------------------------------------- */
 
 static parry_status add_constant(parry_ctx *ctx, pr_graph *graph, pr_weights *weights, const char *name,
                                  pr_weight_role role, const float *values, int64_t count, pr_value *out)

@@ -57,8 +57,7 @@ parry_status pr_model_check_dataset(parry_ctx *ctx, const parry_model *model, co
     return pr_classes_match(ctx, &of_model, &of_data);
 }
 
-/* ---- logits and gradients of many images, in parallel --------------------------------------------------------------
- */
+/* ---- logits and gradients of many images, in parallel ----------------------------------------------------------- */
 
 typedef struct images_call {
     pr_workers workers;
@@ -78,9 +77,10 @@ static parry_status take_images(parry_ctx *ctx, images_call *call, int64_t first
 {
     const int64_t row = pr_model_row(call->workers.model);
     const pr_dataset_pass *pass = call->pass;
-    *out = call->images + first * row;
-    if (!pass)
+    if (!pass) {
+        *out = call->images + first * row;
         return PARRY_OK;
+    }
     if (!pass->images && !call->scratch[worker])
         TRY(pr_alloc_raw(ctx, call->chunk * row, &call->scratch[worker]));
     float *x = pass->images ? pass->images + first * row : call->scratch[worker];

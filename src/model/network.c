@@ -414,8 +414,7 @@ parry_status pr_network_create(parry_ctx *ctx, const char *name, const char *pat
     return status;
 }
 
-/* ---- weights that move --------------------------------------------------------------------------------------------
- */
+/* ---- weights that move ------------------------------------------------------------------------------------------ */
 
 parry_status pr_model_refresh(parry_ctx *ctx, const parry_model *model)
 {

@@ -312,8 +312,7 @@ parry_status parry_preprocess_text(parry_ctx *ctx, const parry_preprocess *p, ch
     return status;
 }
 
-/* ---- units --------------------------------------------------------------------------------------------------------
- */
+/* ---- units ------------------------------------------------------------------------------------------------------ */
 
 const char *parry_eps_words(const parry_model_info *info, double eps, char buffer[PARRY_EPS_ROOM])
 {

@@ -22,8 +22,7 @@ PR_OPTIONS(
                "radii of the ball, in units of the pixel range"),
     OPT_INT(parry_evaluate_settings, first, "first", "0", 0, 1e15,
             "use only the first N images, in the dataset's order; of photographs in class folders one of each class in "
-            "turn; "
-            "0: all"),
+            "turn; 0: all"),
     OPT_INT(parry_evaluate_settings, curve, "curve", "500", 0, 1e15,
             "images for the accuracy-against-eps curves; 0: no curves"),
     OPT_INT(parry_evaluate_settings, examples, "examples", "10", 0, 1000, "pictures per model in the report"));

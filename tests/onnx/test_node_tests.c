@@ -24,8 +24,7 @@ static const char *check_folder; /* of what onnxruntime is to run; NULL: nothing
 
 enum { PATH_SIZE = 2048, TENSORS = PR_ONNX_PORTS, FILE_LIMIT = 1 << 26, SETS = 3 };
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------
- */
+/* ---- numbers ---------------------------------------------------------------------------------------------------- */
 
 static double number(const pr_onnx_tensor *t, int64_t e)
 {

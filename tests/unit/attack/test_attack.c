@@ -64,8 +64,7 @@ static void test_threat(void **state)
     parry_ctx_free(ctx);
 }
 
-/* ---- strength ------------------------------------------------------------------------------------------------------
- */
+/* ---- strength --------------------------------------------------------------------------------------------------- */
 
 static double mean_loss(const char *spec, uint64_t seed, double *robust)
 {

@@ -188,8 +188,7 @@ static void test_reduced(void **state)
     assert_int_equal(unlink(scratch()), 0);
 }
 
-/* ---- fitting a photograph -----------------------------------------------------------------------------------------
- */
+/* ---- fitting a photograph --------------------------------------------------------------------------------------- */
 
 /* A picture without symmetries, in which every crop differs from every other. */
 static void fill(parry_image *image)
