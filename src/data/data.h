@@ -173,10 +173,11 @@ PARRY_CHECKED parry_status pr_mirror_check(parry_ctx *ctx, const char *mirror);
 typedef struct pr_remote_model {
     parry_dataset_entry entry;
     pr_remote_file file;
-    const char *const *mirrors; /* NULL: cannot be fetched */
-    const char *by_hand;        /* then: why, and what to do */
-    const char *preprocess;     /* the JSON beside the file */
+    const char *const *mirrors;
+    const char *preprocess; /* the JSON beside the file */
 } pr_remote_model;
+/* NULL past the last one. */
+const pr_remote_model *pr_remote_model_at(size_t index);
 /* Into the models' folder of the user's cache, with its preprocessing beside it. `mirror` as for parry_dataset_fetch.
  */
 PARRY_CHECKED parry_status pr_model_fetch(parry_ctx *ctx, const pr_remote_model *model, const char *mirror);

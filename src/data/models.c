@@ -1,7 +1,7 @@
 /* Trained networks that can be downloaded: what they are, where from, and the preprocessing that goes beside the file.
  *
- * A download is listed only where its SHA-256 is published by those who keep the file (here: the pointer under which
- * their repository stores it). A network that is wanted but cannot be had so is listed with the reason. */
+ * A download is listed only where its SHA-256 is published by those who keep the file: here, the pointer under which
+ * their repository stores it. */
 #include <string.h>
 
 #include <parry/model.h>
@@ -11,6 +11,11 @@
 static const char *const resnet50_mirrors[] = {
     "https://github.com/onnx/models/raw/652f4e4af7975c8e7a505c4b6e0f8ac72d8260ea/vision/classification/resnet/model/",
     "https://media.githubusercontent.com/media/onnx/models/main/validated/vision/classification/resnet/model/",
+    NULL,
+};
+
+static const char *const inception_mirrors[] = {
+    "https://huggingface.co/qualcomm/Inception-v3/resolve/509e028bd029517de182e20eed8e1744faa48cd1/",
     NULL,
 };
 
@@ -25,11 +30,15 @@ static const pr_remote_model models[] = {
             " \"channel_order\": \"RGB\", \"layout\": \"NCHW\", \"resize\": \"crop\", \"resize_size\": 256}\n",
     },
     {
-        .entry = {"inception-v3", "Inception-V3, trained on ImageNet", "3x299x299", "BSD-3-Clause (torchvision)",
-                  false},
-        .by_hand = "no ONNX file of its trained weights with a verified hash is known; export one with torchvision: "
-                   "torch.onnx.export(torchvision.models.inception_v3(weights='DEFAULT').eval(), "
-                   "torch.zeros(1, 3, 299, 299), 'inception_v3.onnx')",
+        /* torchvision's weights (IMAGENET1K_V1) as Qualcomm's AI Hub Models export them for ONNX Runtime: for 224x224,
+         * with 2x - 1, which is ImageNet's mean and deviation and the network's own transform in one, inside. Their
+         * code has done so in every release that has this target (0.5.0 and later); before it, neither was there. */
+        .entry = {"inception-v3", "Inception-V3 of torchvision, trained on ImageNet, exported by AI Hub Models",
+                  "3x224x224", "BSD-3-Clause (weights); the exported file under its publisher's terms", true},
+        .file = {"Inception-v3.onnx", 95332968, "ec1c6d3fc7f4b572631c65ee6d82484cb57359a1edc750c21ab3a2931ceec800"},
+        .mirrors = inception_mirrors,
+        .preprocess = "{\"range\": [0, 1], \"channel_order\": \"RGB\", \"layout\": \"NCHW\", \"resize\": \"crop\",\n"
+                      " \"resize_size\": 256}\n",
     },
 };
 
@@ -39,6 +48,11 @@ static const pr_remote_model *find_model(const char *name)
         if (strcmp(models[i].entry.name, name) == 0)
             return &models[i];
     return NULL;
+}
+
+const pr_remote_model *pr_remote_model_at(size_t index)
+{
+    return index < PR_COUNT(models) ? &models[index] : NULL;
 }
 
 const parry_dataset_entry *parry_model_catalogue(size_t index)
@@ -74,8 +88,6 @@ parry_status parry_model_locate(parry_ctx *ctx, const char *name, char **out)
     *out = NULL;
     if (!model)
         return unknown(ctx, name);
-    if (!model->mirrors)
-        return PARRY_OK;
     parry_status status = models_folder(ctx, &folder);
     if (status == PARRY_NOT_FOUND) /* no home, no cache */
         return PARRY_OK;
@@ -105,8 +117,6 @@ parry_status pr_model_fetch(parry_ctx *ctx, const pr_remote_model *model, const 
 {
     const char *const only[] = {mirror, NULL};
     char *folder, *what = NULL;
-    if (!model->mirrors)
-        return pr_fail(ctx, PARRY_UNSUPPORTED, "%s cannot be fetched: %s", model->entry.name, model->by_hand);
     TRY(pr_mirror_check(ctx, mirror));
     TRY(models_folder(ctx, &folder));
     parry_status status;

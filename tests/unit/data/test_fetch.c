@@ -373,22 +373,28 @@ static void test_network_from_a_mirror(void **state)
     free(cache);
 }
 
+/* Every network of the catalogue is fetched over TLS from where it is listed, and refused where its bytes are others. */
 static void test_networks_of_the_catalogue(void **state)
 {
     parry_ctx *ctx = *state;
     char *path, *cache = scratch_path("empty-cache");
     setenv("XDG_CACHE_HOME", cache, 1);
-    const parry_dataset_entry *entry;
+    const pr_remote_model *model;
     size_t count = 0;
-    for (; (entry = parry_model_catalogue(count)); count++) {
-        assert_int_equal(parry_model_locate(ctx, entry->name, &path), PARRY_OK);
+    for (; (model = pr_remote_model_at(count)); count++) {
+        assert_ptr_equal(parry_model_catalogue(count), &model->entry);
+        assert_true(model->entry.fetchable && strlen(model->file.sha256) == 64 && model->file.size > 0);
+        for (size_t m = 0; m == 0 || model->mirrors[m]; m++)
+            assert_memory_equal(model->mirrors[m], "https://", 8);
+        server s;
+        start(&s, SERVE, content, SIZE);
+        assert_int_equal(parry_model_fetch(ctx, model->entry.name, s.url), PARRY_NETWORK);
+        stop(&s);
+        assert_int_equal(parry_model_locate(ctx, model->entry.name, &path), PARRY_OK);
         assert_null(path);
-        if (!entry->fetchable) {
-            assert_int_equal(parry_model_fetch(ctx, entry->name, NULL), PARRY_UNSUPPORTED);
-            check_says(ctx, entry->name);
-        }
     }
-    assert_true(count >= 2);
+    assert_null(parry_model_catalogue(count));
+    assert_int_equal(count, 2);
     assert_int_equal(parry_model_fetch(ctx, "resnet51", NULL), PARRY_NOT_FOUND);
     check_says(ctx, "'resnet50'");
     free(cache);

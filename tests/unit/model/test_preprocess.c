@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "data/data.h"
 #include "model/network.h"
 #include "../support/context.h"
 
@@ -209,6 +210,33 @@ static void test_model_cards(void **state)
     parry_string_free(flags);
     assert_int_equal(claims.count, 2);
     assert_float_equal(claims.least, 0.58, 1e-12);
+}
+
+/* What lies beside a network that was fetched says all that its reader asks. */
+static void test_cards_of_the_catalogue(void **state)
+{
+    (void)state;
+    static const char *const expected[] = {
+        "--range 0,1 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --channel-order rgb --layout nchw --resize crop "
+        "--resize-size 256",
+        "--range 0,1 --channel-order rgb --layout nchw --resize crop --resize-size 256",
+    };
+    size_t count = 0;
+    for (const pr_remote_model *model; (model = pr_remote_model_at(count)); count++) {
+        char path[128];
+        parry_preprocess read;
+        pr_claims claims;
+        bool found;
+        assert_true(count < PR_COUNT(expected));
+        write_text("card.json", model->preprocess);
+        in_folder("card.json", path);
+        OK_IN(ctx, pr_preprocess_file(ctx, path, &read, &claims, &found));
+        char *flags = flags_of(&read);
+        assert_true(found);
+        assert_string_equal(flags, expected[count]);
+        parry_string_free(flags);
+    }
+    assert_int_equal(count, PR_COUNT(expected));
 }
 
 static void test_bad_declarations(void **state)
@@ -454,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_preprocessing_costs_nothing),
         cmocka_unit_test(test_who_goes_before_whom),
         cmocka_unit_test(test_model_cards),
+        cmocka_unit_test(test_cards_of_the_catalogue),
         cmocka_unit_test(test_bad_declarations),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_presets),
