@@ -284,6 +284,17 @@ static parry_status translate(importer *imp, const onnx_node *node)
                                : pr_import_in_front(imp, node, row->translate);
 }
 
+/* What is computed from constants of the batch's size is one. */
+static void pass_on_batch(importer *imp, const onnx_node *node)
+{
+    bool of_batch = false;
+    for (size_t i = 0; i < node->n_input; i++)
+        of_batch |= pr_is_constant(pr_node_input(imp, node, i)) && pr_node_input(imp, node, i)->of_batch;
+    for (size_t o = 0; o < node->n_output; o++)
+        if (pr_is_constant(pr_node_output_at(imp, node, o)))
+            pr_node_output_at(imp, node, o)->of_batch |= of_batch;
+}
+
 /* One clause for all nodes that lack the same: "Slice ('a', 'b', 'c' and 2 more)". */
 static void list_missing(const importer *imp, size_t first, pr_text *text)
 {
@@ -385,8 +396,10 @@ static parry_status import_graph(importer *imp)
         TRY(judge(imp, &imp->guards[n], &known));
         if (known != SLOT_PENDING)
             pr_define_all(imp, node, known);
-        else if (any_output_needed(imp, node))
+        else if (any_output_needed(imp, node)) {
             TRY(translate(imp, node));
+            pass_on_batch(imp, node);
+        }
     }
     return imp->missing_count ? report_missing(imp) : finish(imp);
 }

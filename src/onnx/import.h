@@ -26,6 +26,7 @@ typedef struct slot {
     bool needed;    /* the output depends on it */
     bool unshifted; /* QuantizeLinear's whole numbers, of which nobody wants the zero point: it has not been added */
     bool single;    /* SLOT_VALUE: the images are an axis in front of the file's, see import_single.c */
+    bool of_batch;  /* SLOT_CONSTANT: computed from the size of an open batch, or from a shape that has it */
     int uses;       /* by needed nodes, and by the network's output */
     pr_value value; /* SLOT_VALUE */
     const PrOnnx__TensorProto *tensor;
@@ -66,6 +67,7 @@ typedef struct importer {
     unsigned calls;
     int opset;
     int64_t batch;           /* the size that the file is read for: that it was exported with, 1 where it is open */
+    bool open;               /* it is: no image is the only one */
     bool in_front;           /* the node at hand gets its activations in the form of slot.single */
     const onnx_node *inside; /* the last one that did, or whose result has that form; NULL: none */
     pr_names names;          /* tensor name -> index into slots */
@@ -107,6 +109,10 @@ PARRY_CHECKED parry_status pr_import_in_front(importer *imp, const onnx_node *no
 /* For a translation that finds its node to move the batch of an ordinary activation: goes on in that form where the
  * file is read for a batch of one, else the node is missing. */
 PARRY_CHECKED parry_status pr_import_across(importer *imp, const onnx_node *node, translation translate);
+/* The same for one that picks or reduces the batch, which leaves an image what it is only where the file is made for a
+ * batch of one; else the node is missing for the reason `otherwise`. */
+PARRY_CHECKED parry_status pr_import_only_image(importer *imp, const onnx_node *node, const char *otherwise,
+                                                translation translate);
 
 /* Sets the names of the classes where the file's classifier has labels. */
 PARRY_CHECKED parry_status pr_import_labels(importer *imp);

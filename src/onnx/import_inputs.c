@@ -40,6 +40,7 @@ static parry_status image_input(importer *imp, const PrOnnx__ValueInfoProto *inf
                            "%s: axis %d of the input '%.80s' has no fixed size; export it for one image size",
                            imp->where, d, info->name);
     }
+    imp->open = dims.dim[0] == 0;
     imp->batch = PR_MAX(dims.dim[0], 1);
     dims.dim[0] = PR_BATCH;
     slot *input = pr_find_slot(imp, info->name);

@@ -113,7 +113,7 @@ parry_status pr_import_gather(importer *imp, const onnx_node *node)
     if (pr_is_constant(x))
         return gather_constant(imp, node, &x->constant, axis, &which->constant);
     if (axis == 0)
-        return pr_node_missing(imp, node, pr_moves_values);
+        return pr_import_only_image(imp, node, pr_moves_values, pr_import_gather);
     return gather_value(imp, node, x, axis, which);
 }
 
@@ -136,8 +136,18 @@ static cut cut_of(int64_t size, int64_t start, int64_t end, int64_t step)
     return (cut){start, step, room > 0 ? (room - 1) / (step > 0 ? step : -step) + 1 : 0};
 }
 
-/* The cuts of all axes. Of the batch only all images can be taken: with step 1 from 0 to its size or beyond; *batch
- * tells otherwise. */
+/* Whether a cut takes all images. No number names the last one of an open batch: the cut must go on to the end, or up
+ * to the size that the file asks for. */
+static bool keeps_batch(importer *imp, const onnx_node *node, int64_t start, int64_t end, int64_t step)
+{
+    const slot *starts = pr_node_input(imp, node, 1), *ends = pr_node_input(imp, node, 2);
+    if (imp->open)
+        return start == 0 && step == 1 && !(starts && starts->of_batch) &&
+               (end >= INDEX_MAX || (end == imp->batch && ends && ends->of_batch));
+    return cut_of(imp->batch, start, end, step).count == imp->batch && (step == 1 || imp->batch == 1);
+}
+
+/* The cuts of all axes. Of the batch only all images can be taken; *batch tells otherwise. */
 static parry_status read_cuts(importer *imp, const onnx_node *node, const pr_shape *x, cut *cuts, bool *batch)
 {
     int_list starts, ends, axes, steps;
@@ -164,7 +174,7 @@ static parry_status read_cuts(importer *imp, const onnx_node *node, const pr_sha
             cuts[axis] = cut_of(x->dim[axis], starts.at[a], ends.at[a], step);
             continue;
         }
-        *batch |= starts.at[a] != 0 || step != 1 || ends.at[a] < imp->batch;
+        *batch |= !keeps_batch(imp, node, starts.at[a], ends.at[a], step);
     }
     return PARRY_OK;
 }
@@ -254,7 +264,7 @@ parry_status pr_import_split(importer *imp, const onnx_node *node)
     int axis;
     TRY(pr_attribute_axis(imp, node, "axis", 0, shape.rank, &axis));
     if (shape.dim[axis] == PR_BATCH)
-        return pr_node_missing(imp, node, pr_moves_values);
+        return pr_import_only_image(imp, node, pr_moves_values, pr_import_split);
     if (list && !(pr_is_constant(list) && list->constant.integer))
         return pr_node_missing(imp, node, "into computed parts");
     const int64_t *sizes = attribute ? attribute->ints : list ? list->constant.i : NULL;

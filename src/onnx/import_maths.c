@@ -193,7 +193,7 @@ parry_status pr_import_reduce(importer *imp, const onnx_node *node)
     if (!list.count && !nothing)
         axes = (1u << dims.rank) - (1u << imp->in_front);
     if (pr_has_batch_axis(imp, x) && axes & 1)
-        return pr_node_missing(imp, node, over_batch);
+        return pr_import_only_image(imp, node, over_batch, pr_import_reduce);
     pr_value value = x->value;
     const pr_attrs attrs = {.reduce = {f, axes}};
     if (f == PR_REDUCE_MEAN && dims.rank == 4 && axes == 0xc && pr_has_batch_axis(imp, x))
@@ -214,7 +214,7 @@ parry_status pr_import_arg_max(importer *imp, const onnx_node *node)
     TRY(pr_attribute_int(imp, node, "keepdims", 1, 0, 1, &keep));
     TRY(pr_attribute_int(imp, node, "select_last_index", 0, 0, 1, &last));
     if (pr_has_batch_axis(imp, x) && axis == 0)
-        return pr_node_missing(imp, node, over_batch);
+        return pr_import_only_image(imp, node, over_batch, pr_import_arg_max);
     if (pr_node_output(imp, node) == imp->output && axis == 1) {
         pr_define_same(imp, node, x);
         return PARRY_OK;
@@ -263,7 +263,7 @@ parry_status pr_import_softmax(importer *imp, const onnx_node *node)
     int axis;
     TRY(pr_attribute_axis(imp, node, "axis", together ? 1 : -1, dims->rank, &axis));
     if (pr_has_batch_axis(imp, x) && axis == 0)
-        return pr_node_missing(imp, node, over_batch);
+        return pr_import_only_image(imp, node, over_batch, pr_import_softmax);
     const bool classes = axis == 1 && (dims->rank == 2 || together || dims->dim[1] == pr_dims_row(*dims));
     if (classes && pr_node_output(imp, node) == imp->output) {
         imp->model->tail = op;

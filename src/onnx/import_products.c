@@ -48,7 +48,7 @@ parry_status pr_import_matmul(importer *imp, const onnx_node *node)
     if (mixes(imp, a) && pr_is_float_constant(b) && b->constant.rank == 2)
         return pr_dense(imp, node, b, false, 1, NULL, 0);
     if (mixes(imp, a) || mixes(imp, b))
-        return pr_node_missing(imp, node, pr_moves_values);
+        return pr_import_only_image(imp, node, pr_moves_values, pr_import_matmul);
     const int rank_a = pr_shape_of(imp, a).rank, rank_b = pr_shape_of(imp, b).rank;
     TRY(matrix_operand(imp, node, b, a, false, &in[0]));
     TRY(matrix_operand(imp, node, a, b, true, &in[1]));
@@ -88,7 +88,7 @@ parry_status pr_import_gemm(importer *imp, const onnx_node *node)
     if (mixes(imp, a) && !trans_a)
         return pr_dense(imp, node, b, trans_b, alpha, c, beta);
     if (mixes(imp, a) || mixes(imp, b))
-        return pr_node_missing(imp, node, pr_moves_values);
+        return pr_import_only_image(imp, node, pr_moves_values, pr_import_gemm);
     const bool turned = trans_b && pr_is_float_constant(b) && b->constant.rank == 2 && b->constant.count;
     TRY(matrix_operand(imp, node, b, a, false, &in[0]));
     if (turned) /* the form that weights of a product have elsewhere */

@@ -99,6 +99,7 @@ parry_status pr_import_shape(importer *imp, const onnx_node *node)
     end = PR_MIN(PR_MAX(end < 0 ? end + shape.rank : end, start), shape.rank);
     TRY(pr_constant_ints(&imp->budget, shape.dim + start, end - start, &out));
     pr_define_constant(imp, node, &out);
+    pr_node_output(imp, node)->of_batch = imp->open && pr_is_value(pr_node_input(imp, node, 0));
     return PARRY_OK;
 }
 
@@ -145,12 +146,12 @@ parry_status pr_import_flatten(importer *imp, const onnx_node *node)
     return define_in_shape(imp, node, x, to);
 }
 
-/* Without axes the batch stays: it is of any size. */
+/* Without axes an open batch stays: it is of any size. */
 parry_status pr_import_squeeze(importer *imp, const onnx_node *node)
 {
     const slot *x = pr_node_input(imp, node, 0);
     const pr_shape from = pr_file_shape(imp, x);
-    const bool batch = pr_is_value(x) && !x->single;
+    const bool batch = pr_is_value(x) && !x->single && imp->open;
     bool drop[PR_CONSTANT_RANK] = {false}, found;
     pr_shape to = {0};
     int_list axes;

@@ -7,7 +7,10 @@
  *
  * It is one reading, not a second one: an open batch counts as a batch of one from the start, every translation speaks
  * of ordinary activations, and only a node that would leave them comes here. A file made for a larger batch has no such
- * form: how its images lie among the values is not known. */
+ * form: how its images lie among the values is not known.
+ *
+ * In a file made for a batch of one, image 0 is the image, and so are the mean and the largest over the batch. In one
+ * for an open batch they are not, though it is read for one image: there such a node is missing. */
 #include <string.h>
 
 #include "onnx/import.h"
@@ -83,4 +86,10 @@ parry_status pr_import_across(importer *imp, const onnx_node *node, translation 
 {
     return imp->batch == 1 && !imp->in_front ? pr_import_in_front(imp, node, translate)
                                              : pr_node_missing(imp, node, pr_moves_values);
+}
+
+parry_status pr_import_only_image(importer *imp, const onnx_node *node, const char *otherwise, translation translate)
+{
+    return imp->batch == 1 && !imp->open && !imp->in_front ? pr_import_in_front(imp, node, translate)
+                                                           : pr_node_missing(imp, node, otherwise);
 }

@@ -46,14 +46,15 @@ def write(name, model):
         file.write(model.SerializeToString())
 
 
-def good(name, nodes, inits, in_shape, out_shape, batch=2, **more):
+def good(name, nodes, inits, in_shape, out_shape, batch=2, each=0, **more):
+    """each: so many images one by one, for a file made for a batch of one."""
     model = build(nodes, inits, in_shape, out_shape, **more)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    x = rand(*[batch if isinstance(d, str) else d for d in in_shape])
-    y = session.run(None, {"x": x})[0]
+    x = rand(*[batch if isinstance(d, str) else d for d in [each or in_shape[0], *in_shape[1:]]])
+    y = np.stack([session.run(None, {"x": row})[0] for row in (np.split(x, each) if each else [x])])
     for key, value in (("test.input", x), ("test.output", y)):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, " ".join(f"{v:.9g}" for v in value.ravel())
@@ -856,3 +857,40 @@ for name, shape, scale in (("cubic", (1, 6, 6), 0.5), ("linear", (1, 80, 80), 0.
         [node("Resize", "x r s", "t", mode=name, antialias=1), node("Flatten", "t", "y")],
         [floats("r"), floats("s", 1, 1, scale, scale)], ("N", *shape), ("N", "K"), opset=18,
     )
+
+# ---- the only image of a batch -------------------------------------------------------------------------------------
+rng = np.random.default_rng(10)
+picked = [
+    node("Gather", "x last", "g", axis=0), node("Unsqueeze", "g zero", "g1"), node("Slice", "g1 minus huge zero", "s"),
+    node("Slice", "s minus before zero minus", "r"), node("Split", "r one", "p", axis=0), node("Concat", "p", "c", axis=0),
+]
+reduced = [  # a batch norm of its own
+    node("ReduceMean", "c", "m", axes=[0, 2], keepdims=1), node("Sub", "c m", "d"), node("ReduceMax", "d", "top", keepdims=0),
+    node("Div", "d top", "e"), node("Squeeze", "e", "q"), node("Expand", "q wide", "w"), node("Tile", "w once", "t"),
+]
+scores = [node("Reshape", "t flat", "f"), node("MatMul", "f v", "y")]
+only = [
+    const("last", np.array(-1)), numbers("minus", -1), numbers("huge", 2**62), numbers("zero", 0), numbers("one", 1), numbers("before", -9),
+    numbers("wide", 1, 3, 4), numbers("once", 1, 1, 1), numbers("flat", 12), const("v", rand(12, 2)),
+]
+good("only_image", picked + reduced + scores, only, [1, 3, 4], [2], each=3)
+good(  # torch.stack([f(x[i]) for i in range(len(x))]), then a product of the batch with itself
+    "only_image_stacked",
+    [
+        node("Gather", "x first", "g", axis=0), node("Unsqueeze", "g zero", "u"), node("Concat", "u", "c", axis=0), node("Transpose", "c", "t"),
+        node("MatMul", "t c", "p"), node("Softmax", "c", "s", axis=0), node("ArgMax", "c", "n", axis=0), node("Cast", "n", "nf", to=1),
+        node("Add", "s nf", "a"), node("MatMul", "a p", "m"), node("Gather", "m first", "y", axis=0),
+    ],
+    [const("first", np.array(0)), numbers("zero", 0)], [1, 4], [4], each=3,
+)
+good(  # of an open batch all images, by the size that the file asks for
+    "open_batch_whole",
+    [node("Shape", "x", "n"), node("Slice", "n zero one", "n0"), node("Slice", "x zero n0 zero", "s"), node("Slice", "s zero huge zero", "r"), node("Relu", "r", "y")],
+    [numbers("zero", 0), numbers("one", 1), numbers("huge", 2**62)], ["N", 5], ["N", 5],
+)
+bad("open_batch_picked", [node("Gather", "x first", "g"), node("Unsqueeze", "g zero", "y")], [const("first", np.array(0)), numbers("zero", 0)])
+bad("open_batch_cut", [node("Slice", "x zero one zero", "y")], [numbers("zero", 0), numbers("one", 1)])
+bad("open_batch_last", [node("Shape", "x", "n"), node("Slice", "n zero one", "n0"), node("Sub", "n0 one", "f"), node("Slice", "x f n0 zero", "y")],
+    [numbers("zero", 0), numbers("one", 1)])
+bad("fixed_batch_picked", [node("Gather", "x first", "g"), node("Unsqueeze", "g zero", "y")], [const("first", np.array(0)), numbers("zero", 0)],
+    in_shape=(2, 6), out_shape=(1, 6))

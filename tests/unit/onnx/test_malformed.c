@@ -40,6 +40,8 @@ static const struct {
     {"fixed_batch_moved", PARRY_UNSUPPORTED,
      "Transpose that moves values from one image to another ('t_node'); made for 2 images at a time: export it for one, "
      "or for any number"},
+    {"fixed_batch_picked", PARRY_UNSUPPORTED,
+     "Gather that moves values from one image to another ('g_node'); made for 2 images at a time: export it for one"},
     {"gemm", PARRY_FORMAT, "the matrix 'w' takes 5 numbers, its input has 6"},
     {"huge_constant", PARRY_UNSUPPORTED, "more memory than parry allows"},
     {"huge_dims", PARRY_FORMAT, "dimension 0 of tensor 'c' is 1099511627776"},
@@ -64,6 +66,9 @@ static const struct {
     {"no_output", PARRY_FORMAT, "nothing computes the output 'y'"},
     {"no_shape", PARRY_UNSUPPORTED, "the input 'x' should be a batch of images or vectors, with a stated shape"},
     {"one_score", PARRY_UNSUPPORTED, "not one row of class scores per image"},
+    {"open_batch_cut", PARRY_UNSUPPORTED, "Slice that moves values from one image to another ('y_node')"},
+    {"open_batch_last", PARRY_UNSUPPORTED, "Slice that moves values from one image to another ('y_node')"},
+    {"open_batch_picked", PARRY_UNSUPPORTED, "Gather that moves values from one image to another ('g_node')"},
     {"open_size", PARRY_UNSUPPORTED, "axis 1 of the input 'x' has no fixed size"},
     {"operators", PARRY_UNSUPPORTED,
      "(made by make.py 1) needs operators that parry does not have: LSTM ('a_node'); com.example.Fancy ('far'); "
@@ -265,7 +270,7 @@ static const char *const seeds[] = {
     "split.onnx",        "concat_constant.onnx", "resize_cubic.onnx", "slice.onnx",     "pad_reflect.onnx",
     "tile.onnx",         "depth_to_space_dcr.onnx", "gather_matrix.onnx", "lp_pool.onnx",
     "branches.onnx",     "max_pool_volume.onnx", "sequence_first.onnx", "inside_one_image.onnx", "resize_antialias_outside.onnx",
-    "classic_rest.onnx", "classic_layers_binary.onnx"};
+    "classic_rest.onnx", "classic_layers_binary.onnx", "only_image.onnx"};
 
 
 static void for_each_seed(void (*test)(parry_ctx *ctx, uint8_t *data, size_t size))
