@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
+#include "data/classes.h"
 #include "data/data.h"
 #include "data/digits.h"
 #include "scratch.h"
@@ -319,6 +320,54 @@ static void test_replace(void **state)
     parry_dataset_free(digits);
 }
 
+/* The fuzzer's seeds as the words beside two images: names are read and found, or the folder is refused by name. */
+static void test_seeds_of_names(void **state)
+{
+    static const struct {
+        const char *seed;
+        parry_status status, match; /* of the folder; of its names with ImageNet's */
+        int names;
+    } seeds[] = {
+        {"two", PARRY_OK, PARRY_OK, 2},         {"none", PARRY_OK, PARRY_OK, 0}, {"numbers", PARRY_OK, PARRY_OK, 3},
+        {"moved", PARRY_OK, PARRY_MISMATCH, 3}, {"odd", PARRY_OK, PARRY_OK, 4},  {"long", PARRY_OK, PARRY_OK, 2},
+        {"fewer", PARRY_FORMAT, PARRY_OK, 0},
+    };
+    static const pr_classes imagenet = {"a network", PR_IMAGENET_CLASSES, pr_imagenet_names, pr_imagenet_wnids};
+    parry_ctx *ctx = *state;
+    parry_dataset *two, *read;
+    OK_IN(ctx, parry_dataset_create(ctx, pixels, (const int32_t[]){0, 1}, 2, C, H, W, 2, &two));
+    char *folder = scratch_path("seeds"), *words = scratch_path("seeds/dataset.json");
+    for (size_t i = 0; i < PR_COUNT(seeds); i++) {
+        char path[512];
+        uint8_t *data;
+        size_t size;
+        snprintf(path, sizeof path, "%s/classes/%s", getenv("PARRY_FUZZ_CORPUS"), seeds[i].seed);
+        OK_IN(ctx, pr_file_read(ctx, path, 1 << 16, &data, &size));
+        OK_IN(ctx, parry_dataset_write(ctx, two, folder));
+        OK_IN(ctx, parry_file_write(ctx, words, data, size));
+        pr_free(data);
+        const parry_status status = parry_dataset_open(ctx, folder, PARRY_TEST, &read);
+        if (status != PARRY_OK) {
+            check_error(ctx, status, seeds[i].status, words);
+            continue;
+        }
+        const parry_dataset_info *info = parry_dataset_describe(read);
+        const pr_classes theirs = {"data", info->classes, info->class_names, NULL};
+        assert_int_equal(info->class_names ? info->classes : 0, seeds[i].names);
+        assert_int_equal(pr_classes_match(ctx, &imagenet, &theirs), seeds[i].match);
+        int found;
+        for (int k = 0; k < seeds[i].names; k++)
+            if (pr_classes_find(ctx, &theirs, info->class_names[k], &found) == PARRY_OK)
+                assert_int_equal(found, k);
+            else
+                check_says(ctx, "may be class");
+        parry_dataset_free(read);
+    }
+    parry_dataset_free(two);
+    free(folder);
+    free(words);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_digits_can_be_cancelled),
         cmocka_unit_test(test_memory_failures),
         cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_seeds_of_names),
     };
     return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }

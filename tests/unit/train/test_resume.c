@@ -1,6 +1,7 @@
 /* Checkpoints: training interrupted anywhere and resumed equals uninterrupted training byte for byte; files that do not
  * belong are refused. */
 #include "support.h"
+#include "../../../fuzz/checkpoint.h"
 
 /* Trains or hardens a fresh model; `method` is "train" or one of parry_harden_list. */
 static parry_status work(parry_ctx *ctx, parry_model *model, const char *method, const parry_dataset *data,
@@ -155,6 +156,55 @@ static void damaged_files_are_refused(void **state)
     bench_close(&b);
 }
 
+/* The fuzzer's seeds: what is taken over stands where it says, the rest is refused by name. */
+static void seeds_are_read_or_refused(void **state)
+{
+    static const struct {
+        const char *name;
+        parry_status status;
+        int epoch, step;
+        const char *words;
+    } seeds[] = {
+        {"begun", PARRY_OK, 0, 2},
+        {"half", PARRY_OK, 1, 3},
+        {"done", PARRY_OK, 3, 0},
+        {"older", PARRY_OK, 1, 0},
+        {"other", PARRY_MISMATCH, 0, 0, "settings.lr is 0.25, that of this run 0.5"},
+        {"beyond", PARRY_FORMAT, 0, 0, "position"},
+        {"short", PARRY_FORMAT, 0, 0, "116 bytes of weights; expected 120"},
+        {"long-header", PARRY_FORMAT, 0, 0, "header is longer"},
+    };
+    (void)state;
+    parry_ctx *ctx = make_ctx(0, 1, NULL);
+    for (size_t i = 0; i < PR_COUNT(seeds); i++) {
+        char seed[512], *path = temporary_path("seed");
+        uint8_t *data, *whole;
+        size_t size, total;
+        fuzz_stage stage;
+        snprintf(seed, sizeof seed, "%s/checkpoint/%s", getenv("PARRY_FUZZ_CORPUS"), seeds[i].name);
+        OK_IN(ctx, pr_file_read(ctx, seed, 1 << 16, &data, &size));
+        OK_IN(ctx, fuzz_stage_open(ctx, &stage));
+        OK_IN(ctx, fuzz_checkpoint(ctx, data, size, &whole, &total));
+        OK_IN(ctx, parry_file_write(ctx, path, whole, total));
+        const parry_status status = pr_checkpoint_read(ctx, path, &stage.training);
+        assert_int_equal(status, seeds[i].status);
+        assert_true(fuzz_stage_holds(&stage.training));
+        assert_int_equal(stage.training.at.epoch, seeds[i].epoch);
+        assert_int_equal(stage.training.at.step, seeds[i].step);
+        if (status == PARRY_OK)
+            assert_true(stage.training.weights->items[0].data[1] == 1.0f / 16); /* the second float */
+        else {
+            check_says(ctx, seeds[i].words);
+            check_says(ctx, path);
+        }
+        fuzz_stage_close(&stage);
+        pr_free(data);
+        pr_free(whole);
+        unlink(path);
+    }
+    parry_ctx_free(ctx);
+}
+
 static void other_training_is_refused(void **state)
 {
     (void)state;
@@ -294,6 +344,7 @@ int main(void)
         {"mixed resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"mixed", 4}},
         {"pgd resumes to the same bytes", resumes_to_the_same_bytes, NULL, NULL, &(resumption){"pgd", 9}},
         cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(seeds_are_read_or_refused),
         cmocka_unit_test(other_training_is_refused),
         cmocka_unit_test(another_precision_is_refused),
         cmocka_unit_test(older_checkpoints_are_of_f32),
