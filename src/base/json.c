@@ -43,6 +43,14 @@ void pr_json_append(json_t **list, json_t *value)
     *list = NULL;
 }
 
+void pr_json_set(json_t **object, const char *key, json_t *value)
+{
+    if (json_object_set_new(*object, key, value) == 0)
+        return;
+    json_decref(*object);
+    *object = NULL;
+}
+
 static json_t *option_json(const parry_option *row, const void *values)
 {
     const void *field = (const char *)values + row->offset;
@@ -72,10 +80,6 @@ parry_status pr_options_json(parry_ctx *ctx, const parry_options *table, const v
 {
     *out = json_object();
     for (size_t i = 0; i < table->count; i++)
-        if (json_object_set_new(*out, table->rows[i].name, option_json(&table->rows[i], values)) != 0) {
-            json_decref(*out);
-            *out = NULL;
-            return pr_fail(ctx, PARRY_NO_MEMORY, "JSON could not be built");
-        }
-    return PARRY_OK;
+        pr_json_set(out, table->rows[i].name, option_json(&table->rows[i], values));
+    return *out ? PARRY_OK : pr_fail(ctx, PARRY_NO_MEMORY, "JSON could not be built");
 }

@@ -15,6 +15,9 @@ PARRY_CHECKED parry_status pr_json_parse(parry_ctx *ctx, const char *where, cons
 /* Appends `value`, which is consumed. Where it or the list is NULL, or memory is out, *list becomes NULL: a list lacks
  * nothing, and json_pack hands the NULL on. */
 void pr_json_append(json_t **list, json_t *value);
+/* Sets the field `key` in the same way: an object lacks nothing. (json_pack leaves out an optional field, s:s* or s:o*,
+ * for which memory is out.) */
+void pr_json_set(json_t **object, const char *key, json_t *value);
 /* All values of an option struct as an object, keys as the flags' names. */
 PARRY_CHECKED parry_status pr_options_json(parry_ctx *ctx, const parry_options *table, const void *values,
                                            json_t **out);

@@ -335,13 +335,15 @@ static parry_status write_labels(parry_ctx *ctx, const parry_dataset *dataset, F
 static parry_status write_words(parry_ctx *ctx, const parry_dataset *dataset, FILE *stream)
 {
     const parry_dataset_info *info = &dataset->info;
-    json_t *words = json_pack("{s:s, s:s, s:i, s:s*}", "data", info->name, "split", info->split, "classes",
-                              info->classes, "note", info->note);
+    json_t *words =
+        json_pack("{s:s, s:s, s:i}", "data", info->name, "split", info->split, "classes", info->classes);
+    if (info->note)
+        pr_json_set(&words, "note", json_string(info->note));
     if (info->class_names) {
         json_t *names = json_array();
         for (int i = 0; i < info->classes; i++)
-            json_array_append_new(names, json_string(info->class_names[i]));
-        json_object_set_new(words, "class_names", names);
+            pr_json_append(&names, json_string(info->class_names[i]));
+        pr_json_set(&words, "class_names", names);
     }
     char *text;
     parry_status status = pr_json_text(ctx, words, &text);

@@ -213,34 +213,32 @@ parry_status pr_preprocess_read(parry_ctx *ctx, const char *where, const json_t 
     return PARRY_OK;
 }
 
-static void put_numbers(json_t *object, const char *key, const parry_floats *numbers)
+static void put_numbers(json_t **object, const char *key, const parry_floats *numbers)
 {
     if (!numbers->count)
         return;
     json_t *list = json_array();
     for (int i = 0; i < numbers->count; i++)
-        json_array_append_new(list, json_real(numbers->value[i]));
-    json_object_set_new(object, key, list);
+        pr_json_append(&list, json_real(numbers->value[i]));
+    pr_json_set(object, key, list);
 }
 
 parry_status pr_preprocess_json(parry_ctx *ctx, const parry_preprocess *from, json_t **out)
 {
     static const char *const upper_orders[] = {"", "RGB", "BGR"}, *const upper_layouts[] = {"", "NCHW", "NHWC"};
     *out = json_object();
-    if (!*out)
-        return pr_fail(ctx, PARRY_NO_MEMORY, "out of memory for the preprocessing");
-    put_numbers(*out, "range", &from->range);
-    put_numbers(*out, "mean", &from->mean);
-    put_numbers(*out, "std", &from->std);
+    put_numbers(out, "range", &from->range);
+    put_numbers(out, "mean", &from->mean);
+    put_numbers(out, "std", &from->std);
     if (from->channel_order)
-        json_object_set_new(*out, "channel_order", json_string(upper_orders[from->channel_order]));
+        pr_json_set(out, "channel_order", json_string(upper_orders[from->channel_order]));
     if (from->layout)
-        json_object_set_new(*out, "layout", json_string(upper_layouts[from->layout]));
+        pr_json_set(out, "layout", json_string(upper_layouts[from->layout]));
     if (from->resize)
-        json_object_set_new(*out, "resize", json_string(resizes[from->resize]));
+        pr_json_set(out, "resize", json_string(resizes[from->resize]));
     if (from->resize_size)
-        json_object_set_new(*out, "resize_size", json_integer(from->resize_size));
-    return PARRY_OK;
+        pr_json_set(out, "resize_size", json_integer(from->resize_size));
+    return *out ? PARRY_OK : pr_fail(ctx, PARRY_NO_MEMORY, "out of memory for the preprocessing");
 }
 
 /* ---- what it amounts to ----------------------------------------------------------------------------------------- */

@@ -10,8 +10,11 @@ static parry_status no_memory(parry_ctx *ctx)
 static json_t *dataset_json(const parry_dataset *dataset)
 {
     const parry_dataset_info *info = parry_dataset_describe(dataset);
-    return json_pack("{s:s, s:s, s:I, s:s, s:s*}", "name", info->name, "split", info->split, "count",
-                     (json_int_t)info->count, "sha256", info->sha256, "note", info->note);
+    json_t *json = json_pack("{s:s, s:s, s:I, s:s}", "name", info->name, "split", info->split, "count",
+                             (json_int_t)info->count, "sha256", info->sha256);
+    if (info->note)
+        pr_json_set(&json, "note", json_string(info->note));
+    return json;
 }
 
 /* The settings without those that do not change the result. */
@@ -37,9 +40,10 @@ parry_status pr_record_create(parry_ctx *ctx, const pr_stage *stage, const char 
 {
     json_t *settings;
     TRY(settings_json(ctx, stage->settings, &settings));
-    *out = json_pack("{s:s, s:I, s:s, s:o, s:o, s:o*}", "method", stage->method, "seed",
-                     (json_int_t)parry_ctx_seed(ctx), "from_weights", from, "settings", settings, "data",
-                     dataset_json(stage->source), "test", stage->test ? dataset_json(stage->test) : NULL);
+    *out = json_pack("{s:s, s:I, s:s, s:o, s:o}", "method", stage->method, "seed", (json_int_t)parry_ctx_seed(ctx),
+                     "from_weights", from, "settings", settings, "data", dataset_json(stage->source));
+    if (stage->test)
+        pr_json_set(out, "test", dataset_json(stage->test));
     if (!*out)
         return no_memory(ctx);
     parry_status status = stage->attack ? attack_json(ctx, stage, *out) : PARRY_OK;

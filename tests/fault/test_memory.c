@@ -15,6 +15,7 @@
 enum { SIDE = 8, CLASSES = 3, IMAGES = 4, ROW = SIDE * SIDE };
 
 static char folder[] = "/tmp/parry-fault-XXXXXX", model_path[64], output_path[64], photo_folder[64];
+static const char *const written_parts[] = {"images.npy", "labels.npy", "dataset.json"}; /* of a dataset */
 static parry_dataset *data;
 
 /* What the work is about, and a digest of what it made, "" when it failed. */
@@ -41,9 +42,27 @@ static parry_status load(job *j)
     return PARRY_OK;
 }
 
+/* The digest of files that were written, "" where memory runs out only here. */
+static void digest_files(job *j, const char *in, const char *const *names, size_t count)
+{
+    char all[8][PR_SHA256_HEX], path[96];
+    for (size_t i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/%s", in, names[i]);
+        uint8_t *written;
+        size_t size;
+        if (pr_file_read(ctx, path, 1 << 30, &written, &size) != PARRY_OK)
+            return;
+        pr_sha256(written, size, all[i]);
+        pr_free(written);
+    }
+    digest(j, all, count * sizeof all[0]);
+}
+
 static parry_status save(job *j)
 {
-    return parry_model_save(ctx, j->model, output_path);
+    TRY(parry_model_save(ctx, j->model, output_path));
+    digest_files(j, folder, (const char *const[]){"output"}, 1);
+    return PARRY_OK;
 }
 
 static parry_status run_attack(job *j)
@@ -88,8 +107,8 @@ static parry_status reopen(job *j)
     parry_dataset *copy;
     TRY(parry_dataset_write(ctx, data, folder));
     TRY(parry_dataset_open(ctx, folder, PARRY_TEST, &copy));
-    strcpy(j->digest, parry_dataset_describe(copy)->sha256);
     parry_dataset_free(copy);
+    digest_files(j, folder, written_parts, PR_COUNT(written_parts));
     return PARRY_OK;
 }
 
@@ -205,6 +224,19 @@ static void test_photographs(void **state)
 
 /* ---- a model and images ------------------------------------------------------------------------------------------ */
 
+/* A caveat and names of the classes, which data in memory lack. */
+static void add_words(void)
+{
+    static const char words[] =
+        "{\"classes\": 3, \"note\": \"a caveat\", \"class_names\": [\"cat\", \"dog\", \"bird\"]}";
+    char path[96];
+    snprintf(path, sizeof path, "%s/dataset.json", folder);
+    OK(parry_dataset_write(ctx, data, folder));
+    OK(parry_file_write(ctx, path, words, sizeof words - 1));
+    parry_dataset_free(data);
+    OK(parry_dataset_open(ctx, folder, PARRY_TEST, &data));
+}
+
 static int set_up(void **state)
 {
     static float images[IMAGES * ROW];
@@ -220,8 +252,16 @@ static int set_up(void **state)
     for (int i = 0; i < IMAGES; i++)
         labels[i] = i % CLASSES;
     OK(parry_dataset_create(ctx, images, labels, IMAGES, 1, SIDE, SIDE, CLASSES, &data));
+    add_words();
     OK(parry_images_write(ctx, photo_folder, "photo", images, 0, IMAGES, 1, SIDE, SIDE));
-    OK(parry_model_build(ctx, "simplecnn", 1, SIDE, SIDE, CLASSES, &model));
+    const parry_preprocess declared = {.range = {2, {0, 255}}, .mean = {1, {128}}, .std = {1, {64}}};
+    const parry_build build = {.channels = 1,
+                               .height = SIDE,
+                               .width = SIDE,
+                               .classes = CLASSES,
+                               .class_names = parry_dataset_describe(data)->class_names,
+                               .preprocess = &declared};
+    OK(parry_model_build_from(ctx, "simplecnn", &build, &model));
     OK(parry_model_save(ctx, model, model_path));
     parry_model_free(model);
     return 0;
@@ -230,10 +270,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     parry_dataset_free(data);
-    static const char *const left[] = {"net.onnx", "output", "images.npy", "labels.npy", "dataset.json"};
-    for (size_t i = 0; i < PR_COUNT(left); i++) {
+    unlink(model_path);
+    unlink(output_path);
+    for (size_t i = 0; i < PR_COUNT(written_parts); i++) {
         char path[96];
-        snprintf(path, sizeof path, "%s/%s", folder, left[i]);
+        snprintf(path, sizeof path, "%s/%s", folder, written_parts[i]);
         unlink(path);
     }
     for (int i = 0; i < IMAGES; i++) {
