@@ -30,8 +30,9 @@ typedef struct parry_dataset_info {
  * or a path: a folder with a dataset's files, one IDX images file (its labels file beside it), a
  * .npy of images (its labels beside it: images.npy and labels.npy, x_test.npy and y_test.npy, NAME.npy and
  * NAME-labels.npy), a .npz of both, a CIFAR binary file, or
- * a folder or .npy written by parry_dataset_write. PARRY_NOT_FOUND says what was looked for and how to fetch it. A name
- * never stands for other content than its own: recompressed or partial copies have names of their own and a note. */
+ * a folder or .npy written by parry_dataset_write. PARRY_NOT_FOUND says which file is not there, or what was looked for
+ * and how to fetch it; PARRY_INVALID that no dataset has the name. A name never stands for other content than its own:
+ * recompressed or partial copies have names of their own and a note. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_open(parry_ctx *ctx, const char *spec, parry_split split,
                                                         parry_dataset **out);
 

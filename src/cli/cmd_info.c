@@ -173,6 +173,9 @@ static parry_status describe_split(parry_ctx *ctx, const char *name, parry_split
 static parry_status describe_dataset(parry_ctx *ctx, const char *name)
 {
     size_t count;
+    if (is_model(name))
+        return usage(ctx, "%s is a network; 'parry data fetch %s' downloads it, 'parry info FILE' describes the file",
+                     name, name);
     const parry_dataset_entry *entries = parry_dataset_list(&count);
     for (size_t i = 0; i < count; i++)
         if (strcmp(entries[i].name, name) == 0)
@@ -187,10 +190,31 @@ static parry_status list_all(parry_ctx *ctx)
     return status == PARRY_OK ? list_models(ctx) : status;
 }
 
+/* Datasets and networks, in the order of data list; PARRY_INVALID unless `name` is one of them. */
+static parry_status check_known(parry_ctx *ctx, const char *name)
+{
+    enum { MOST = 64 };
+    const char *names[MOST];
+    size_t known = 0, count;
+    const parry_dataset_entry *entry = parry_dataset_list(&count);
+    for (size_t i = 0; i < count && known < MOST; i++)
+        names[known++] = entry[i].name;
+    for (size_t i = 0; (entry = parry_model_catalogue(i)) && known < MOST; i++)
+        names[known++] = entry->name;
+    for (size_t i = 0; i < known; i++)
+        if (strcmp(names[i], name) == 0)
+            return PARRY_OK;
+    const char *nearest = parry_nearest(name, names, known);
+    return nearest ? usage(ctx, "nothing is called '%s'; did you mean '%s'?", name, nearest)
+                   : usage(ctx, "nothing is called '%s'; 'parry data list' shows what there is", name);
+}
+
 static parry_status fetch_one(parry_ctx *ctx, const char *name, const char *mirror)
 {
     const bool model = is_model(name);
     char *place = NULL;
+    if (check_known(ctx, name) != PARRY_OK)
+        return PARRY_INVALID;
     parry_status status = model ? parry_model_fetch(ctx, name, mirror) : parry_dataset_fetch(ctx, name, mirror);
     if (status == PARRY_OK)
         status = model ? parry_model_locate(ctx, name, &place) : parry_dataset_locate(ctx, name, &place);
@@ -211,7 +235,7 @@ parry_status cmd_data(parry_ctx *ctx, const cli_args *args)
     if (!fetch && strcmp(verb, "info") != 0)
         return usage(ctx, "unknown 'data %s'; expected list, info NAME or fetch NAME", verb);
     if (!name)
-        return usage(ctx, "data %s needs the name of a dataset; 'parry data list' shows them", verb);
+        return usage(ctx, "data %s needs a name; 'parry data list' shows them", verb);
     if (!fetch)
         return describe_dataset(ctx, name);
     return fetch_one(ctx, name, ((const fetch_options *)args_values(args, &fetch_table))->mirror);

@@ -163,6 +163,8 @@ parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
         status = probe_output(ctx, args, options->output);
     if (status == PARRY_OK)
         status = probe_output(ctx, args, settings->checkpoint);
+    if (status == PARRY_OK && options->weights)
+        status = check_there(ctx, options->weights);
     if (status == PARRY_OK)
         status = open_training(ctx, args, &both, &model);
     if (status == PARRY_OK)

@@ -166,9 +166,9 @@ parry_status pr_source_unknown(parry_ctx *ctx, const char *name)
     const char *nearest = parry_nearest(name, names, SOURCES);
     TRY(pr_text_take(ctx, &known, &list));
     parry_status status =
-        nearest ? pr_fail(ctx, PARRY_NOT_FOUND, "%s: neither a known dataset nor a path; did you mean '%s'?", name,
-                          nearest)
-                : pr_fail(ctx, PARRY_NOT_FOUND, "%s: neither a path nor a known dataset (%s)", name, list);
+        nearest ? pr_fail(ctx, PARRY_INVALID, "%s: neither a known dataset nor a file or folder; did you mean '%s'?",
+                          name, nearest)
+                : pr_fail(ctx, PARRY_INVALID, "%s: neither a file or folder nor a known dataset (%s)", name, list);
     parry_string_free(list);
     return status;
 }

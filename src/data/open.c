@@ -164,7 +164,7 @@ parry_status parry_dataset_open(parry_ctx *ctx, const char *spec, parry_split sp
         return open_named(ctx, spec, source, split, out);
     if (pr_file_exists(spec) || pr_is_folder(spec))
         return pr_dataset_open_path(ctx, spec, split, out);
-    if (strchr(spec, '/'))
+    if (strpbrk(spec, "/.") || strstr(spec, "-ubyte")) /* a path, no dataset's name */
         return pr_fail(ctx, PARRY_NOT_FOUND, "%s: there is no such file or folder", spec);
     return pr_source_unknown(ctx, spec);
 }

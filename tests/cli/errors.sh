@@ -15,7 +15,16 @@ fails "text as a model" 1 "text.onnx" attack text.onnx
 fails "empty model" 1 "empty.onnx" attack empty.onnx
 mkdir folder.onnx
 fails "folder as a model" 1 "folder.onnx" attack folder.onnx
-fails "no such data" 1 "mnits" env -u PARRY_DATA XDG_CACHE_HOME="$work" "$PARRY" attack good.onnx --data mnits
+fails "no such data" 2 "did you mean 'mnist'" env -u PARRY_DATA XDG_CACHE_HOME="$work" "$PARRY" attack good.onnx --data mnits
+for missing in missing.npz missing.npy images.csv missing/folder/ photo.jpg x-images-idx3-ubyte; do
+    fails "no such file of data" 1 "parry attack: $missing: there is no such file or folder" "$PARRY" attack good.onnx --data $missing
+done
+for missing in missing.npz images-missing.npy photo.jpg missing/; do
+    fails "no such file in place of --data" 1 "parry predict: $missing: there is no such file or folder" "$PARRY" predict good.onnx $missing
+done
+fails "weights that are not there, before the data are looked for" 1 "missing.onnx" env -u PARRY_DATA XDG_CACHE_HOME="$work" "$PARRY" train --weights missing.onnx --data mnist -o x.onnx
+fails "a dataset to fetch that nobody knows" 2 "did you mean 'resnet50'" "$PARRY" data fetch resnet5
+fails "a network to describe" 2 "parry data fetch resnet50" "$PARRY" data info resnet50
 fails "data that is not here" 1 "parry data fetch mnist" env -u PARRY_DATA XDG_CACHE_HOME="$work" "$PARRY" attack good.onnx --data mnist
 
 mkdir idx

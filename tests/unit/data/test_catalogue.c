@@ -136,7 +136,10 @@ static void test_paths(void **state)
     assert_refused(ctx, file, PARRY_TEST, PARRY_NOT_FOUND, "expected odd-labels-idx1-ubyte beside it");
     remove_file("mine/train-images-idx3-ubyte");
     assert_refused(ctx, folder, PARRY_TRAIN, PARRY_NOT_FOUND, "no training images in this folder");
-    assert_refused(ctx, "no/such/thing", PARRY_TEST, PARRY_NOT_FOUND, "no such file or folder");
+    static const char *const missing[] = {"no/such/thing", "missing/", "missing.npz", "images.npy",
+                                          "train-images-idx3-ubyte"};
+    for (size_t i = 0; i < PR_COUNT(missing); i++)
+        assert_refused(ctx, missing[i], PARRY_TEST, PARRY_NOT_FOUND, "there is no such file or folder");
     free(folder);
     free(file);
     free(text);
@@ -164,11 +167,11 @@ static void test_unknown_names(void **state)
 {
     parry_ctx *ctx = *state;
     char *where;
-    assert_refused(ctx, "minst", PARRY_TEST, PARRY_NOT_FOUND, "did you mean 'mnist'?");
-    assert_refused(ctx, "fasion-mnist", PARRY_TEST, PARRY_NOT_FOUND, "did you mean 'fashion-mnist'?");
-    assert_refused(ctx, "cifar-10", PARRY_TEST, PARRY_NOT_FOUND, "did you mean 'cifar10'?");
-    assert_refused(ctx, "photographs", PARRY_TEST, PARRY_NOT_FOUND, "digits");
-    assert_int_equal(parry_dataset_locate(ctx, "digist", &where), PARRY_NOT_FOUND);
+    assert_refused(ctx, "minst", PARRY_TEST, PARRY_INVALID, "did you mean 'mnist'?");
+    assert_refused(ctx, "fasion-mnist", PARRY_TEST, PARRY_INVALID, "did you mean 'fashion-mnist'?");
+    assert_refused(ctx, "cifar-10", PARRY_TEST, PARRY_INVALID, "did you mean 'cifar10'?");
+    assert_refused(ctx, "photographs", PARRY_TEST, PARRY_INVALID, "digits");
+    assert_int_equal(parry_dataset_locate(ctx, "digist", &where), PARRY_INVALID);
     assert_int_equal(parry_dataset_locate(ctx, "digits", &where), PARRY_OK);
     assert_string_equal(where, "built-in");
     parry_string_free(where);
