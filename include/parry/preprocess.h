@@ -31,6 +31,10 @@ PARRY_API const char *const *parry_preprocess_presets(void);
 
 /* What one of them states. PARRY_INVALID suggests the nearest name. */
 PARRY_API PARRY_CHECKED parry_status parry_preprocess_preset(parry_ctx *ctx, const char *name, parry_preprocess *out);
+/* What can be told of flags without a model: PARRY_INVALID where a range is empty or has more than two numbers, where a
+ * deviation is not positive, means and deviations differ in number, or no preset has the name. A .json file is not read
+ * yet. Loading a model checks its flags itself. */
+PARRY_API PARRY_CHECKED parry_status parry_preprocess_check_flags(parry_ctx *ctx, const parry_preprocess *preprocess);
 /* A declaration as flags: "--range 0,255 --mean 104,117,123 --channel-order bgr"; "" when nothing is stated. Freed with
  * parry_string_free. */
 PARRY_API PARRY_CHECKED parry_status parry_preprocess_text(parry_ctx *ctx, const parry_preprocess *preprocess,

@@ -81,6 +81,14 @@ static int unknown_command(const char *name)
     return EXIT_USAGE;
 }
 
+/* What is wrong with the line whatever the files hold. */
+static parry_status check_line(parry_ctx *ctx, const cli_args *args)
+{
+    const parry_preprocess *preprocess = args_values(args, parry_preprocess_options());
+    parry_status status = check_paths(ctx, args);
+    return status == PARRY_OK && preprocess ? parry_preprocess_check_flags(ctx, preprocess) : status;
+}
+
 /* The parsing context only serves messages; the command's own has its seed and threads. */
 static parry_status parse_and_run(parry_ctx *parsing, const cli_command *command, int argc, char **argv,
                                   parry_ctx **running)
@@ -88,7 +96,7 @@ static parry_status parse_and_run(parry_ctx *parsing, const cli_command *command
     cli_args args;
     parry_status status = args_parse(parsing, command, argc, argv, &args);
     if (status == PARRY_OK && !args.help)
-        status = check_paths(parsing, &args);
+        status = check_line(parsing, &args);
     if (status == PARRY_OK && args.help)
         help_command(stdout, command);
     else if (status == PARRY_OK) {

@@ -96,10 +96,33 @@ parry_status parry_preprocess_preset(parry_ctx *ctx, const char *name, parry_pre
             return PARRY_OK;
     }
     const char *nearest = parry_nearest(name, parry_preprocess_presets(), PR_COUNT(presets));
-    return pr_fail(
-        ctx, PARRY_INVALID,
-        "--preprocess %s: no such preset%s%s%s; expected a name that 'parry list presets' shows, or a .json file", name,
-        nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    return pr_fail(ctx, PARRY_INVALID, "--preprocess %s: no such preset; %s%s%s", name,
+                   nearest ? "did you mean " : "expected a name that 'parry list presets' shows, or a .json file",
+                   nearest ? nearest : "", nearest ? "?" : "");
+}
+
+static bool names_a_file(const char *preset)
+{
+    const char *dot = strrchr(preset, '.');
+    return dot && strcmp(dot, ".json") == 0;
+}
+
+parry_status parry_preprocess_check_flags(parry_ctx *ctx, const parry_preprocess *preprocess)
+{
+    const int means = preprocess->mean.count, deviations = preprocess->std.count;
+    const parry_preprocess numbers = {.range = preprocess->range, .mean = preprocess->mean, .std = preprocess->std};
+    parry_preprocess preset;
+    pr_affine affine;
+    if (preprocess->preset && !names_a_file(preprocess->preset))
+        TRY(parry_preprocess_preset(ctx, preprocess->preset, &preset));
+    if (preprocess->range.count > 2)
+        return pr_fail(ctx, PARRY_INVALID, "--range has %d numbers; expected low,high or high", preprocess->range.count);
+    if (means > 1 && deviations > 1 && means != deviations)
+        return pr_fail(ctx, PARRY_INVALID, "--mean has %d numbers and --std %d; expected one of each, or one per channel",
+                       means, deviations);
+    const parry_status status =
+        pr_preprocess_affine(ctx, "flags", &numbers, PR_MAX(1, PR_MAX(means, deviations)), &affine);
+    return status == PARRY_FORMAT ? PARRY_INVALID : status;
 }
 
 /* ---- merging ---------------------------------------------------------------------------------------------------- */
@@ -128,8 +151,8 @@ parry_status pr_preprocess_resolve(parry_ctx *ctx, const parry_preprocess *flags
     *out = (parry_preprocess){0};
     if (!flags)
         return PARRY_OK;
-    const char *dot = flags->preset ? strrchr(flags->preset, '.') : NULL;
-    if (dot && strcmp(dot, ".json") == 0) {
+    TRY(parry_preprocess_check_flags(ctx, flags));
+    if (flags->preset && names_a_file(flags->preset)) {
         bool found;
         pr_claims claims;
         TRY(pr_preprocess_file(ctx, flags->preset, out, &claims, &found));
@@ -246,8 +269,8 @@ parry_status pr_preprocess_json(parry_ctx *ctx, const parry_preprocess *from, js
 static parry_status check_count(parry_ctx *ctx, const char *where, const parry_floats *values, int64_t channels)
 {
     if (values->count > 1 && values->count != channels)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: %d means or deviations for %lld channels", where, values->count,
-                       (long long)channels);
+        return pr_fail(ctx, PARRY_FORMAT, "%s: %d means or deviations for %lld channel%s", where, values->count,
+                       (long long)channels, channels == 1 ? "" : "s");
     return PARRY_OK;
 }
 

@@ -78,7 +78,14 @@ ln good.onnx hard.onnx
 fails "a report onto the source under its other name" 2 "--source" "$PARRY" evaluate kept.onnx --data digits --source good.onnx --report hard.onnx
 holds "nothing was written" test ! -e one
 fails "a model to standard output" 2 "only --json" "$PARRY" train --data digits --first 100 -o -
-# What is wrong with the command line is said before anything is loaded.
+# What is wrong with the command line is said before anything is loaded; what is wrong in a file is no fault of the line.
+for flags in --range=255,0 --range=0,1,2 --std=0 "--mean=1,2,3 --std=1,2" --preprocess=imagnet; do
+    fails "$flags, before loading" 2 "p" "$PARRY" attack missing.onnx --data digits $flags --quiet
+done
+cp good.onnx odd.onnx
+echo '{"range": [255, 0]}' >odd.json
+fails "an empty range beside the model" 1 '"range" is empty' "$PARRY" info odd.onnx
+fails "means for other channels than the model's" 1 "2 means or deviations for 1 channel" "$PARRY" info good.onnx --mean 1,2
 fails "an unknown attack, before loading" 2 "did you mean 'pgd'" "$PARRY" evaluate missing.onnx --data digits --attack fgsm,pdg --quiet
 fails "a radius too large, before loading" 2 "--eps is 3" "$PARRY" evaluate missing.onnx --data digits --attack fgsm --eps 3 --quiet
 fails "an unknown attack" 2 "did you mean 'pgd'" "$PARRY" attack missing.onnx --data digits --attack pdg --quiet

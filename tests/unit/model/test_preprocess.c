@@ -294,6 +294,41 @@ static void test_seeds(void **state)
     }
 }
 
+/* Flags that are wrong for any model, before one is loaded and where one is. */
+static void test_bad_flags(void **state)
+{
+    static const struct {
+        parry_preprocess flags;
+        const char *words;
+    } cases[] = {
+        {{.range = {2, {255, 0}}}, "\"range\" is empty: it goes from 255 to 0"},
+        {{.range = {3, {0, 1, 2}}}, "--range has 3 numbers"},
+        {{.std = {1, {0}}}, "\"std\" must be positive"},
+        {{.std = {3, {1, 1, 0}}}, "\"std\" must be positive"},
+        {{.std = {1, {1e-300}}}, "too small to divide by"},
+        {{.mean = {3, {1, 2, 3}}, .std = {2, {1, 1}}}, "--mean has 3 numbers and --std 2"},
+        {{.preset = "imagnet"}, "did you mean imagenet?"},
+    };
+    static const parry_preprocess right[] = {
+        {0},
+        {.range = {1, {255}}},
+        {.mean = {3, {1, 2, 3}}, .std = {1, {2}}},
+        {.mean = {2, {1, 2}}},
+        {.preset = "tf"},
+        {.preset = "missing.json", .channel_order = PARRY_ORDER_BGR},
+    };
+    (void)state;
+    for (size_t i = 0; i < PR_COUNT(cases); i++) {
+        char path[128];
+        parry_model *model;
+        in_folder("conv.onnx", path);
+        check_error(ctx, parry_preprocess_check_flags(ctx, &cases[i].flags), PARRY_INVALID, cases[i].words);
+        check_error(ctx, parry_model_load_as(ctx, path, &cases[i].flags, NULL, &model), PARRY_INVALID, cases[i].words);
+    }
+    for (size_t i = 0; i < PR_COUNT(right); i++)
+        OK_IN(ctx, parry_preprocess_check_flags(ctx, &right[i]));
+}
+
 static void test_presets(void **state)
 {
     parry_preprocess preset;
@@ -485,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_cards_of_the_catalogue),
         cmocka_unit_test(test_bad_declarations),
         cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_bad_flags),
         cmocka_unit_test(test_presets),
         cmocka_unit_test(test_wrong_declarations_are_noticed),
         cmocka_unit_test(test_eps_in_the_networks_units),
