@@ -152,9 +152,19 @@ static void split_axes(pr_dims x, unsigned axes, pr_dims *outer, pr_dims *inner)
         *(axes >> d & 1 ? &outer->dim[d] : &inner->dim[d]) = 1;
 }
 
+/* What exp takes off its arguments so as not to overflow: 0 where the largest is infinite, which it is to stay. */
+static double largest(const float *in, pr_dims inner, const int64_t *stride)
+{
+    double top = -INFINITY;
+    for (int64_t t = 0; t < pr_dims_row(inner); t++)
+        top = fmax(top, in[pr_ref_offset(t, inner.rank, inner.dim, stride)]);
+    return isinf(top) ? 0 : top;
+}
+
 static double reduce(pr_reduce function, const float *in, pr_dims inner, const int64_t *stride)
 {
     double acc, n = (double)pr_dims_row(inner);
+    const double top = function == PR_REDUCE_LOG_SUM_EXP ? largest(in, inner, stride) : 0;
     switch (function) {
 #define REDUCE(id, name, start, step, end, d)                                                                          \
     case PR_REDUCE_##id:                                                                                               \
@@ -215,6 +225,8 @@ void pr_ref_reduce_grad(const pr_ref *ref)
     for (int64_t e = 0; e < pr_dims_row(outer); e++) {
         int64_t base = pr_ref_offset(e, x.rank, outer.dim, stride), ties = 0;
         double y = ref->in[1][e];
+        if (function == PR_REDUCE_LOG_SUM_EXP) /* a float is too coarse for what exp makes of a large one */
+            y = reduce(function, ref->in[0] + base, inner, stride);
         for (int64_t t = 0; t < n; t++)
             ties += ref->in[0][base + pr_ref_offset(t, x.rank, inner.dim, stride)] == y;
         for (int64_t t = 0; t < n; t++) {

@@ -3,6 +3,7 @@
  * What scikit-learn's converter writes behind the scores of one class against the others, or of two classes, is undone:
  *   p = sigmoid(z), then (1 - p, p):              logits (0, z)
  *   p = sigmoid(z) of each class, over their sum: logits log p = -softplus(-z)
+ *   p = exp(z - log sum exp z), naive Bayes:      logits z
  * Their softmax is what the file gives, and unlike p they do not saturate. */
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +74,20 @@ static pr_value before_share(const pr_graph *graph, pr_value value)
     return share ? node->in[0] : value;
 }
 
+/* z where the value is exp(z - log sum exp z) over the classes; else -1. */
+static pr_value before_exp(const pr_graph *graph, pr_value value)
+{
+    const pr_node *node = pr_graph_producer(graph, value);
+    const bool exponential = node && node->op == PR_OP_MAP && node->attrs.map.function == PR_MAP_EXP;
+    const pr_node *less = exponential ? pr_graph_producer(graph, node->in[0]) : NULL;
+    const pr_node *sum = less && less->op == PR_OP_SUB ? pr_graph_producer(graph, less->in[1]) : NULL;
+    while (sum && sum->op == PR_OP_RESHAPE)
+        sum = pr_graph_producer(graph, sum->in[0]);
+    const bool softmax = sum && sum->op == PR_OP_REDUCE && sum->attrs.reduce.function == PR_REDUCE_LOG_SUM_EXP &&
+                         sum->attrs.reduce.axes == 2 && sum->in[0] == less->in[0];
+    return softmax && pr_dims_equal(graph->values[less->in[0]].dims, graph->values[value].dims) ? less->in[0] : -1;
+}
+
 /* (0, z) from z, N x 1. */
 static parry_status add_first_score(importer *imp, pr_value *value)
 {
@@ -85,7 +100,7 @@ parry_status pr_scores_to_logits(importer *imp, pr_value *value)
     const pr_graph *graph = imp->model->graph;
     const pr_value summed = before_share(graph, *value);
     const pr_node *pair = pr_graph_producer(graph, summed);
-    pr_value p, z = -1;
+    pr_value p, z = before_exp(graph, *value);
     if (graph->values[*value].dims.rank != 2 || imp->model->tail != PR_OP_IDENTITY)
         return PARRY_OK;
     if (graph->values[*value].dims.dim[1] == 1 && imp->labels == 2) /* of two classes one score */

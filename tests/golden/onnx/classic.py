@@ -15,6 +15,7 @@ from skl2onnx import to_onnx
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
@@ -69,5 +70,6 @@ write_named("rest_binary", OneVsRestClassifier(LogisticRegression()), 2, NAMES, 
 write_named("layers", MLPClassifier((6,), max_iter=20, random_state=1), 3, numbers, zipmap=False)
 write_named("layers_binary", MLPClassifier((6,), max_iter=20, random_state=1), 2, NAMES, zipmap=True)
 write_named("score_binary", LinearSVC(), 2, NAMES)
+write_named("bayes", GaussianNB(), 4, NAMES, zipmap=False)
 write_named("bad_trees", RandomForestClassifier(2, max_depth=2, random_state=1), 3, NAMES, zipmap=False)
 write_named("bad_support_vectors", SVC(max_iter=50), 3, NAMES, zipmap=False)

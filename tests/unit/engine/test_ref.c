@@ -317,6 +317,32 @@ static void batch_norm_by_hand(void **state)
     release(&p);
 }
 
+/* The same numbers higher or lower by as much as exp would not bear; its gradient is softmax, which takes no notice. */
+static void log_sum_exp_of_large_numbers(void **state)
+{
+    (void)state;
+    enum { ROW = 4 };
+    static const float offset[BATCH] = {0, 30000, -30000}, x[ROW] = {0.5f, -1.25f, 2, -INFINITY};
+    op_case c = REDUCE_CASE("large", LOG_SUM_EXP, ROWS(ROW), "n", 0x2);
+    struct problem p = problem_of(&c);
+    double sum = 0;
+    float y[BATCH], dx[BATCH * ROW];
+    for (int e = 0; e < BATCH * ROW; e++)
+        p.data[0][e] = offset[e / ROW] + x[e % ROW];
+    for (int e = 0; e < ROW; e++)
+        sum += exp(x[e]);
+    differentiate_all(&p, 0);
+    for (int n = 0; n < BATCH; n++)
+        p.seed_data[n] = 1;
+    evaluate(&p, p.of, y);
+    evaluate(&p, p.grads[0], dx);
+    for (int n = 0; n < BATCH; n++)
+        assert_true(y[n] == (float)(offset[n] + log(sum)));
+    for (int e = 0; e < BATCH * ROW; e++)
+        assert_float_equal(dx[e], exp(x[e % ROW]) / sum, 1e-7);
+    release(&p);
+}
+
 static void dropout_masks(void **state)
 {
     (void)state;
@@ -347,6 +373,7 @@ int main(void)
         cmocka_unit_test(ties_go_to_the_first),
         cmocka_unit_test(second_derivative),
         cmocka_unit_test(batch_norm_by_hand),
+        cmocka_unit_test(log_sum_exp_of_large_numbers),
         cmocka_unit_test(dropout_masks),
     };
     return cmocka_run_group_tests(tests, set_up_context, tear_down_context);

@@ -171,7 +171,8 @@ static void exports_agree_too(void **state)
     parry_ctx_free(ctx);
 }
 
-/* The labels of scikit-learn's classifiers, in its order: that of the alphabet, or of numbers. */
+/* The labels of scikit-learn's classifiers, in its order: that of the alphabet, or of numbers; and probabilities are
+ * taken off. */
 static void labels_are_names(void **state)
 {
     (void)state;
@@ -180,6 +181,7 @@ static void labels_are_names(void **state)
     } files[] = {
         {"classic_names", {"one", "three", "two", "zero"}}, {"classic_numbers", {"5", "15", "25"}},
         {"classic_rest", {"one", "three", "two", "zero"}},  {"classic_rest_binary", {"one", "zero"}},
+        {"classic_bayes", {"one", "three", "two", "zero"}},
         {"classic_layers", {"5", "15", "25"}},              {"classic_layers_binary", {"one", "zero"}},
         {"classic_score_binary", {"one", "zero"}},          {"classic_multinomial", {NULL}},
         {"classic_binary_zipmap", {NULL}},
@@ -198,6 +200,7 @@ static void labels_are_names(void **state)
             assert_string_equal(model.class_names[count], files[f].names[count]);
         }
         assert_int_equal(model.class_count, count);
+        assert_int_equal(model.tail, strstr(files[f].file, "score") ? PR_OP_IDENTITY : PR_OP_SOFTMAX);
         pr_onnx_clear(&model);
     }
     parry_ctx_free(ctx);
