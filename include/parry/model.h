@@ -106,10 +106,11 @@ PARRY_API PARRY_CHECKED parry_status parry_dataset_open_images(parry_ctx *ctx, c
                                                                const parry_model *model, const char *labels,
                                                                parry_split split, int64_t first, parry_dataset **out);
 
-/* PARRY_MISMATCH where photographs would not be read in the same way for both: another size, or another rule of
- * resizing. */
-PARRY_API PARRY_CHECKED parry_status parry_model_check_same_images(parry_ctx *ctx, const parry_model *a,
-                                                                   const parry_model *b);
+/* The same data as `model` takes them: photographs are read at its size and by its rule of resizing, each when it is
+ * asked for; other data, and photographs that are so already, are shared as they are. Photographs that are kept share
+ * the room of `dataset`. */
+PARRY_API PARRY_CHECKED parry_status parry_dataset_fit_images(parry_ctx *ctx, const parry_dataset *dataset,
+                                                              const parry_model *model, parry_dataset **out);
 
 /* Share of the labelled images of `dataset` that are classified as labelled, and the mean cross-entropy (`loss` may be
  * NULL). PARRY_INVALID when no image has a label. */

@@ -114,7 +114,7 @@ typedef struct cli_inputs {
     parry_model *models[CLI_MODELS_MAX];
     int model_count;
     parry_dataset *data;
-    bool photographs; /* data were read at the size, and by the rule, of models[0] */
+    bool photographs; /* data are read at the size, and by the rule, of models[0] */
 } cli_inputs;
 /* Loads a model with the preprocessing that the command line declares. */
 PARRY_CHECKED parry_status load_model(parry_ctx *ctx, const cli_args *args, const char *path, const parry_dataset *fit,

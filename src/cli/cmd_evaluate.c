@@ -17,9 +17,7 @@ parry_status evaluation_open(parry_ctx *ctx, const cli_args *args, const char *s
     *out = (evaluation_files){0};
     parry_status status = open_inputs(ctx, args, CLI_WORDS_MAX, &out->inputs);
     if (status == PARRY_OK && source)
-        status = load_model(ctx, args, source, out->inputs.data, &out->source);
-    if (status == PARRY_OK && source && out->inputs.photographs)
-        status = parry_model_check_same_images(ctx, out->inputs.models[0], out->source);
+        status = load_model(ctx, args, source, out->inputs.photographs ? NULL : out->inputs.data, &out->source);
     if (status == PARRY_OK)
         status = parry_evaluate(ctx, (const parry_model *const *)out->inputs.models, out->inputs.model_count,
                                 out->inputs.data, out->source, threat, settings, &out->evaluation);

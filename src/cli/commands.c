@@ -80,8 +80,9 @@ const cli_command commands[] = {
      "a table, JSON (--json) and one offline HTML report (--report). Without --attack\n"
      "it reports clean accuracy. With --source MODEL, adversaries made against that\n"
      "model (stale ones) are scored beside those made against each model itself.\n"
-     "Photographs are read once: models of another size or rule of resizing are\n"
-     "refused; --resize and --resize-size set one rule for all.\n\n"
+     "Each model reads photographs at its own size and by its own rule of resizing,\n"
+     "which the output states where they differ; --resize and --resize-size set one\n"
+     "rule for all. Stale adversaries need models that read alike.\n\n"
      "  parry evaluate cnn.onnx hard.onnx --data mnist --attack fgsm,pgd --eps 0.1 \\\n"
      "      --report report.html --json result.json\n"
      "  parry evaluate cnn.onnx --attack fgsm,pgd:steps=100:first=1000 --eps 0.1,0.3",

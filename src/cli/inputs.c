@@ -44,8 +44,6 @@ static parry_status open_photographs(parry_ctx *ctx, const cli_args *args, const
 {
     const data_options *where = args_values(args, &data_table);
     parry_status status = load_models(ctx, args, out);
-    for (int i = 1; i < out->model_count && status == PARRY_OK; i++)
-        status = parry_model_check_same_images(ctx, out->models[0], out->models[i]);
     out->photographs = true;
     if (status == PARRY_OK)
         status = parry_dataset_open_images(ctx, words, (size_t)count, out->models[0], where->labels,
@@ -127,7 +125,11 @@ static parry_status check_preprocess(parry_ctx *ctx, const cli_inputs *inputs)
     parry_status status = PARRY_OK;
     for (int i = 0; i < inputs->model_count && status == PARRY_OK; i++) {
         parry_preprocess_check check;
-        status = parry_model_check_preprocess(ctx, inputs->models[i], inputs->data, &check);
+        parry_dataset *images;
+        status = parry_dataset_fit_images(ctx, inputs->data, inputs->models[i], &images);
+        if (status == PARRY_OK)
+            status = parry_model_check_preprocess(ctx, inputs->models[i], images, &check);
+        parry_dataset_free(images);
     }
     return status;
 }

@@ -91,6 +91,8 @@ PARRY_CHECKED parry_status pr_dataset_take(parry_ctx *ctx, pr_images *images, co
  * are decoded; `keep`: they will be asked for again. On the context's threads, or inside a job on its own. */
 PARRY_CHECKED parry_status pr_dataset_read(parry_ctx *ctx, const parry_dataset *dataset, const int64_t *index,
                                            int64_t first, int64_t n, bool keep, float *out);
+/* Whether the images are photographs, which can be read at another size. */
+bool pr_dataset_has_photos(const parry_dataset *dataset);
 /* Before long work on all images: photographs are read now, so that a damaged one is found, and kept. */
 PARRY_CHECKED parry_status pr_dataset_load(parry_ctx *ctx, const parry_dataset *dataset);
 /* Whether `path` is a folder with the files of a known layout, or one written by parry_dataset_write. */

@@ -240,6 +240,33 @@ parry_status parry_dataset_first(parry_ctx *ctx, const parry_dataset *dataset, i
     return PARRY_OK;
 }
 
+parry_status pr_dataset_refit(parry_ctx *ctx, const parry_dataset *dataset, const pr_photo_size *size,
+                              parry_dataset **out)
+{
+    const parry_dataset_info *info = &dataset->info;
+    const pr_images *from = &dataset->store->images;
+    pr_images images;
+    *out = NULL;
+    if (!from->photos || pr_photo_size_same(pr_photo_reader_size(from->photos), size))
+        return parry_dataset_first(ctx, dataset, 0, out);
+    TRY(pr_photos_reopen(ctx, from->photos, size, &images));
+    images.classes = from->classes;
+    TRY(pr_dataset_take(ctx, &images,
+                        &(pr_dataset_words){.name = info->name,
+                                            .split = info->split,
+                                            .origin = info->origin,
+                                            .note = info->note,
+                                            .class_names = info->class_names},
+                        out));
+    (*out)->info.count = info->count;
+    return PARRY_OK;
+}
+
+bool pr_dataset_has_photos(const parry_dataset *dataset)
+{
+    return dataset->store->images.photos != NULL;
+}
+
 const parry_dataset_info *parry_dataset_describe(const parry_dataset *dataset)
 {
     return &dataset->info;

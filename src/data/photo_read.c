@@ -4,6 +4,13 @@
  * half of what is over, rounded to even. */
 #include "data/photos.h"
 
+bool pr_photo_size_same(const pr_photo_size *a, const pr_photo_size *b)
+{
+    const bool cropped = a->resize == PARRY_RESIZE_CROP || a->resize == PARRY_RESIZE_CROP_ROUND;
+    return a->channels == b->channels && a->height == b->height && a->width == b->width && a->resize == b->resize &&
+           (!cropped || a->resize_size == b->resize_size);
+}
+
 /* Half of `over`, halves to even. */
 static int half_to_even(int over)
 {

@@ -34,6 +34,7 @@ struct pr_photo_reader {
     pr_photo_size size;
     picture *pictures;
     size_t room;                /* bytes of planes that may be kept */
+    bool told;                  /* what was converted is remarked on by another reader of the same files */
     atomic_size_t filled, seen; /* bytes that are; pictures that were read at least once */
     pr_sha256_state *whole;     /* until all were: taken then, so that nothing can fail at the end */
     char sha256[PR_SHA256_HEX];
@@ -86,7 +87,8 @@ static void settle(parry_ctx *ctx, pr_photo_reader *r)
     }
     pr_sha256_end(r->whole, r->sha256);
     r->whole = NULL;
-    say_remarks(ctx, r);
+    if (!r->told)
+        say_remarks(ctx, r);
 }
 
 /* Books what was read for the first time. */
@@ -205,6 +207,45 @@ parry_status pr_photos_open(parry_ctx *ctx, pr_photos *photos, const pr_photo_si
     if (status != PARRY_OK)
         pr_images_release(out);
     return status;
+}
+
+static parry_status copy_list(parry_ctx *ctx, const pr_photos *from, pr_photos *out)
+{
+    *out = (pr_photos){0};
+    TRY(pr_alloc(ctx, from->count, &out->items));
+    for (out->capacity = from->count; out->count < from->count; out->count++) {
+        const pr_photo *photo = &from->items[out->count];
+        pr_photo *copy = &out->items[out->count];
+        TRY(pr_strdup(ctx, photo->path, &copy->path));
+        parry_status status = pr_strdup(ctx, photo->name, &copy->name);
+        if (status != PARRY_OK) {
+            pr_free(copy->path);
+            return status;
+        }
+        copy->label = photo->label;
+    }
+    return PARRY_OK;
+}
+
+parry_status pr_photos_reopen(parry_ctx *ctx, pr_photo_reader *from, const pr_photo_size *size, pr_images *out)
+{
+    pr_photos photos;
+    *out = (pr_images){0};
+    parry_status status = copy_list(ctx, &from->photos, &photos);
+    if (status != PARRY_OK) {
+        pr_photos_release(&photos);
+        return status;
+    }
+    const size_t room = from->room / 2;
+    TRY(pr_photos_open(ctx, &photos, size, room, out));
+    from->room -= room;
+    out->photos->told = size->channels == from->size.channels;
+    return PARRY_OK;
+}
+
+const pr_photo_size *pr_photo_reader_size(const pr_photo_reader *r)
+{
+    return &r->size;
 }
 
 void pr_photo_reader_free(pr_photo_reader *r)

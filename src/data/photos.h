@@ -58,7 +58,8 @@ typedef struct pr_label_table {
 PARRY_CHECKED parry_status pr_labels_read(parry_ctx *ctx, const char *path, const pr_classes *classes,
                                           pr_label_table *out);
 void pr_labels_release(pr_label_table *table);
-/* Labels of pictures that are listed already, from the table in the file `path`: by their paths, else by their names. */
+/* Labels of pictures that are listed already, from the table in the file `path`: by their paths, else by their names.
+ */
 PARRY_CHECKED parry_status pr_labels_apply(parry_ctx *ctx, const char *path, const pr_classes *classes,
                                            pr_photos *photos);
 
@@ -70,6 +71,8 @@ typedef struct pr_photo_size {
     parry_resize resize;
     int resize_size; /* PARRY_RESIZE_CROP: pixels of the shorter side before the cut */
 } pr_photo_size;
+/* Whether every photograph becomes the same bytes at both. */
+bool pr_photo_size_same(const pr_photo_size *a, const pr_photo_size *b);
 /* One file as it is, upright, 8 bits. `traits` may be NULL. */
 PARRY_CHECKED parry_status pr_photo_decode(parry_ctx *ctx, const char *path, pr_image_traits *traits, pr_bitmap *out);
 /* A picture of 8 bits at the network's size; `where` names it in errors. */
@@ -85,6 +88,11 @@ PARRY_CHECKED parry_status pr_photo_read(parry_ctx *ctx, const char *path, const
  * failure too. Nothing is decoded. `room`: bytes of 8-bit planes that may be kept. */
 PARRY_CHECKED parry_status pr_photos_open(parry_ctx *ctx, pr_photos *photos_take, const pr_photo_size *size,
                                           size_t room, pr_images *out);
+/* The same photographs at another size, nothing decoded; the new reader takes half of the room that `from` has. What
+ * was converted is not remarked on again. */
+PARRY_CHECKED parry_status pr_photos_reopen(parry_ctx *ctx, pr_photo_reader *from, const pr_photo_size *size,
+                                            pr_images *out);
+const pr_photo_size *pr_photo_reader_size(const pr_photo_reader *reader);
 /* Photograph `index` as C x H x W floats in [0,1]; from any thread. `keep`: it will be asked for again. `out` may be
  * NULL. When each was read once, remarks on what was converted are logged. */
 PARRY_CHECKED parry_status pr_photo_reader_read(parry_ctx *ctx, pr_photo_reader *reader, int64_t index, bool keep,
@@ -94,5 +102,9 @@ PARRY_CHECKED parry_status pr_photo_reader_load(parry_ctx *ctx, pr_photo_reader 
 /* Of the photographs' planes and labels; "" until each was read once. */
 const char *pr_photo_reader_sha256(const pr_photo_reader *reader);
 void pr_photo_reader_free(pr_photo_reader *reader);
+
+/* The dataset's photographs at `size`; of other data, and where they have it already, one more reference. */
+PARRY_CHECKED parry_status pr_dataset_refit(parry_ctx *ctx, const parry_dataset *dataset, const pr_photo_size *size,
+                                            parry_dataset **out);
 
 #endif

@@ -49,6 +49,11 @@ PARRY_CHECKED parry_status pr_session_loss_grad(parry_ctx *ctx, pr_session *sess
 int64_t pr_session_forward_queries(const pr_session *session);
 int64_t pr_session_gradient_queries(const pr_session *session);
 
+/* Whether photographs become the same images for both. */
+bool pr_model_reads_alike(const parry_model *a, const parry_model *b);
+/* How: "3 x 224 x 224 (--resize crop --resize-size 256)". */
+PARRY_CHECKED parry_status pr_model_reading(parry_ctx *ctx, const parry_model *model, char **out);
+
 /* Sessions of one model for the workers of a parallel loop over n images, each made when its worker first asks. */
 typedef struct pr_workers {
     const parry_model *model;
@@ -81,8 +86,8 @@ PARRY_CHECKED parry_status pr_model_pass(parry_ctx *ctx, const parry_model *mode
 /* PARRY_INVALID naming the first label outside 0..classes-1. */
 PARRY_CHECKED parry_status pr_model_check_labels(parry_ctx *ctx, const parry_model *model, const int32_t *labels,
                                                  int64_t n);
-/* PARRY_MISMATCH unless the dataset's images and classes are what the model takes and tells apart, in its order where both
- * name them. */
+/* PARRY_MISMATCH unless the dataset's images and classes are what the model takes and tells apart, in its order where
+ * both name them. */
 PARRY_CHECKED parry_status pr_model_check_dataset(parry_ctx *ctx, const parry_model *model,
                                                   const parry_dataset *dataset);
 int64_t pr_model_row(const parry_model *model); /* C * H * W */

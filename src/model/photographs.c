@@ -84,31 +84,27 @@ parry_status parry_model_build_for_images(parry_ctx *ctx, const char *arch, cons
     return status;
 }
 
-parry_status parry_model_check_same_images(parry_ctx *ctx, const parry_model *a, const parry_model *b)
+parry_status parry_dataset_fit_images(parry_ctx *ctx, const parry_dataset *dataset, const parry_model *model,
+                                      parry_dataset **out)
 {
-    const parry_model_info *first = &a->info, *second = &b->info;
-    const pr_photo_size one = photo_size(first), other = photo_size(second);
-    if (one.channels != other.channels || one.height != other.height || one.width != other.width)
-        return pr_fail(ctx, PARRY_MISMATCH,
-                       "%s takes images of %d x %d x %d, %s of %d x %d x %d: photographs cannot be read for both at "
-                       "once; give them one at a time",
-                       first->name, one.channels, one.height, one.width, second->name, other.channels, other.height,
-                       other.width);
-    const bool cropped = one.resize == PARRY_RESIZE_CROP || one.resize == PARRY_RESIZE_CROP_ROUND;
-    if (one.resize == other.resize && (!cropped || one.resize_size == other.resize_size))
-        return PARRY_OK;
-    const parry_preprocess rules[] = {{.resize = one.resize, .resize_size = one.resize_size},
-                                      {.resize = other.resize, .resize_size = other.resize_size}};
-    char *words[PR_COUNT(rules)] = {NULL};
-    parry_status status = parry_preprocess_text(ctx, &rules[0], &words[0]);
-    if (status == PARRY_OK)
-        status = parry_preprocess_text(ctx, &rules[1], &words[1]);
-    if (status == PARRY_OK)
-        status = pr_fail(ctx, PARRY_MISMATCH,
-                         "photographs are resized in one way for %s (%s) and in another for %s (%s): give --resize and "
-                         "--resize-size for both, or give them one at a time",
-                         first->name, words[0], second->name, words[1]);
-    parry_string_free(words[0]);
-    parry_string_free(words[1]);
+    const pr_photo_size size = photo_size(&model->info);
+    return pr_dataset_refit(ctx, dataset, &size, out);
+}
+
+bool pr_model_reads_alike(const parry_model *a, const parry_model *b)
+{
+    const pr_photo_size one = photo_size(&a->info), other = photo_size(&b->info);
+    return pr_photo_size_same(&one, &other);
+}
+
+parry_status pr_model_reading(parry_ctx *ctx, const parry_model *model, char **out)
+{
+    const pr_photo_size size = photo_size(&model->info);
+    const bool cropped = size.resize == PARRY_RESIZE_CROP || size.resize == PARRY_RESIZE_CROP_ROUND;
+    const parry_preprocess rule = {.resize = size.resize, .resize_size = cropped ? size.resize_size : 0};
+    char *words;
+    TRY(parry_preprocess_text(ctx, &rule, &words));
+    parry_status status = pr_asprintf(ctx, out, "%d x %d x %d (%s)", size.channels, size.height, size.width, words);
+    parry_string_free(words);
     return status;
 }

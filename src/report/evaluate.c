@@ -67,7 +67,7 @@ static int64_t count_unmet(const bool *met, int64_t count)
     return unmet;
 }
 
-static parry_threat threat_at(const parry_evaluation *ev, double eps)
+parry_threat pr_eval_threat(const parry_evaluation *ev, double eps)
 {
     parry_threat threat = ev->threat;
     threat.eps = eps;
@@ -96,7 +96,7 @@ static void record(parry_evaluation *ev, tallies *tally, int model, int attack, 
 static parry_status score_stale(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model,
                                 const parry_attack_result *stale, int eps, bool *met, double *withstood)
 {
-    const parry_threat threat = threat_at(ev, ev->eps.value[eps]);
+    const parry_threat threat = pr_eval_threat(ev, ev->eps.value[eps]);
     TRY(parry_attack_judge(ctx, &threat, model, stale, stale->adversaries, met));
     *withstood = share(count_unmet(met, stale->count), stale->count);
     return PARRY_OK;
@@ -121,26 +121,33 @@ static parry_status run_model(parry_ctx *ctx, parry_evaluation *ev, tallies *tal
         return PARRY_OK;
     }
     parry_attack_result fresh = {0};
-    parry_threat threat = threat_at(ev, ev->eps.value[e]);
-    parry_status status = pr_attack_score(ctx, ev->attacks[a].attack, &threat, model, ev->attacks[a].data, &fresh);
+    parry_dataset *images;
+    parry_threat threat = pr_eval_threat(ev, ev->eps.value[e]);
+    TRY(parry_dataset_first(ctx, ev->models[m].data, ev->attacks[a].count, &images));
+    parry_status status = pr_attack_score(ctx, ev->attacks[a].attack, &threat, model, images, &fresh);
     if (status == PARRY_OK)
         record(ev, tally, m, a, e, &fresh);
     parry_attack_result_clear(&fresh);
+    parry_dataset_free(images);
     return status;
 }
 
 static parry_status run_cells(parry_ctx *ctx, parry_evaluation *ev, tallies *tally, const parry_model *const *models,
                               const parry_model *source, int a, int e)
 {
-    parry_status status = PARRY_OK;
+    parry_status status;
     parry_attack_result stale = {0};
-    parry_threat threat = threat_at(ev, ev->eps.value[e]);
+    parry_dataset *images;
+    parry_threat threat = pr_eval_threat(ev, ev->eps.value[e]);
+    TRY(parry_dataset_first(ctx, ev->models[0].data, ev->attacks[a].count, &images)); /* the source reads alike */
     if (source)
-        TRY_TO(done, parry_attack_run(ctx, ev->attacks[a].attack, &threat, source, ev->attacks[a].data, &stale));
+        TRY_TO(done, parry_attack_run(ctx, ev->attacks[a].attack, &threat, source, images, &stale));
     for (int m = 0; m < ev->model_count; m++)
         TRY_TO(done, run_model(ctx, ev, tally, models[m], m, a, e, source, source ? &stale : NULL));
+    status = PARRY_OK;
 done:
     parry_attack_result_clear(&stale);
+    parry_dataset_free(images);
     return status;
 }
 
@@ -188,7 +195,7 @@ static parry_status run_curve(parry_ctx *ctx, parry_evaluation *ev, const parry_
 {
     for (int k = 1; k < PR_CURVE_POINTS; k++) {
         parry_attack_result result = {0};
-        parry_threat threat = threat_at(ev, ev->curve_eps[k]);
+        parry_threat threat = pr_eval_threat(ev, ev->curve_eps[k]);
         parry_status status = pr_attack_score(ctx, ev->attacks[ev->strongest].attack, &threat, model, images, &result);
         if (status == PARRY_OK) {
             acc[0] = share(result.count - llround(result.clean_met * (double)result.count), result.count);
@@ -209,105 +216,16 @@ static parry_status run_curves(parry_ctx *ctx, parry_evaluation *ev, const parry
         return PARRY_OK;
     for (int k = 0; k < PR_CURVE_POINTS; k++)
         ev->curve_eps[k] = widest * k / (PR_CURVE_POINTS - 1);
-    parry_dataset *images;
     ev->curve_count = PR_MIN(count, ev->attacks[ev->strongest].count);
-    TRY(parry_dataset_first(ctx, ev->data, ev->curve_count, &images));
-    parry_status status = PARRY_OK;
-    for (int m = 0; m < ev->model_count && status == PARRY_OK; m++) {
-        status = pr_alloc(ctx, PR_CURVE_POINTS, &ev->models[m].curve_acc);
-        if (status == PARRY_OK)
-            status = run_curve(ctx, ev, models[m], images, ev->models[m].curve_acc);
-    }
-    parry_dataset_free(images);
-    return status;
-}
-
-/* ---- pictures --------------------------------------------------------------------------------------------------- */
-
-/* The first image of each class, then the second of each ...: chosen by label alone, so that no picture is there for
- * its outcome. The order is that of the dataset within each round. */
-static void choose_examples(parry_evaluation *ev, const int32_t *labels, int64_t *seen)
-{
-    int64_t chosen = 0;
-    for (int64_t round = 0; chosen < ev->example_count; round++) {
-        memset(seen, 0, (size_t)ev->dataset->classes * sizeof *seen);
-        for (int64_t i = 0; i < ev->dataset->count && chosen < ev->example_count; i++)
-            if (seen[labels[i]]++ == round) {
-                ev->example_index[chosen] = i;
-                ev->example_labels[chosen++] = labels[i];
-            }
-    }
-}
-
-static parry_status load_examples(parry_ctx *ctx, parry_evaluation *ev, int64_t row)
-{
-    int64_t *seen;
-    TRY(pr_alloc(ctx, ev->example_count, &ev->example_index));
-    TRY(pr_alloc(ctx, ev->example_count, &ev->example_labels));
-    TRY(pr_alloc(ctx, ev->example_count * row, &ev->originals));
-    TRY(pr_alloc(ctx, ev->dataset->classes, &seen));
-    choose_examples(ev, parry_dataset_labels(ev->data), seen);
-    pr_free(seen);
-    return pr_dataset_read(ctx, ev->data, ev->example_index, 0, ev->example_count, true, ev->originals);
-}
-
-/* The largest logit's class and its softmax. */
-static void read_logits(const float *logits, int classes, int *predicted, double *confidence)
-{
-    *predicted = PR_MAX(0, pr_argmax(logits, classes));
-    *confidence = 1 / pr_softmax_total(logits, classes, *predicted);
-}
-
-static parry_status attack_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, pr_eval_model *out,
-                                    int64_t row, float *before, float *after)
-{
-    int classes = ev->dataset->classes;
-    parry_threat threat = threat_at(ev, ev->example_eps);
-    TRY(pr_alloc(ctx, ev->example_count, &out->examples));
-    TRY(pr_alloc(ctx, ev->example_count * row, &out->adversaries));
-    TRY(parry_model_logits(ctx, model, ev->originals, ev->example_count, before));
-    pr_attack_request request = {
-        .attack = ev->attacks[ev->strongest].attack,
-        .threat = &threat,
-        .model = model,
-        .x = ev->originals,
-        .labels = ev->example_labels,
-        .index = ev->example_index,
-        .n = ev->example_count,
-        .seed = ev->seed,
-        .task = "pictures",
-        .adv = out->adversaries,
-        .logits = after,
-    };
-    TRY(pr_attack_rows(ctx, &request));
-    for (int64_t i = 0; i < ev->example_count; i++) {
-        pr_eval_example *example = &out->examples[i];
-        read_logits(before + i * classes, classes, &example->before, &example->before_confidence);
-        read_logits(after + i * classes, classes, &example->after, &example->after_confidence);
+    for (int m = 0; m < ev->model_count; m++) {
+        parry_dataset *images;
+        TRY(pr_alloc(ctx, PR_CURVE_POINTS, &ev->models[m].curve_acc));
+        TRY(parry_dataset_first(ctx, ev->models[m].data, ev->curve_count, &images));
+        parry_status status = run_curve(ctx, ev, models[m], images, ev->models[m].curve_acc);
+        parry_dataset_free(images);
+        TRY(status);
     }
     return PARRY_OK;
-}
-
-static parry_status run_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models, int64_t count)
-{
-    parry_status status;
-    float *before = NULL, *after = NULL;
-    int64_t row = (int64_t)ev->dataset->channels * ev->dataset->height * ev->dataset->width;
-    ev->example_count = PR_MIN(count, ev->dataset->count);
-    if (ev->example_count == 0)
-        return PARRY_OK;
-    ev->example_eps = ev->eps.value[0];
-    for (int e = 1; e < ev->eps.count; e++)
-        ev->example_eps = PR_MIN(ev->example_eps, ev->eps.value[e]);
-    TRY(load_examples(ctx, ev, row));
-    TRY_TO(done, pr_alloc(ctx, ev->example_count * ev->dataset->classes, &before));
-    TRY_TO(done, pr_alloc(ctx, ev->example_count * ev->dataset->classes, &after));
-    for (int m = 0; m < ev->model_count; m++)
-        TRY_TO(done, attack_examples(ctx, ev, models[m], &ev->models[m], row, before, after));
-done:
-    pr_free(before);
-    pr_free(after);
-    return status;
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
@@ -337,12 +255,50 @@ static parry_status open_models(parry_ctx *ctx, parry_evaluation *ev, const parr
     return PARRY_OK;
 }
 
+/* The images as each model takes them; those that take photographs alike share what was read. */
+static parry_status fit_images(parry_ctx *ctx, parry_evaluation *ev, const parry_model *const *models)
+{
+    bool alike = true;
+    for (int m = 0; m < ev->model_count; m++) {
+        pr_eval_model *model = &ev->models[m];
+        int first = 0;
+        while (first < m && !pr_model_reads_alike(models[first], models[m]))
+            first++;
+        TRY(parry_dataset_fit_images(ctx, first < m ? ev->models[first].data : ev->data, models[m], &model->data));
+        model->images = parry_dataset_describe(model->data);
+        alike &= first == 0;
+    }
+    ev->dataset = ev->models[0].images;
+    for (int m = 0; m < ev->model_count && !alike && pr_dataset_has_photos(ev->data); m++)
+        TRY(pr_model_reading(ctx, models[m], &ev->models[m].reading));
+    return PARRY_OK;
+}
+
+/* Adversaries made against the source are images of its size. */
+static parry_status check_source(parry_ctx *ctx, const parry_evaluation *ev, const parry_model *const *models,
+                                 const parry_model *source)
+{
+    for (int m = 0; source && m < ev->model_count && pr_dataset_has_photos(ev->data); m++) {
+        char *reading;
+        if (pr_model_reads_alike(source, models[m]))
+            continue;
+        TRY(pr_model_reading(ctx, source, &reading));
+        parry_status status = pr_fail(ctx, PARRY_MISMATCH,
+                                      "adversaries made against %s are photographs as it reads them, %s; %s reads them "
+                                      "otherwise: give another source, or a network that reads alike",
+                                      ev->source->name, reading, ev->models[m].name);
+        pr_free(reading);
+        return status;
+    }
+    return PARRY_OK;
+}
+
 static parry_status check_radii(parry_ctx *ctx, const parry_evaluation *ev)
 {
     if (ev->eps.count < 1)
         return pr_fail(ctx, PARRY_INVALID, "no eps: attacks need at least one radius");
     for (int e = 0; e < ev->eps.count; e++) {
-        parry_threat threat = threat_at(ev, ev->eps.value[e]);
+        parry_threat threat = pr_eval_threat(ev, ev->eps.value[e]);
         TRY(parry_threat_check(ctx, &threat));
         for (int other = 0; other < e; other++)
             if (ev->eps.value[other] == ev->eps.value[e])
@@ -379,13 +335,16 @@ static parry_status evaluate(parry_ctx *ctx, parry_evaluation *ev, const parry_m
         ev->worst_count = PR_MIN(ev->worst_count, ev->attacks[a].count);
     TRY(open_models(ctx, ev, models, model_count));
     name_models(ev);
+    TRY(check_source(ctx, ev, models, source));
+    TRY(fit_images(ctx, ev, models));
     for (int m = 0; m < model_count; m++)
-        TRY(parry_model_accuracy(ctx, models[m], ev->data, &ev->models[m].clean_acc, &ev->models[m].clean_loss));
+        TRY(parry_model_accuracy(ctx, models[m], ev->models[m].data, &ev->models[m].clean_acc,
+                                 &ev->models[m].clean_loss));
     if (ev->attack_count == 0)
         return PARRY_OK;
     TRY(run_attacks(ctx, ev, models, source));
     TRY(run_curves(ctx, ev, models, settings->curve));
-    return run_examples(ctx, ev, models, settings->examples);
+    return pr_eval_examples(ctx, ev, models, settings->examples);
 }
 
 parry_status parry_evaluate(parry_ctx *ctx, const parry_model *const *models, int model_count,
@@ -416,13 +375,15 @@ void parry_evaluation_free(parry_evaluation *ev)
         pr_free(ev->models[m].worst_acc);
         pr_free(ev->models[m].curve_acc);
         pr_free(ev->models[m].examples);
+        pr_free(ev->models[m].originals);
         pr_free(ev->models[m].adversaries);
+        pr_free(ev->models[m].reading);
+        parry_dataset_free(ev->models[m].data);
     }
     pr_free(ev->models);
     pr_eval_attacks_free(ev);
     pr_free(ev->example_index);
     pr_free(ev->example_labels);
-    pr_free(ev->originals);
     parry_dataset_free(ev->data);
     pr_free(ev);
 }

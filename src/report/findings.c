@@ -214,6 +214,22 @@ static void note_units(const parry_evaluation *ev, void (*note)(void *arg, const
     }
 }
 
+/* Networks of different sizes see different images of the same photographs. */
+static void note_readings(const parry_evaluation *ev, void (*note)(void *arg, const char *sentence), void *arg)
+{
+    for (int m = 0; m < ev->model_count; m++) {
+        char sentence[512];
+        if (!ev->models[m].reading)
+            continue;
+        snprintf(sentence, sizeof sentence, "%.200s reads the photographs as %s", ev->models[m].name,
+                 ev->models[m].reading);
+        note(arg, sentence);
+    }
+    if (ev->model_count > 0 && ev->models[0].reading && ev->attack_count > 0 && ev->threat.norm != PARRY_LINF)
+        note(arg, "A radius in this norm does not mean the same at different sizes: an image of more pixels can be "
+                  "changed less in each of them");
+}
+
 void pr_notes(const parry_evaluation *ev, void (*note)(void *arg, const char *sentence), void *arg)
 {
     bool iterates = ev->attack_count == 0;
@@ -227,6 +243,7 @@ void pr_notes(const parry_evaluation *ev, void (*note)(void *arg, const char *se
         note(
             arg,
             "Only FGSM, a single step, was run: attacks that iterate find more. Add pgd before calling a model robust");
+    note_readings(ev, note, arg);
     note_rises(ev, note, arg);
     note_units(ev, note, arg);
 }

@@ -68,7 +68,7 @@ static parry_status add_example(parry_ctx *ctx, pr_text *out, const parry_evalua
                                 int64_t i)
 {
     const pr_eval_example *example = &ev->models[m].examples[i];
-    const float *original = ev->originals + i * at->row, *adversary = ev->models[m].adversaries + i * at->row;
+    const float *original = ev->models[m].originals + i * at->row, *adversary = ev->models[m].adversaries + i * at->row;
     int label = ev->example_labels[i];
     bool wrong = example->before != label, fooled = example->after != label;
     pr_text_add(out, "<figure class=\"card %s\"><div class=\"images\">", wrong || fooled ? "fooled" : "held");
@@ -88,41 +88,62 @@ static parry_status add_example(parry_ctx *ctx, pr_text *out, const parry_evalua
     return PARRY_OK;
 }
 
+static frame frame_of(const pr_eval_model *model, double scale)
+{
+    const parry_dataset_info *images = model->images;
+    return (frame){images->channels, images->height, images->width,
+                   (int64_t)images->channels * images->height * images->width, scale};
+}
+
 /* The magnification that brings the largest change to black or white. */
-static double find_scale(const parry_evaluation *ev, int64_t row)
+static double find_scale(const parry_evaluation *ev)
 {
     double largest = 0;
-    for (int m = 0; m < ev->model_count; m++)
-        largest = fmax(largest, pr_max_abs_diff(ev->models[m].adversaries, ev->originals, ev->example_count * row));
+    for (int m = 0; m < ev->model_count; m++) {
+        const pr_eval_model *model = &ev->models[m];
+        largest = fmax(
+            largest, pr_max_abs_diff(model->adversaries, model->originals, ev->example_count * frame_of(model, 1).row));
+    }
     return largest > 0 ? 0.5 / largest : 1;
+}
+
+static int longest_side(const parry_evaluation *ev)
+{
+    int longest = 0;
+    for (int m = 0; m < ev->model_count; m++)
+        longest = PR_MAX(longest, PR_MAX(ev->models[m].images->height, ev->models[m].images->width));
+    return longest;
+}
+
+static parry_status add_model(parry_ctx *ctx, pr_text *out, const parry_evaluation *ev, int m, const frame *at)
+{
+    pr_text_add(out, "<h3 class=\"c%d\"><span class=\"key\"></span>", m % 6);
+    pr_html_escape(out, ev->models[m].name);
+    pr_text_add(out, "</h3>\n<div class=\"cards%s\">\n", PR_MAX(at->height, at->width) > SIDE_SMALL ? " large" : "");
+    for (int64_t i = 0; i < ev->example_count; i++)
+        TRY(add_example(ctx, out, ev, at, m, i));
+    pr_text_add(out, "</div>\n");
+    return PARRY_OK;
 }
 
 parry_status pr_html_pictures(parry_ctx *ctx, pr_text *out, const parry_evaluation *ev)
 {
     char number[PR_NUMBER_TEXT];
-    frame at = {ev->dataset->channels, ev->dataset->height, ev->dataset->width, 0, 1};
-    if (ev->example_count == 0 || (at.channels != 1 && at.channels != 3))
+    if (ev->example_count == 0 || (ev->dataset->channels != 1 && ev->dataset->channels != 3))
         return PARRY_OK;
-    at.row = (int64_t)at.channels * at.height * at.width;
-    at.scale = find_scale(ev, at.row);
+    const double scale = find_scale(ev);
     pr_text_add(out,
-                "<h2>Pictures</h2>\n<p>Original, perturbation magnified %.2g times (grey: no change) and adversary, "
-                "with the predicted class and its "
-                "confidence before and after ",
-                at.scale);
+                "<h2>Pictures</h2>\n<p>Original, perturbation magnified %.*f times (grey: no change) and adversary, "
+                "with the predicted class and its confidence before and after ",
+                scale < 10, scale);
     pr_html_escape(out, ev->attacks[ev->strongest].label);
     pr_text_add(out, " at eps %s. The first images of each class, whatever became of them.%s</p>\n",
                 pr_eps_words(ev->example_eps, number),
-                PR_MAX(at.height, at.width) > SIDE_MOST
-                    ? " Images are shown reduced; of perturbations single pixels are picked."
-                    : "");
+                longest_side(ev) > SIDE_MOST ? " Images are shown reduced; of perturbations single pixels are picked."
+                                             : "");
     for (int m = 0; m < ev->model_count; m++) {
-        pr_text_add(out, "<h3 class=\"c%d\"><span class=\"key\"></span>", m % 6);
-        pr_html_escape(out, ev->models[m].name);
-        pr_text_add(out, "</h3>\n<div class=\"cards%s\">\n", PR_MAX(at.height, at.width) > SIDE_SMALL ? " large" : "");
-        for (int64_t i = 0; i < ev->example_count; i++)
-            TRY(add_example(ctx, out, ev, &at, m, i));
-        pr_text_add(out, "</div>\n");
+        const frame at = frame_of(&ev->models[m], scale);
+        TRY(add_model(ctx, out, ev, m, &at));
     }
     return PARRY_OK;
 }

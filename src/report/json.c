@@ -7,7 +7,7 @@
  *   dataset      {name, split, sha256, count, total, note}     count: images in use, of total; note: a caveat or null
  *   threat       {norm, loss, clip, criterion, target, quantize, precision}   criterion, target: as given, or null
  *   stale_source {name, sha256}                                or null
- *   models       [{name, sha256, parameters, clean_acc, clean_loss, count,
+ *   models       [{name, sha256, parameters, images: {channels, height, width, sha256}, clean_acc, clean_loss, count,
  *                  attacks:    [{attack, label, params{}, norm, eps, loss, clip, count, robust_acc, success_rate,
  *                                adv_loss, stale_acc?, mean_norm, max_norm, forward_queries, gradient_queries}],
  *                  worst_case: [{norm, eps, robust_acc, count}],
@@ -123,14 +123,22 @@ static json_t *curve_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
         json_pack("{s:s, s:I, s:o}", "norm", norm_name(ev), "count", (json_int_t)ev->curve_count, "points", points));
 }
 
+/* As the model takes them: photographs at its size. */
+static json_t *images_json(const parry_dataset_info *images)
+{
+    return json_pack("{s:i, s:i, s:i, s:s}", "channels", images->channels, "height", images->height, "width",
+                     images->width, "sha256", images->sha256);
+}
+
 static json_t *model_json(parry_ctx *ctx, const parry_evaluation *ev, int m)
 {
     const pr_eval_model *model = &ev->models[m];
     return joined(model_names_json(model->info),
-                  json_pack("{s:I, s:f, s:f, s:I, s:o, s:o, s:o}", "parameters", (json_int_t)model->info->parameters,
-                            "clean_acc", model->clean_acc, "clean_loss", model->clean_loss, "count",
-                            (json_int_t)ev->dataset->count, "attacks", cells_json(ctx, ev, m), "worst_case",
-                            worst_json(ev, m), "curve", curve_json(ctx, ev, m)));
+                  json_pack("{s:I, s:o, s:f, s:f, s:I, s:o, s:o, s:o}", "parameters",
+                            (json_int_t)model->info->parameters, "images", images_json(model->images), "clean_acc",
+                            model->clean_acc, "clean_loss", model->clean_loss, "count", (json_int_t)ev->dataset->count,
+                            "attacks", cells_json(ctx, ev, m), "worst_case", worst_json(ev, m), "curve",
+                            curve_json(ctx, ev, m)));
 }
 
 static json_t *models_json(parry_ctx *ctx, const parry_evaluation *ev)

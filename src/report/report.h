@@ -15,8 +15,7 @@ typedef struct pr_eval_attack {
     const parry_attack_info *info;
     const void *params; /* the attack's own option struct, NULL when it has none */
     char *label;        /* for tables; attacks that differ have different ones */
-    int64_t count;      /* it attacks the first `count` images, held by */
-    parry_dataset *data;
+    int64_t count;      /* it attacks the first `count` images */
 } pr_eval_attack;
 
 /* One model under one attack at one eps. */
@@ -36,13 +35,16 @@ typedef struct pr_eval_example {
 
 typedef struct pr_eval_model {
     const parry_model_info *info;
-    const char *name; /* as shown: the file's, or its path where two models would look the same */
+    const char *name;    /* as shown: the file's, or its path where two models would look the same */
+    parry_dataset *data; /* the images in use as it takes them */
+    const parry_dataset_info *images;
+    char *reading; /* how it takes photographs, where models differ in that; else NULL */
     double clean_acc, clean_loss;
-    pr_eval_cell *cells;       /* attack_count x eps.count */
-    double *worst_acc;         /* eps.count: fraction that withstands every attack */
-    double *curve_acc;         /* PR_CURVE_POINTS: fraction that withstands the strongest; NULL without curves */
-    pr_eval_example *examples; /* example_count */
-    float *adversaries;        /* example_count x C x H x W */
+    pr_eval_cell *cells;            /* attack_count x eps.count */
+    double *worst_acc;              /* eps.count: fraction that withstands every attack */
+    double *curve_acc;              /* PR_CURVE_POINTS: fraction that withstands the strongest; NULL without curves */
+    pr_eval_example *examples;      /* example_count */
+    float *originals, *adversaries; /* example_count x C x H x W */
 } pr_eval_model;
 
 enum { PR_CURVE_POINTS = 9 };
@@ -50,7 +52,7 @@ enum { PR_CURVE_POINTS = 9 };
 struct parry_evaluation {
     uint64_t seed;
     int threads;
-    const parry_dataset_info *dataset; /* the images in use */
+    const parry_dataset_info *dataset; /* the images in use, of photographs as the first model takes them */
     int64_t dataset_total;             /* before --first */
     parry_dataset *data;               /* holds `dataset` */
     parry_threat threat;               /* its eps is not used */
@@ -68,12 +70,17 @@ struct parry_evaluation {
     double example_eps;
     int64_t *example_index; /* example_count: numbers in the dataset */
     int32_t *example_labels;
-    float *originals; /* example_count x C x H x W */
 };
 
 /* Whether the threat has a criterion or a target of its own, so that to withstand is not to be classified right. */
 bool pr_eval_has_goal(const parry_evaluation *evaluation);
 const pr_eval_cell *pr_eval_cell_at(const parry_evaluation *evaluation, int model, int attack, int eps);
+
+/* The threat of the evaluation at one eps. */
+parry_threat pr_eval_threat(const parry_evaluation *evaluation, double eps);
+/* Fills what concerns `count` pictures, of every model (examples.c). */
+PARRY_CHECKED parry_status pr_eval_examples(parry_ctx *ctx, parry_evaluation *evaluation,
+                                            const parry_model *const *models, int64_t count);
 
 /* Parses "fgsm,pgd:steps=40:first=2000" into evaluation->attacks (specs.c). NULL and "" give none. */
 PARRY_CHECKED parry_status pr_eval_attacks(parry_ctx *ctx, parry_evaluation *evaluation, const char *specs);

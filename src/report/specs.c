@@ -80,8 +80,6 @@ static parry_status open_list(parry_ctx *ctx, parry_evaluation *evaluation, char
                 return pr_fail(ctx, PARRY_INVALID, "attack '%s' is listed twice", spec);
         TRY(pr_strdup(ctx, spec, &specs[evaluation->attack_count++]));
         TRY(open_attack(ctx, attack, spec));
-        if (evaluation->data)
-            TRY(parry_dataset_first(ctx, evaluation->data, attack->count, &attack->data));
     }
     return distinguish(ctx, evaluation, specs);
 }
@@ -111,7 +109,6 @@ void pr_eval_attacks_free(parry_evaluation *evaluation)
 {
     for (int i = 0; i < evaluation->attack_count; i++) {
         parry_attack_free(evaluation->attacks[i].attack);
-        parry_dataset_free(evaluation->attacks[i].data);
         pr_free(evaluation->attacks[i].label);
     }
     pr_free(evaluation->attacks);

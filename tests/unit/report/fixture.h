@@ -88,6 +88,8 @@ static void fixture_models(fixture *f)
                                        .worst_acc = f->worst[m],
                                        .curve_acc = f->curve[m],
                                        .examples = f->examples[m],
+                                       .images = &f->data,
+                                       .originals = f->originals,
                                        .adversaries = f->adversaries[m]};
         for (int c = 0; c < FIX_ATTACKS * FIX_RADII; c++)
             f->cells[m][c] = (pr_eval_cell){.robust_acc = robust[m][c],
@@ -144,8 +146,7 @@ static void fixture_init(fixture *f)
                                .example_count = FIX_EXAMPLES,
                                .example_eps = 0.1,
                                .example_index = f->index,
-                               .example_labels = f->labels,
-                               .originals = f->originals};
+                               .example_labels = f->labels};
     for (int k = 0; k < PR_CURVE_POINTS; k++)
         f->ev.curve_eps[k] = 0.3 * k / (PR_CURVE_POINTS - 1);
 }

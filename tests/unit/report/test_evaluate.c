@@ -104,7 +104,7 @@ static void test_relations(void **state)
         for (int e = 0; e < 3; e++)
             assert_true(pr_eval_cell_at(ev, 0, a, e)->stale_acc == parry_evaluation_robust_acc(ev, 0, a, e));
     assert_null(ev->models[0].curve_acc);
-    assert_null(ev->originals);
+    assert_null(ev->models[0].originals);
     parry_evaluation_free(ev);
 }
 
@@ -187,7 +187,7 @@ static void test_curves_and_pictures(void **state)
     for (int m = 0; m < 2; m++) {
         assert_true(ev->models[m].curve_acc[0] == parry_evaluation_clean_acc(ev, m));
         assert_true(ev->models[m].curve_acc[PR_CURVE_POINTS - 1] == parry_evaluation_robust_acc(ev, m, 0, 0));
-        assert_true(pr_max_abs_diff(ev->models[m].adversaries, ev->originals, 8 * ROW) <= 0.04f);
+        assert_true(pr_max_abs_diff(ev->models[m].adversaries, ev->models[m].originals, 8 * ROW) <= 0.04f);
         for (int i = 0; i < 8; i++) {
             const pr_eval_example *example = &ev->models[m].examples[i];
             assert_in_range(example->before, 0, CLASSES - 1);
