@@ -178,11 +178,19 @@ parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model
 
 /* ---- accuracy --------------------------------------------------------------------------------------------------- */
 
-static parry_status measure(parry_ctx *ctx, const parry_dataset_info *data, const int32_t *labels, const float *logits,
-                            double *accuracy, double *loss)
+static int64_t count_labelled(const int32_t *labels, int64_t n)
+{
+    int64_t labelled = 0;
+    for (int64_t i = 0; i < n; i++)
+        labelled += labels[i] >= 0;
+    return labelled;
+}
+
+static void measure(const parry_dataset_info *data, const int32_t *labels, const float *logits, int64_t labelled,
+                    double *accuracy, double *loss)
 {
     double loss_sum = 0;
-    int64_t correct = 0, labelled = 0;
+    int64_t correct = 0;
     for (int64_t i = 0; i < data->count; i++) {
         const float *row = logits + i * data->classes;
         float one;
@@ -191,31 +199,30 @@ static parry_status measure(parry_ctx *ctx, const parry_dataset_info *data, cons
         pr_loss_at(0)->rows(NULL, 1, data->classes, row, labels + i, &one, NULL);
         loss_sum += one;
         correct += pr_argmax(row, data->classes) == labels[i];
-        labelled++;
     }
-    if (labelled == 0)
-        return pr_fail(ctx, PARRY_INVALID,
-                       "%s: no image has a label, so accuracy is not known; give labels by class folders or a "
-                       "CSV file",
-                       data->name);
     *accuracy = (double)correct / (double)labelled;
     if (loss)
         *loss = loss_sum / (double)labelled;
-    return PARRY_OK;
 }
 
 parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model, const parry_dataset *dataset,
                                   double *accuracy, double *loss)
 {
     const parry_dataset_info *data = parry_dataset_describe(dataset);
+    const int32_t *labels = parry_dataset_labels(dataset);
+    const int64_t labelled = count_labelled(labels, data->count);
     pr_dataset_pass pass = {.dataset = dataset, .n = data->count, .keep = true};
     if (pass.n == 0)
         return pr_fail(ctx, PARRY_INVALID, "%s holds no images", data->name);
+    if (labelled == 0)
+        return pr_fail(ctx, PARRY_INVALID,
+                       "%s: no image has a label, so accuracy is not known; give labels by class folders or a CSV file",
+                       data->name);
     TRY(pr_model_check_dataset(ctx, model, dataset));
     TRY(pr_alloc_raw(ctx, pass.n * data->classes, &pass.logits));
     parry_status status = pr_model_pass(ctx, model, &pass);
     if (status == PARRY_OK)
-        status = measure(ctx, data, parry_dataset_labels(dataset), pass.logits, accuracy, loss);
+        measure(data, labels, pass.logits, labelled, accuracy, loss);
     pr_free(pass.logits);
     return status;
 }
