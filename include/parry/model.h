@@ -88,6 +88,8 @@ PARRY_API void parry_probabilities(const float *logits, int64_t n, int classes, 
 /* The numbers of the `top` (1 to `classes`) largest entries of a row of logits or probabilities, the largest first;
  * equal ones in the order of the classes. */
 PARRY_API void parry_top_classes(const float *row, int classes, int top, int *out);
+/* The same for a row of logits, with the probabilities of those classes, which are not rounded to float. */
+PARRY_API void parry_top_probabilities(const float *logits, int classes, int top, int *out, double *probabilities);
 /* Gradient of each image's own loss (`loss` names one of parry_loss_list) with respect to that image, n x C x H x W.
  * `loss_out` (n) may be NULL. */
 PARRY_API PARRY_CHECKED parry_status parry_model_input_gradient(parry_ctx *ctx, const parry_model *model,

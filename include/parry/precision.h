@@ -14,6 +14,8 @@ typedef enum parry_precision {
                  */
 } parry_precision;
 
+/* "f32", "bf16": by parry_precision; NULL ends the list. */
+PARRY_API extern const char *const parry_precision_names[];
 /* PARRY_UNSUPPORTED where this process cannot compute in it; the sentence says why. */
 PARRY_API PARRY_CHECKED parry_status parry_precision_check(parry_ctx *ctx, parry_precision precision);
 

@@ -18,7 +18,7 @@ PR_OPTIONS(pr_threat_options, parry_threat,
                       "drive images to this class, by name or number; or next, random, least-likely for each image"),
            OPT_BOOL(parry_threat, quantize, "quantize", "false",
                     "finish on the 8-bit grid: adversaries are what a PNG stores"),
-           OPT_CHOICE(parry_threat, precision, "precision", "f32", pr_precision_names,
+           OPT_CHOICE(parry_threat, precision, "precision", "f32", parry_precision_names,
                       "what the search computes in; bf16 is about twice as fast where the processor has it; results "
                       "are judged in f32 either way"));
 

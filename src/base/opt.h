@@ -10,8 +10,6 @@
 PARRY_CHECKED parry_status pr_option_parse(parry_ctx *ctx, const parry_option *row, const char *text, void *values);
 /* One option's value as text, as it would be given on the command line ("" for an unset string). */
 PARRY_CHECKED parry_status pr_option_text(parry_ctx *ctx, const parry_option *row, const void *values, char **out);
-/* The choices of parry_precision, which several tables have; NULL-terminated. */
-extern const char *const pr_precision_names[];
 /* Parses a finite number: decimal, or a fraction such as 8/255. False when `text` is not exactly one. */
 bool pr_parse_number(const char *text, double *out);
 

@@ -8,7 +8,7 @@
 
 #include "base/opt.h"
 
-const char *const pr_precision_names[] = {[PARRY_F32] = "f32", [PARRY_BF16] = "bf16", NULL};
+const char *const parry_precision_names[] = {[PARRY_F32] = "f32", [PARRY_BF16] = "bf16", NULL};
 
 const parry_option *parry_options_find(const parry_options *table, const char *name)
 {

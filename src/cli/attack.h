@@ -14,13 +14,6 @@ typedef struct attack_report {
     const bool *stored; /* by image: meets the criterion when decoded from the PNG written; NULL: none was written */
 } attack_report;
 
-/* The likeliest classes, the likeliest first. */
-typedef struct ranking {
-    int count; /* 3, or as many as there are classes */
-    int class[3];
-    double probability[3];
-} ranking;
-ranking rank_classes(const parry_model *model, const float *logits);
 /* What the adversary of image i costs; with `levels` as stored in 8 bits. */
 parry_budget budget_at(const attack_report *report, int64_t i, bool levels);
 /* "confident:0.9", "targeted", "misclassified". */

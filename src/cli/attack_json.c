@@ -162,22 +162,12 @@ parry_status attack_csv(parry_ctx *ctx, const attack_report *report, const char 
 
 /* ---- the triptych ------------------------------------------------------------------------------------------------ */
 
-static void caption(const parry_model *model, const float *logits, char text[256])
-{
-    const ranking top = rank_classes(model, logits);
-    char name[PARRY_CLASS_NAME_ROOM];
-    text[0] = '\0';
-    for (int k = 0; k < top.count; k++)
-        snprintf(text + strlen(text), 256 - strlen(text), "%s%.60s %.1f %%", k ? "\n" : "",
-                 parry_class_name(model, top.class[k], name), 100 * top.probability[k]);
-}
-
 parry_status attack_figure(parry_ctx *ctx, const attack_report *report, const char *path)
 {
     const parry_model_info *info = parry_model_describe(report->model);
-    char before[256], after[256], title[256];
-    caption(report->model, report->result->clean_logits, before);
-    caption(report->model, report->result->logits, after);
+    char before[CAPTION_ROOM], after[CAPTION_ROOM], title[256];
+    caption_classes(report->model, report->result->clean_logits, before);
+    caption_classes(report->model, report->result->logits, after);
     snprintf(title, sizeof title, "%s against %.100s, eps %.4g", parry_attack_label(report->attack), info->name,
              report->search && report->result->met[0] ? report->result->minimal_eps[0] : report->threat->eps);
     const parry_triptych triptych = {.size = sizeof triptych,

@@ -3,19 +3,6 @@
 
 #include "cli/attack.h"
 
-ranking rank_classes(const parry_model *model, const float *logits)
-{
-    const int classes = parry_model_describe(model)->classes;
-    ranking out = {.count = classes < 3 ? classes : 3};
-    double sum = 0;
-    parry_top_classes(logits, classes, out.count, out.class);
-    for (int k = 0; k < classes; k++)
-        sum += exp((double)logits[k] - (double)logits[out.class[0]]);
-    for (int k = 0; k < out.count; k++)
-        out.probability[k] = exp((double)logits[out.class[k]] - (double)logits[out.class[0]]) / sum;
-    return out;
-}
-
 parry_budget budget_at(const attack_report *report, int64_t i, bool levels)
 {
     const parry_model_info *info = parry_model_describe(report->model);

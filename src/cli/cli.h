@@ -29,6 +29,7 @@ typedef struct data_options {
     int64_t first;
 } data_options;
 extern const parry_options data_table;
+extern const char *const split_names[]; /* by parry_split */
 
 typedef struct cli_command cli_command;
 
@@ -136,6 +137,16 @@ void csv_field(FILE *out, const char *text);
 PARRY_CHECKED parry_status write_json_text(parry_ctx *ctx, const cli_args *args, const char *text);
 /* The same for a value, which is released. */
 PARRY_CHECKED parry_status write_json(parry_ctx *ctx, const cli_args *args, json_t *value);
+/* The likeliest classes, the likeliest first. */
+typedef struct ranking {
+    int count; /* 3, or as many as there are classes */
+    int class[3];
+    double probability[3];
+} ranking;
+ranking rank_classes(const parry_model *model, const float *logits);
+/* The same in words, for a figure: a line for each class. */
+enum { CAPTION_ROOM = 256 };
+void caption_classes(const parry_model *model, const float *logits, char text[CAPTION_ROOM]);
 /* What every JSON output says of a model and of the data. */
 json_t *model_json(const parry_model *model);
 /* A string for JSON from text that may not be UTF-8, as a file's name may be: what is not ASCII becomes '?' then. */

@@ -24,25 +24,14 @@ PR_OPTIONS(figure_command_table, figure_options,
            OPT_STRING(figure_options, title, "title", NULL, "TEXT", "title above the pictures"));
 
 /* "mountain tent 82.1 %" on the first line, the next two classes below. */
-static parry_status caption(parry_ctx *ctx, const parry_model *model, const parry_image *image, char text[256])
+static parry_status caption(parry_ctx *ctx, const parry_model *model, const parry_image *image, char text[CAPTION_ROOM])
 {
-    const int classes = parry_model_describe(model)->classes, count = classes < 3 ? classes : 3;
-    int top[3];
-    char name[PARRY_CLASS_NAME_ROOM];
-    float *logits = malloc((size_t)classes * sizeof *logits);
+    float *logits = malloc((size_t)parry_model_describe(model)->classes * sizeof *logits);
     parry_status status = logits ? parry_model_logits(ctx, model, image->pixels, 1, logits) : PARRY_NO_MEMORY;
-    if (status != PARRY_OK) {
-        free(logits);
-        return status;
-    }
-    parry_probabilities(logits, 1, classes, logits);
-    parry_top_classes(logits, classes, count, top);
-    text[0] = '\0';
-    for (int k = 0; k < count; k++)
-        snprintf(text + strlen(text), 256 - strlen(text), "%s%.60s %.1f %%", k ? "\n" : "",
-                 parry_class_name(model, top[k], name), 100 * (double)logits[top[k]]);
+    if (status == PARRY_OK)
+        caption_classes(model, logits, text);
     free(logits);
-    return PARRY_OK;
+    return status;
 }
 
 static parry_status check_model(parry_ctx *ctx, const parry_model *model, const char *path, const parry_image *image)
@@ -56,7 +45,7 @@ static parry_status check_model(parry_ctx *ctx, const parry_model *model, const 
 
 /* The two captions, where there is a model. */
 static parry_status name_both(parry_ctx *ctx, const cli_args *args, const char *path, const parry_image *photo,
-                              const parry_image *adversary, char before[256], char after[256])
+                              const parry_image *adversary, char before[CAPTION_ROOM], char after[CAPTION_ROOM])
 {
     parry_model *model;
     if (!path)
@@ -94,7 +83,7 @@ static parry_status draw(parry_ctx *ctx, const cli_args *args, const parry_image
 {
     const figure_options *options = args_values(args, &figure_command_table);
     const common_options *common = args_values(args, &common_table);
-    char before[256] = "", after[256] = "";
+    char before[CAPTION_ROOM] = "", after[CAPTION_ROOM] = "";
     parry_status status = name_both(ctx, args, options->model, photo, adversary, before, after);
     if (status != PARRY_OK)
         return status;

@@ -11,12 +11,11 @@ typedef struct info_options {
     const char *data;
 } info_options;
 
-static const char *const purposes[] = {"none", "inference", "gradient", "training", NULL},
-                         *const precisions[] = {"f32", "bf16", NULL};
+static const char *const purposes[] = {"none", "inference", "gradient", "training", NULL};
 
 PR_OPTIONS(info_command_table, info_options,
            OPT_CHOICE(info_options, plan, "plan", "none", purposes, "show the execution plan for a purpose"),
-           OPT_CHOICE(info_options, precision, "precision", "f32", precisions, "of the plan that --plan shows"),
+           OPT_CHOICE(info_options, precision, "precision", "f32", parry_precision_names, "of the plan that --plan shows"),
            OPT_BOOL(info_options, dot, "dot", "false", "print the graph in Graphviz' language"),
            OPT_STRING(info_options, data, "data", NULL, "NAME|PATH", "fit the model's input to this dataset"));
 

@@ -26,14 +26,12 @@ typedef struct harden_options {
     int64_t first;
 } harden_options;
 
-static const char *const splits[] = {"train", "test", NULL};
-
 PR_OPTIONS(
     harden_command_table, harden_options,
     OPT_STRING(harden_options, output, "output", NULL, "FILE", "where the hardened model is written, required"),
     OPT_STRING(harden_options, data, "data", "mnist", "NAME|PATH",
                "the images, or photographs in a folder for each class"),
-    OPT_CHOICE(harden_options, split, "split", "train", splits,
+    OPT_CHOICE(harden_options, split, "split", "train", split_names,
                "images that are attacked and trained on; test is the tutorial's way and flatters the test score"),
     OPT_INT(harden_options, first, "first", "0", 0, 1e12, "train on the first N images only, of photographs one of each class in turn; 0: all"));
 

@@ -8,7 +8,7 @@
 
 #include "cli/commands.h"
 
-static const char *const splits[] = {"train", "test", NULL};
+const char *const split_names[] = {[PARRY_TRAIN] = "train", [PARRY_TEST] = "test", NULL};
 
 PR_OPTIONS(common_table, common_options,
            OPT_INT(common_options, seed, "seed", "0", 0, 9007199254740991,
@@ -24,7 +24,7 @@ PR_OPTIONS(
         "the images: a dataset's name (parry data list), a folder or a file; photographs are resized and cropped"),
     OPT_STRING(data_options, labels, "labels", NULL, "CSV",
                "table with the labels of photographs: columns file and class_index, wnid, class_name or label"),
-    OPT_CHOICE(data_options, split, "split", "test", splits, "which part of the dataset"),
+    OPT_CHOICE(data_options, split, "split", "test", split_names, "which part of the dataset"),
     OPT_INT(data_options, first, "first", "0", 0, 1e12, "use only the first N images, in the dataset's order; of photographs in class folders one of each class in turn; "
             "0: all"));
 

@@ -116,6 +116,24 @@ json_t *text_json(const char *text)
     return json_string(ascii);
 }
 
+ranking rank_classes(const parry_model *model, const float *logits)
+{
+    const int classes = parry_model_describe(model)->classes;
+    ranking out = {.count = classes < 3 ? classes : 3};
+    parry_top_probabilities(logits, classes, out.count, out.class, out.probability);
+    return out;
+}
+
+void caption_classes(const parry_model *model, const float *logits, char text[CAPTION_ROOM])
+{
+    const ranking top = rank_classes(model, logits);
+    char name[PARRY_CLASS_NAME_ROOM];
+    text[0] = '\0';
+    for (int k = 0; k < top.count; k++)
+        snprintf(text + strlen(text), CAPTION_ROOM - strlen(text), "%s%.60s %.1f %%", k ? "\n" : "",
+                 parry_class_name(model, top.class[k], name), 100 * top.probability[k]);
+}
+
 json_t *model_json(const parry_model *model)
 {
     const parry_model_info *info = parry_model_describe(model);

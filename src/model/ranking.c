@@ -27,3 +27,11 @@ void parry_top_classes(const float *row, int classes, int top, int *out)
         out[at] = k;
     }
 }
+
+void parry_top_probabilities(const float *logits, int classes, int top, int *out, double *probabilities)
+{
+    parry_top_classes(logits, classes, top, out);
+    const double total = pr_softmax_total(logits, classes, out[0]);
+    for (int i = 0; i < top; i++)
+        probabilities[i] = exp((double)logits[out[i]] - (double)logits[out[0]]) / total;
+}

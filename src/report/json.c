@@ -37,7 +37,7 @@ static json_t *threat_json(const parry_evaluation *ev)
     return json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:b, s:s}", "norm", norm_name(ev), "loss",
                      parry_loss_list()[ev->threat.loss], "clip", ev->threat.clip, "criterion", ev->threat.criterion,
                      "target", ev->threat.target, "quantize", ev->threat.quantize, "precision",
-                     pr_precision_names[ev->threat.precision]);
+                     parry_precision_names[ev->threat.precision]);
 }
 
 static json_t *dataset_json(const parry_evaluation *ev)

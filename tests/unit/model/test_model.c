@@ -309,6 +309,27 @@ static void test_texts(void **state)
     parry_ctx_free(ctx);
 }
 
+/* Logarithms of probabilities, in units that would overflow: equal classes rank in their order. */
+static void test_ranking(void **state)
+{
+    static const double p[] = {0.125, 0.5, 0.0625, 0.125, 0.1875};
+    enum { CLASSES_HERE = 5, TOP = 4 };
+    static const int expected[TOP] = {1, 4, 0, 3};
+    float logits[CLASSES_HERE], all[CLASSES_HERE];
+    int order[TOP];
+    double top[TOP];
+    (void)state;
+    for (int k = 0; k < CLASSES_HERE; k++)
+        logits[k] = (float)log(p[k]) + 512;
+    parry_probabilities(logits, 1, CLASSES_HERE, all);
+    parry_top_probabilities(logits, CLASSES_HERE, TOP, order, top);
+    for (int k = 0; k < TOP; k++) {
+        assert_int_equal(order[k], expected[k]);
+        assert_true(fabs(top[k] - p[order[k]]) < 1e-4);
+        assert_true((float)top[k] == all[order[k]]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_what_a_relu_hides_is_reported),
         cmocka_unit_test(test_wrong_requests),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_ranking),
     };
     return cmocka_run_group_tests(tests, fill, NULL);
 }
