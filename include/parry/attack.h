@@ -15,7 +15,7 @@ extern "C" {
 typedef enum parry_norm { PARRY_LINF, PARRY_L2 } parry_norm;
 #define PARRY_NORM_BIT(norm) (1u << (norm))
 
-enum parry_attack_needs { PARRY_NEEDS_GRADIENT = 1u, PARRY_NEEDS_LOGITS = 2u };
+enum parry_attack_needs { PARRY_NEEDS_GRADIENT = 1u }; /* logits are always given */
 
 /* What the adversary may do. It belongs to the run, not to the attack. Option table: parry_threat_options. */
 typedef struct parry_threat {

@@ -12,7 +12,7 @@
 
 #include "data/photos.h"
 
-enum { DEPTH_MAX = 8, MAGIC_BYTES = 32, NAMES_SHOWN = 3 };
+enum { DEPTH_MAX = 8, MAGIC_BYTES = 32 };
 
 void pr_photos_truncate(pr_photos *photos, uint64_t count)
 {

@@ -82,9 +82,9 @@ static double sum(const float *x, int64_t count)
     REDUCE(WIDEN(x + i), x[i]);
 }
 
-static double dot(const float *x, const float *y, int64_t count)
+static double sum_squares(const float *x, int64_t count)
 {
-    REDUCE(WIDEN(x + i) * WIDEN(y + i), (double)x[i] * y[i]);
+    REDUCE(WIDEN(x + i) * WIDEN(x + i), (double)x[i] * x[i]);
 }
 
 static doubles square_diff(const float *x, const float *y)
@@ -96,18 +96,6 @@ static doubles square_diff(const float *x, const float *y)
 static double sum_squares_diff(const float *x, const float *y, int64_t count)
 {
     REDUCE(square_diff(x + i, y + i), ((double)x[i] - y[i]) * ((double)x[i] - y[i]));
-}
-
-static doubles magnitude(const float *x)
-{
-    typedef int32_t words __attribute__((vector_size(LANES * sizeof(int32_t)), aligned(4)));
-    words bits = *(const words *)x & 0x7fffffff;
-    return __builtin_convertvector((floats)bits, doubles);
-}
-
-static double sum_abs(const float *x, int64_t count)
-{
-    REDUCE(magnitude(x + i), fabsf(x[i]));
 }
 
 /* Magnitudes of floats order as their bits do as integers, with infinity and then NaN on top: an integer maximum
@@ -206,8 +194,7 @@ const pr_kernels TABLE_NAME(PR_ISA) = {
     .clamp = clamp,
     .clamp_ball = clamp_ball,
     .sum = sum,
-    .sum_abs = sum_abs,
-    .dot = dot,
+    .sum_squares = sum_squares,
     .sum_squares_diff = sum_squares_diff,
     .max_abs = max_abs,
     .max_abs_diff = max_abs_diff,

@@ -12,8 +12,7 @@ typedef struct pr_kernels {
     void (*clamp)(float lo, float hi, float *y, int64_t count);
     void (*clamp_ball)(const float *center, float radius, float *y, int64_t count);
     double (*sum)(const float *x, int64_t count);
-    double (*sum_abs)(const float *x, int64_t count);
-    double (*dot)(const float *x, const float *y, int64_t count);
+    double (*sum_squares)(const float *x, int64_t count);
     double (*sum_squares_diff)(const float *x, const float *y, int64_t count);
     float (*max_abs)(const float *x, int64_t count);
     float (*max_abs_diff)(const float *x, const float *y, int64_t count);

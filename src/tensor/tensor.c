@@ -126,19 +126,9 @@ double pr_sum(const float *x, int64_t count)
     return kernels()->sum(x, count);
 }
 
-double pr_sum_abs(const float *x, int64_t count)
-{
-    return kernels()->sum_abs(x, count);
-}
-
 double pr_sum_squares(const float *x, int64_t count)
 {
-    return kernels()->dot(x, x, count);
-}
-
-double pr_dot(const float *x, const float *y, int64_t count)
-{
-    return kernels()->dot(x, y, count);
+    return kernels()->sum_squares(x, count);
 }
 
 float pr_max_abs(const float *x, int64_t count)

@@ -27,9 +27,7 @@ void pr_clamp(float lo, float hi, float *y, int64_t count);
 void pr_clamp_ball(const float *center, float radius, float *y, int64_t count);
 
 double pr_sum(const float *x, int64_t count);
-double pr_sum_abs(const float *x, int64_t count);
 double pr_sum_squares(const float *x, int64_t count);
-double pr_dot(const float *x, const float *y, int64_t count);
 /* NaN when there is one. */
 float pr_max_abs(const float *x, int64_t count);
 /* Of the difference x - y: largest magnitude, Euclidean norm. */
