@@ -15,7 +15,8 @@ static const char *const purposes[] = {"none", "inference", "gradient", "trainin
 
 PR_OPTIONS(info_command_table, info_options,
            OPT_CHOICE(info_options, plan, "plan", "none", purposes, "show the execution plan for a purpose"),
-           OPT_CHOICE(info_options, precision, "precision", "f32", parry_precision_names, "of the plan that --plan shows"),
+           OPT_CHOICE(info_options, precision, "precision", "f32", parry_precision_names,
+                      "of the plan that --plan shows"),
            OPT_BOOL(info_options, dot, "dot", "false", "print the graph in Graphviz' language"),
            OPT_STRING(info_options, data, "data", NULL, "NAME|PATH", "fit the model's input to this dataset"));
 
@@ -26,6 +27,25 @@ static void print_class_names(FILE *out, const parry_model_info *info)
     for (int i = 0; info->class_names && i < info->classes; i++)
         if (info->classes <= FEW || i == 0 || i == info->classes - 1)
             fprintf(out, "%s%s%s", i ? "; " : ": ", info->classes > FEW && i ? "... " : "", info->class_names[i]);
+}
+
+/* "train on mnist, epochs: 20"; of one that is not at its end (train --so-far), where it stopped. */
+static void print_stage(FILE *out, size_t number, const json_t *stage)
+{
+    const char *method = json_string_value(json_object_get(stage, "method"));
+    const char *data = json_string_value(json_object_get(json_object_get(stage, "data"), "name"));
+    const json_t *stopped = json_object_get(stage, "stopped");
+    const json_int_t step = json_integer_value(json_object_get(stopped, "step"));
+    fprintf(out, "  stage %-5zu %s on %s, epochs: %zu", number, method ? method : "?", data ? data : "?",
+            json_array_size(json_object_get(stage, "curve")));
+    if (stopped)
+        fprintf(out, " of %lld",
+                (long long)json_integer_value(json_object_get(json_object_get(stage, "settings"), "epochs")));
+    if (step > 0)
+        fprintf(out, ", and %lld of %lld steps of epoch %lld", (long long)step,
+                (long long)json_integer_value(json_object_get(stopped, "of")),
+                (long long)json_integer_value(json_object_get(stopped, "epoch")));
+    fputc('\n', out);
 }
 
 static parry_status print_info(parry_ctx *ctx, const parry_model_info *info)
@@ -50,13 +70,7 @@ static parry_status print_info(parry_ctx *ctx, const parry_model_info *info)
     fprintf(out, "  parameters  %lld\n", (long long)info->parameters);
     json_t *history = info->history ? json_loads(info->history, 0, NULL) : NULL, *stage;
     size_t i;
-    json_array_foreach(json_object_get(history, "stages"), i, stage)
-    {
-        const char *method = json_string_value(json_object_get(stage, "method"));
-        const char *data = json_string_value(json_object_get(json_object_get(stage, "data"), "name"));
-        fprintf(out, "  stage %-5zu %s on %s, epochs: %zu\n", i + 1, method ? method : "?", data ? data : "?",
-                json_array_size(json_object_get(stage, "curve")));
-    }
+    json_array_foreach(json_object_get(history, "stages"), i, stage) print_stage(out, i + 1, stage);
     json_decref(history);
     return PARRY_OK;
 }

@@ -69,6 +69,16 @@ code=$?
 if [ $code -eq 130 ]; then
     pass
     holds "no partial model" test ! -e late.onnx
+    # "interrupted in epoch E of N, after step S of T; ..."
+    where=$(sed -n 's/.*in epoch \([0-9]*\) of \([0-9]*\), after step \([0-9]*\) of \([0-9]*\).*/\1 \2 \3 \4/p' err)
+    if [ -n "$where" ]; then
+        set -- $where
+        succeeds "the network so far" "$PARRY" train $small --epochs 2 --seed 3 -o sofar.onnx --checkpoint late.ckpt --so-far --quiet
+        succeeds "is described" "$PARRY" info sofar.onnx
+        steps=", and $3 of $4 steps of epoch $1"
+        [ "$3" -gt 0 ] || steps=
+        holds "as far as it got" grep -qx "  stage 1     train on digits, epochs: $(($1 - 1)) of $2$steps" out
+    fi
     succeeds "resume" "$PARRY" train $small --epochs 2 --seed 3 -o late.onnx --checkpoint late.ckpt --resume --quiet
     holds "resumed training gives the same bytes" cmp cnn.onnx late.onnx
 elif [ $code -eq 0 ]; then
