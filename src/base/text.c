@@ -1,4 +1,5 @@
 /* Strings: formatting into memory, a growing text, the nearest name. */
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,7 +122,13 @@ void pr_text_clear(pr_text *text)
     *text = (pr_text){0};
 }
 
-/* Levenshtein distance with adjacent transpositions counted as one; words longer than the buffer count as far away. */
+static bool same_letter(char a, char b)
+{
+    return tolower((unsigned char)a) == tolower((unsigned char)b);
+}
+
+/* Levenshtein distance with adjacent transpositions counted as one, whatever the case of letters; words longer than the
+ * buffer count as far away. */
 static int edit_distance(const char *a, const char *b)
 {
     enum { LONGEST = 63 };
@@ -135,9 +142,9 @@ static int edit_distance(const char *a, const char *b)
         int *now = row[i % 3], *before = row[(i + 2) % 3], *earlier = row[(i + 1) % 3];
         now[0] = (int)i;
         for (size_t j = 1; j <= lb; j++) {
-            int best = before[j - 1] + (a[i - 1] != b[j - 1]);
+            int best = before[j - 1] + !same_letter(a[i - 1], b[j - 1]);
             best = PR_MIN(best, PR_MIN(before[j], now[j - 1]) + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+            if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) && same_letter(a[i - 2], b[j - 1]))
                 best = PR_MIN(best, earlier[j - 2] + 1);
             now[j] = best;
         }
@@ -147,8 +154,10 @@ static int edit_distance(const char *a, const char *b)
 
 const char *parry_nearest(const char *word, const char *const *candidates, size_t count)
 {
+    enum { SHORT = 4 }; /* by two letters of these one gets anywhere */
     const char *nearest = NULL;
-    int best = (int)PR_MIN(3, (strlen(word) + 1) / 2 + 1);
+    const size_t length = strlen(word);
+    int best = length == 0 ? 1 : length <= SHORT ? 2 : 3;
     for (size_t i = 0; i < count; i++) {
         int distance = edit_distance(word, candidates[i]);
         if (distance < best) {

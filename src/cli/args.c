@@ -57,11 +57,24 @@ parry_status args_defaults(parry_ctx *ctx, const cli_args *args, const char *wor
     return PARRY_OK;
 }
 
+/* The attack that has an option of that name. */
+static const parry_attack_info *attack_with(const char *option)
+{
+    const parry_attack_info *attack;
+    for (size_t i = 0; (attack = parry_attack_at(i)); i++)
+        if (parry_options_find(attack->options, option))
+            return attack;
+    return NULL;
+}
+
 static parry_status unknown_option(parry_ctx *ctx, const cli_args *args, const parry_attack_info *attack,
                                    const char *name)
 {
     const char *names[256];
     size_t count = 0;
+    const parry_attack_info *owner = args->command->attack_options ? attack_with(name) : NULL;
+    if (owner)
+        return usage(ctx, "--%s is an option of the attack %s: give --attack %s", name, owner->name, owner->name);
     for (int i = 0; i < args->table_count; i++)
         for (size_t k = 0; k < args->tables[i]->count && count < 256; k++)
             names[count++] = args->tables[i]->rows[k].name;
@@ -172,8 +185,21 @@ static parry_status set_option(parry_ctx *ctx, cli_args *args, const parry_attac
 /* A sentence about the positional arguments, `word` between quotes unless it is NULL. */
 static parry_status wrong_words(parry_ctx *ctx, const cli_command *command, const char *what, const char *word)
 {
-    return usage(ctx, "%s%s%s%s; usage: parry %s %s%s[OPTIONS]", what, word ? " '" : "", word ? word : "",
-                 word ? "'" : "", command->name, command->words, command->words[0] ? " " : "");
+    char line[160];
+    usage_line(command, line, sizeof line);
+    return usage(ctx, "%s%s%s%s; usage: %s", what, word ? " '" : "", word ? word : "", word ? "'" : "", line);
+}
+
+/* -eps is --eps with a dash too few. */
+static parry_status unknown_short_option(parry_ctx *ctx, const cli_args *args, const char *word)
+{
+    char name[64];
+    const char *value;
+    const parry_option *row;
+    split_option(word + 1, name, &value);
+    return find_option(args, name, &row)
+               ? usage(ctx, "unknown option %s; did you mean --%s?", word, name)
+               : usage(ctx, "unknown option %s; 'parry help %s' lists the options", word, args->command->name);
 }
 
 static parry_status take_word(parry_ctx *ctx, cli_args *args, const parry_attack_info *attack, cursor *words,
@@ -194,7 +220,7 @@ static parry_status take_word(parry_ctx *ctx, cli_args *args, const parry_attack
         for (size_t i = 0; i < sizeof short_options / sizeof short_options[0]; i++)
             if (strcmp(word, short_options[i].flag) == 0)
                 return set_option(ctx, args, attack, words, short_options[i].name);
-        return usage(ctx, "unknown option %s; 'parry help %s' lists the options", word, args->command->name);
+        return unknown_short_option(ctx, args, word);
     }
     if (!word[0])
         return wrong_words(ctx, args->command, "an argument is empty", NULL);

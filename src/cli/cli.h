@@ -79,6 +79,8 @@ PARRY_CHECKED parry_status args_defaults(parry_ctx *ctx, const cli_args *args, c
 /* Writes `text` wrapped between `indent` and 80 columns, the cursor being at column `at`. Newlines in the text are
  * kept. */
 void wrap(FILE *out, const char *text, int indent, int at);
+/* "parry attack MODEL [PHOTO...] [OPTIONS]" */
+void usage_line(const cli_command *command, char *line, size_t size);
 void help_overview(FILE *out);
 void help_command(FILE *out, const cli_command *command);
 void help_attack(FILE *out, const parry_attack_info *attack);

@@ -260,8 +260,12 @@ static parry_status list_attacks(parry_ctx *ctx)
 {
     (void)ctx;
     const parry_attack_info *attack;
-    for (size_t i = 0; (attack = parry_attack_at(i)); i++)
-        printf("  %-12s %s (%s)\n", attack->name, attack->summary, attack->cite);
+    for (size_t i = 0; (attack = parry_attack_at(i)); i++) {
+        char text[256];
+        snprintf(text, sizeof text, "%s (%s)\n", attack->summary, attack->cite);
+        const int at = printf("  %-12s ", attack->name);
+        wrap(stdout, text, at, at);
+    }
     return PARRY_OK;
 }
 

@@ -11,7 +11,7 @@ typedef struct train_options {
 PR_OPTIONS(train_command_table, train_options,
            OPT_STRING(train_options, output, "output", NULL, "FILE", "where the model is written, required"),
            OPT_STRING(train_options, arch, "arch", "simplecnn", "NAME", "architecture (parry list architectures)"),
-           OPT_STRING(train_options, weights, "weights", NULL, "FILE",
+           OPT_STRING(train_options, weights, "weights", NULL, "MODEL",
                       "start from the weights of this ONNX file, which is of the same architecture"),
            OPT_STRING(train_options, data, "data", "mnist", "NAME|PATH",
                       "the images, or photographs in a folder for each class; trained on the train split, scored on "
@@ -125,9 +125,8 @@ static parry_status open_training(parry_ctx *ctx, const cli_args *args, both_spl
     const train_options *options = args_values(args, &train_command_table);
     const parry_preprocess *preprocess = args_values(args, parry_preprocess_options());
     if (parry_dataset_has_images(ctx, options->data)) {
-        parry_status status = wrong_name(ctx, parry_model_build_for_images(ctx, options->arch, options->data,
-                                                                           (int)options->size, options->weights,
-                                                                           preprocess, model));
+        parry_status status = parry_model_build_for_images(ctx, options->arch, options->data, (int)options->size,
+                                                           options->weights, preprocess, model);
         return status == PARRY_OK
                    ? open_both_photographs(ctx, options->data, *model, PARRY_TRAIN, options->first, both)
                    : status;
@@ -145,7 +144,20 @@ static parry_status open_training(parry_ctx *ctx, const cli_args *args, both_spl
                                .class_names = info->class_names,
                                .weights = options->weights,
                                .preprocess = preprocess};
-    return wrong_name(ctx, parry_model_build_from(ctx, options->arch, &build, model));
+    return parry_model_build_from(ctx, options->arch, &build, model);
+}
+
+/* Said before the images are looked for. */
+static parry_status check_arch(parry_ctx *ctx, const char *name)
+{
+    const char *const *names = parry_arch_list();
+    size_t count = 0;
+    for (; names[count]; count++)
+        if (strcmp(names[count], name) == 0)
+            return PARRY_OK;
+    const char *nearest = parry_nearest(name, names, count);
+    return nearest ? usage(ctx, "there is no architecture '%s'; did you mean '%s'?", name, nearest)
+                   : usage(ctx, "there is no architecture '%s'; 'parry list architectures' shows them", name);
 }
 
 parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
@@ -156,7 +168,9 @@ parry_status cmd_train(parry_ctx *ctx, const cli_args *args)
         return usage(ctx, "-o FILE is missing: where shall the model be written?");
     both_splits both = {0};
     parry_model *model = NULL;
-    parry_status status = parry_train_check(ctx, settings);
+    parry_status status = check_arch(ctx, options->arch);
+    if (status == PARRY_OK)
+        status = parry_train_check(ctx, settings);
     if (status == PARRY_OK)
         status = probe_output(ctx, args, options->output);
     if (status == PARRY_OK)

@@ -150,12 +150,12 @@ const cli_command commands[] = {
      {get_fetch_table},
      .run = cmd_data},
     {"list",
-     "KIND",
+     "attacks|architectures|datasets|losses|methods|presets",
      1,
      1,
      "list attacks, architectures, datasets, losses, methods or presets",
-     "Lists what there is of a kind: attacks, architectures, datasets, losses, methods,\npresets (of "
-     "preprocessing).\n\n  parry list attacks",
+     "Lists what there is of a kind; presets are of preprocessing.\n\n"
+     "  parry list attacks",
      {NULL},
      .run = cmd_list},
     {"help",

@@ -88,7 +88,8 @@ static void help_table(FILE *out, const cli_command *command, const parry_option
 static const char criteria_text[] =
     "--criterion says when an image counts as adversarial: when an attack may stop, which of its attempts is kept and "
     "what --minimal-eps looks for. Without it an image must be misclassified, or with --target be called the target. "
-    "Probabilities are the softmax of the logits. A CLASS is a number, a name (blanks or underscores between its words) "
+    "Probabilities are the softmax of the logits. A CLASS is a number, a name (blanks or underscores between its "
+    "words) "
     "or a WordNet identifier; a name with a comma, a colon or a bracket in it stands in single quotes.";
 static const char criteria_examples[] =
     "  parry attack net.onnx photo.jpg --criterion confident:0.9 --minimal-eps\n"
@@ -108,19 +109,50 @@ void help_overview(FILE *out)
     }
     fputs("\nparry help COMMAND shows a command's options, parry help ATTACK an attack's,\n"
           "parry help criteria when an image counts as adversarial.\n"
-          "The shortest way to see it all: parry demo -o demo\n",
+          "The shortest way to see it all: parry demo -o demo\n"
+          "parry --version names the libraries, too.\n",
           out);
+}
+
+/* What the options of a table are about, where several commands have it; NULL: they are the command's own. */
+static const char *heading_of(const parry_options *table)
+{
+    const struct {
+        const parry_options *table;
+        const char *heading;
+    } shared[] = {
+        {&data_table, "images"},
+        {parry_preprocess_options(), "preprocessing"},
+        {parry_threat_options(), "what the adversary may do"},
+        {parry_search_options(), "search for the smallest eps"},
+        {parry_train_options(), "training"},
+        {&common_table, "in general"},
+    };
+    for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++)
+        if (shared[i].table == table)
+            return shared[i].heading;
+    return NULL;
+}
+
+void usage_line(const cli_command *command, char *line, size_t size)
+{
+    snprintf(line, size, "parry %s%s%s%s", command->name, command->words[0] ? " " : "", command->words,
+             command->tables[0] ? " [OPTIONS]" : "");
 }
 
 void help_command(FILE *out, const cli_command *command)
 {
-    fprintf(out, "usage: parry %s %s%s[OPTIONS]\n\n", command->name, command->words, command->words[0] ? " " : "");
+    char line[160];
+    usage_line(command, line, sizeof line);
+    fprintf(out, "usage: %s\n\n", line);
     wrap(out, command->text, 0, 0);
     fputs("\n", out);
     for (int i = 0; i < CLI_TABLES_MAX && command->tables[i]; i++) {
-        if (i == 0)
-            fputs("\noptions:\n", out);
-        help_table(out, command, command->tables[i]());
+        const parry_options *table = command->tables[i]();
+        const char *heading = i == 0 && !heading_of(table) ? "options" : heading_of(table);
+        if (heading)
+            fprintf(out, "\n%s:\n", heading);
+        help_table(out, command, table);
     }
     if (command->attack_options)
         wrap(out, "\nThe options of the attack named by --attack may be given as well; parry help ATTACK lists them.\n",

@@ -70,10 +70,11 @@ static int exit_code(parry_status status)
 
 static int unknown_command(const char *name)
 {
-    const char *names[32];
+    const char *names[32] = {"--version", "--help"};
+    size_t count = 2;
     for (size_t i = 0; i < command_count; i++)
-        names[i] = commands[i].name;
-    const char *nearest = parry_nearest(name, names, command_count);
+        names[count++] = commands[i].name;
+    const char *nearest = parry_nearest(name, names, count);
     if (nearest)
         fprintf(stderr, "parry: unknown command '%s'; did you mean '%s'?\n", name, nearest);
     else

@@ -51,6 +51,9 @@ parry_status probe_folder(parry_ctx *ctx, const char *path)
 
 parry_status make_attack(parry_ctx *ctx, const cli_args *args, const char *spec, parry_attack **out)
 {
+    *out = NULL;
+    if (strchr(spec, ','))
+        return usage(ctx, "--attack %s: one attack at a time; parry evaluate sets several side by side", spec);
     parry_status status = wrong_name(ctx, parry_attack_create(ctx, spec, out));
     for (int i = 0; i < args->loose_count && status == PARRY_OK; i++)
         status = parry_attack_set(ctx, *out, args->loose[i][0], args->loose[i][1]);

@@ -34,6 +34,13 @@ holds "data list fits 80 columns" sh -c 'PARRY_DATA= XDG_CACHE_HOME=/none "$PARR
 succeeds "man page" "$PARRY" help --man
 prints "man page" ".TH PARRY 1"
 
+holds "list attacks fits 80 columns" sh -c '"$PARRY" list attacks | awk "length(\$0) > 80 { exit 1 }"'
+fails "the name of another thing" 2 "did you mean '--version'" "$PARRY" version
+fails "an attack in capitals" 2 "did you mean 'pgd'" "$PARRY" attack x.onnx --attack PGD
+fails "two attacks where one is taken" 2 "one attack at a time" "$PARRY" attack x.onnx --attack fgsm,pgd
+fails "an option of an attack that is not named" 2 "give --attack pgd" "$PARRY" attack x.onnx --steps 3
+fails "an option with one dash" 2 "did you mean --eps?" "$PARRY" attack x.onnx -eps 0.1
+fails "no kind to list" 2 "attacks|architectures" "$PARRY" list
 fails "no such command" 2 "did you mean 'train'" "$PARRY" trian
 fails "no such option" 2 "did you mean --epochs" "$PARRY" train --epocs 3 -o x.onnx
 fails "no such attack" 2 "pgd" "$PARRY" attack x.onnx --attack pgdd

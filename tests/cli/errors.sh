@@ -100,7 +100,7 @@ fails "one attack twice" 2 "listed twice" "$PARRY" evaluate good.onnx --data dig
 fails "an unknown attack to harden with" 2 "did you mean 'pgd'" "$PARRY" harden good.onnx --data digits --attack pdg -o x.onnx --quiet
 fails "--resume without --checkpoint" 2 "needs --checkpoint" "$PARRY" harden good.onnx --data digits --first 10 --resume -o x.onnx
 holds "before anything is begun" test "$(wc -l <err)" = 1
-fails "an unknown architecture" 2 "did you mean 'simplecnn'" "$PARRY" train --data digits --arch simplecn -o x.onnx --quiet
+fails "an unknown architecture, before the data are looked for" 2 "did you mean 'resnet18'" env -u PARRY_DATA XDG_CACHE_HOME="$work" "$PARRY" train --arch ResNet-18 -o x.onnx
 fails "an unknown instruction set" 2 "PARRY_MAX_ISA is 'bogus'" env PARRY_MAX_ISA=bogus "$PARRY" attack good.onnx --data digits --first 10 --quiet
 fails "bf16 where it is not allowed" 1 "needs a processor with AVX512-BF16" env PARRY_MAX_ISA=avx2 "$PARRY" attack good.onnx --data digits --first 10 --precision bf16 --quiet
 fails "training in bf16 where it is not allowed" 1 "needs a processor with AVX512-BF16" env PARRY_MAX_ISA=avx2 "$PARRY" train --data digits --first 10 --precision bf16 -o x.onnx --quiet
