@@ -25,7 +25,10 @@ typedef struct demo {
     const common_options *common;
     const char *data;
     char seed[24], threads[16];
-    char commands[8192]; /* the lines so far, for the report */
+    char cnn[PATH_SIZE], tutorial[PATH_SIZE], finetuned[PATH_SIZE], mixed[PATH_SIZE], pgd[PATH_SIZE]; /* networks */
+    char report[PATH_SIZE];
+    char commands[8192];             /* the lines so far, for the report */
+    evaluation_files tutorials, all; /* of the tutorial's defence, and of all others */
 } demo;
 
 static void say(const char *format, ...) PARRY_PRINTF(1, 2);
@@ -40,10 +43,9 @@ static void say(const char *format, ...)
     va_end(list);
 }
 
-static const char *in_folder(const demo *d, char path[PATH_SIZE], const char *name)
+static void in_folder(const demo *d, char path[PATH_SIZE], const char *name)
 {
     snprintf(path, PATH_SIZE, "%s/%s", d->options->output, name);
-    return path;
 }
 
 /* A command line: words up to NULL, then what every step shares. */
@@ -124,32 +126,31 @@ static parry_status choose_data(parry_ctx *ctx, demo *d)
     return status;
 }
 
-static parry_status train_step(demo *d, const char *model)
+static parry_status train_step(parry_ctx *ctx, demo *d)
 {
+    (void)ctx;
     say("1. Train a small network.");
     line l = start_line(d, "train");
-    add_words(&l, "--arch", "simplecnn", "--epochs", d->options->quick ? "3" : "20", "-o", model, NULL);
+    add_words(&l, "--arch", "simplecnn", "--epochs", d->options->quick ? "3" : "20", "-o", d->cnn, NULL);
     if (d->options->quick)
         add_words(&l, "--first", "20000", NULL);
     return run_step(d, &l);
 }
 
-static parry_status attack_step(demo *d, const char *model)
+static parry_status attack_step(parry_ctx *ctx, demo *d)
 {
+    (void)ctx;
     say("2. Break it: one gradient step per image, the tutorial's loss and no clipping.");
     line l = start_line(d, "attack");
-    l.argv[l.argc++] = model;
-    add_words(&l, "--attack", "fgsm", "--eps", "0.1", "--loss", "mse", "--no-clip", NULL);
+    add_words(&l, d->cnn, "--attack", "fgsm", "--eps", "0.1", "--loss", "mse", "--no-clip", NULL);
     return run_step(d, &l);
 }
 
-/* One hardening of `model` into `output`; extra words end with NULL. */
-static parry_status harden_step(demo *d, const char *model, const char *output, const char *method,
-                                const char *const *extra)
+/* One hardening of the network into `output`; extra words end with NULL. */
+static parry_status harden(demo *d, const char *output, const char *method, const char *const *extra)
 {
     line l = start_line(d, "harden");
-    l.argv[l.argc++] = model;
-    add_words(&l, "--method", method, NULL);
+    add_words(&l, d->cnn, "--method", method, NULL);
     for (; *extra; extra++)
         add_words(&l, *extra, NULL);
     add_words(&l, "-o", output, NULL);
@@ -157,7 +158,7 @@ static parry_status harden_step(demo *d, const char *model, const char *output, 
 }
 
 /* parry evaluate, but the evaluation is kept for the report. */
-static parry_status evaluate_step(parry_ctx *ctx, demo *d, line *l, evaluation_files *files)
+static parry_status evaluate(parry_ctx *ctx, demo *d, line *l, evaluation_files *files)
 {
     cli_args args;
     show(d, l);
@@ -172,77 +173,98 @@ static parry_status evaluate_step(parry_ctx *ctx, demo *d, line *l, evaluation_f
     return status;
 }
 
+static parry_status tutorial_step(parry_ctx *ctx, demo *d)
+{
+    say("3. The tutorial's defence: fine-tune on those very images, and test on them again.");
+    parry_status status = harden(d, d->tutorial, "finetune",
+                                 (const char *const[]){"--split", "test", "--loss", "mse", "--no-clip", NULL});
+    if (status != PARRY_OK)
+        return status;
+    say("   Stale adversaries were made against the network before its defence; fresh ones know the defence.");
+    line l = start_line(d, "evaluate");
+    add_words(&l, d->cnn, d->tutorial, "--attack", "fgsm,pgd:first=2000", "--eps", "0.1", "--loss", "mse", "--no-clip",
+              "--source", d->cnn, "--curve", "0", "--examples", "0", NULL);
+    return evaluate(ctx, d, &l, &d->tutorials);
+}
+
+static parry_status defences_step(parry_ctx *ctx, demo *d)
+{
+    static const char *const none[] = {NULL}, *const shorter[] = {"--epochs", "1", "--first", "20000", NULL},
+                             *const preset[] = {"--preset", "short", NULL}, *const both[] = {"--preset", "short",
+                                                                                             "--epochs", "1",
+                                                                                             "--first",  "20000",
+                                                                                             NULL};
+    const bool quick = d->options->quick;
+    (void)ctx;
+    say("4. Three defences, trained on adversaries of training images: fine-tuning, mixed batches, PGD training.");
+    parry_status status = harden(d, d->finetuned, "finetune", none);
+    if (status == PARRY_OK)
+        status = harden(d, d->mixed, "mixed", quick ? shorter : none);
+    if (status == PARRY_OK)
+        status = harden(d, d->pgd, "pgd", quick ? both : preset);
+    return status;
+}
+
+static parry_status compare_step(parry_ctx *ctx, demo *d)
+{
+    const bool quick = d->options->quick;
+    say("5. What each is worth against fresh adversaries.");
+    line l = start_line(d, "evaluate");
+    add_words(&l, d->cnn, d->finetuned, d->mixed, d->pgd, "--attack",
+              quick ? "fgsm,pgd:first=500" : "fgsm,pgd:first=2000", "--eps", "0.1,0.3", "--source", d->cnn, "--curve",
+              quick ? "100" : "500", NULL);
+    return evaluate(ctx, d, &l, &d->all);
+}
+
+static parry_status report_step(parry_ctx *ctx, demo *d)
+{
+    const parry_evaluation *const both[] = {d->all.evaluation, d->tutorials.evaluation};
+    parry_status status =
+        parry_evaluation_write_html(ctx, both, 2, "A small network, broken and hardened", d->commands, d->report);
+    if (status == PARRY_OK)
+        say("The whole story with pictures: %s", d->report);
+    return status;
+}
+
+static parry_status write_results(parry_ctx *ctx, const cli_args *args, const demo *d)
+{
+    char *json = NULL;
+    parry_status status = parry_evaluation_json(ctx, d->all.evaluation, &json);
+    if (status == PARRY_OK)
+        status = write_json_text(ctx, args, json);
+    parry_string_free(json);
+    return status;
+}
+
+/* Names everything, and makes sure that the report can be written before the work begins. */
+static parry_status prepare(parry_ctx *ctx, demo *d)
+{
+    static const char longest[] = "/finetuned.onnx";
+    if (strlen(d->options->output) + sizeof longest > PATH_SIZE)
+        return usage(ctx, "the folder's name is longer than %d characters", PATH_SIZE - (int)sizeof longest);
+    in_folder(d, d->cnn, "cnn.onnx");
+    in_folder(d, d->tutorial, "tutorial.onnx");
+    in_folder(d, d->finetuned, "finetuned.onnx");
+    in_folder(d, d->mixed, "mixed.onnx");
+    in_folder(d, d->pgd, "pgd.onnx");
+    in_folder(d, d->report, "report.html");
+    snprintf(d->seed, sizeof d->seed, "%lld", (long long)d->common->seed);
+    snprintf(d->threads, sizeof d->threads, "%lld", (long long)d->common->threads);
+    parry_status status = probe_folder(ctx, d->options->output);
+    return status == PARRY_OK ? parry_file_probe(ctx, d->report) : status;
+}
+
 parry_status cmd_demo(parry_ctx *ctx, const cli_args *args)
 {
+    static parry_status (*const steps[])(parry_ctx *, demo *) = {
+        prepare, choose_data, train_step, attack_step, tutorial_step, defences_step, compare_step, report_step};
     demo d = {.options = args_values(args, &demo_table), .common = args_values(args, &common_table)};
-    bool quick = d.options->quick;
-    char cnn[PATH_SIZE], tutorial[PATH_SIZE], finetuned[PATH_SIZE], mixed[PATH_SIZE], pgd[PATH_SIZE], report[PATH_SIZE];
-    in_folder(&d, cnn, "cnn.onnx");
-    in_folder(&d, tutorial, "tutorial.onnx");
-    in_folder(&d, finetuned, "finetuned.onnx");
-    in_folder(&d, mixed, "mixed.onnx");
-    in_folder(&d, pgd, "pgd.onnx");
-    in_folder(&d, report, "report.html");
-    snprintf(d.seed, sizeof d.seed, "%lld", (long long)d.common->seed);
-    snprintf(d.threads, sizeof d.threads, "%lld", (long long)d.common->threads);
-    evaluation_files first = {0}, all = {0};
-
-    if (strlen(d.options->output) + sizeof "/finetuned.onnx" > PATH_SIZE)
-        return usage(ctx, "the folder's name is longer than %d characters", PATH_SIZE - (int)sizeof "/finetuned.onnx");
-    parry_status status = probe_folder(ctx, d.options->output);
+    parry_status status = PARRY_OK;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && status == PARRY_OK; i++)
+        status = steps[i](ctx, &d);
     if (status == PARRY_OK)
-        status = parry_file_probe(ctx, report);
-    if (status == PARRY_OK)
-        status = choose_data(ctx, &d);
-    if (status == PARRY_OK)
-        status = train_step(&d, cnn);
-    if (status == PARRY_OK)
-        status = attack_step(&d, cnn);
-    if (status == PARRY_OK) {
-        say("3. The tutorial's defence: fine-tune on those very images, and test on them again.");
-        status = harden_step(&d, cnn, tutorial, "finetune",
-                             (const char *const[]){"--split", "test", "--loss", "mse", "--no-clip", NULL});
-    }
-    if (status == PARRY_OK) {
-        say("   Stale adversaries were made against the network before its defence; fresh ones know the defence.");
-        line l = start_line(&d, "evaluate");
-        add_words(&l, cnn, tutorial, "--attack", "fgsm,pgd:first=2000", "--eps", "0.1", "--loss", "mse", "--no-clip",
-                  "--source", cnn, "--curve", "0", "--examples", "0", NULL);
-        status = evaluate_step(ctx, &d, &l, &first);
-    }
-    if (status == PARRY_OK) {
-        say("4. Three defences, trained on adversaries of training images: fine-tuning, mixed batches, PGD training.");
-        status = harden_step(&d, cnn, finetuned, "finetune", (const char *const[]){NULL});
-    }
-    if (status == PARRY_OK)
-        status = harden_step(&d, cnn, mixed, "mixed",
-                             quick ? (const char *const[]){"--epochs", "1", "--first", "20000", NULL}
-                                   : (const char *const[]){NULL});
-    if (status == PARRY_OK)
-        status =
-            harden_step(&d, cnn, pgd, "pgd",
-                        quick ? (const char *const[]){"--preset", "short", "--epochs", "1", "--first", "20000", NULL}
-                              : (const char *const[]){"--preset", "short", NULL});
-    if (status == PARRY_OK) {
-        say("5. What each is worth against fresh adversaries.");
-        line l = start_line(&d, "evaluate");
-        add_words(&l, cnn, finetuned, mixed, pgd, "--attack", quick ? "fgsm,pgd:first=500" : "fgsm,pgd:first=2000",
-                  "--eps", "0.1,0.3", "--source", cnn, "--curve", quick ? "100" : "500", NULL);
-        status = evaluate_step(ctx, &d, &l, &all);
-    }
-    if (status == PARRY_OK)
-        status = parry_evaluation_write_html(ctx, (const parry_evaluation *const[]){all.evaluation, first.evaluation},
-                                             2, "A small network, broken and hardened", d.commands, report);
-    if (status == PARRY_OK)
-        say("The whole story with pictures: %s", report);
-    if (status == PARRY_OK) {
-        char *json = NULL;
-        status = parry_evaluation_json(ctx, all.evaluation, &json);
-        if (status == PARRY_OK)
-            status = write_json_text(ctx, args, json);
-        parry_string_free(json);
-    }
-    evaluation_close(&first);
-    evaluation_close(&all);
+        status = write_results(ctx, args, &d);
+    evaluation_close(&d.tutorials);
+    evaluation_close(&d.all);
     return status;
 }
