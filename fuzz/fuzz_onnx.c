@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pr_onnx_model model;
     if (parry_ctx_create(NULL, &ctx) != PARRY_OK)
         abort();
-    if (pr_onnx_decode(ctx, "fuzz", NULL, data, size, &model) == PARRY_OK) {
+    if (pr_onnx_decode(ctx, "fuzz", NULL, data, size, NULL, &model) == PARRY_OK) {
         if (pr_graph_check(ctx, model.graph, model.weights) != PARRY_OK)
             abort();
         if (is_small(&model))

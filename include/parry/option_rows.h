@@ -33,6 +33,9 @@
     {flag, PARRY_OPTION_FLOATS, offsetof(type, field) + OPT_CHECK(type, field, parry_floats), def, min, max, NULL, NULL, \
      help}
 
+#define OPT_SIZE(type, field, flag, def, max, help)                                                                   \
+    {flag, PARRY_OPTION_SIZE, offsetof(type, field) + OPT_CHECK(type, field, parry_size), def, 1, max, NULL, NULL, help}
+
 /* Defines `const parry_options name` from rows. */
 #define PR_OPTIONS(name, type, ...)                                                                                    \
     static const parry_option name##_rows[] = {__VA_ARGS__};                                                           \

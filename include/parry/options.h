@@ -20,6 +20,7 @@ typedef enum parry_option_type {
     PARRY_OPTION_STRING, /* const char *, NULL when not given */
     PARRY_OPTION_CHOICE, /* int: index into choices */
     PARRY_OPTION_FLOATS, /* parry_floats: a comma-separated list */
+    PARRY_OPTION_SIZE,   /* parry_size: "224", or height x width as "224x299" */
 } parry_option_type;
 
 #define PARRY_FLOATS_MAX 64
@@ -27,6 +28,11 @@ typedef struct parry_floats {
     int count;
     double value[PARRY_FLOATS_MAX];
 } parry_floats;
+
+/* Pixels; 0, 0: not stated. */
+typedef struct parry_size {
+    int height, width;
+} parry_size;
 
 typedef struct parry_option {
     const char *name; /* as on the command line, without the dashes: "save-images" */

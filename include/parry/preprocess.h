@@ -21,6 +21,7 @@ typedef struct parry_preprocess {
     parry_floats std;   /* divided by last: likewise; 1 */
     int channel_order;  /* parry_channel_order that the network takes; RGB */
     int layout;         /* parry_layout of its input, where the shape alone does not tell */
+    parry_size input_size; /* of the images it takes, where the file leaves that open */
     int resize;         /* parry_resize, of photographs; crop */
     int64_t
         resize_size; /* pixels of the shorter side before the cut; 0: 8/7 of the network's side, all of it up to 64 */

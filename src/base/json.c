@@ -72,6 +72,10 @@ static json_t *option_json(const parry_option *row, const void *values)
             pr_json_append(&list, json_real(floats->value[i]));
         return list;
     }
+    case PARRY_OPTION_SIZE: {
+        const parry_size *size = field;
+        return size->height ? json_pack("[ii]", size->height, size->width) : json_null();
+    }
     }
     return NULL;
 }

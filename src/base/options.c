@@ -1,5 +1,6 @@
 /* Option tables: reading values from text, writing them back, finding rows. */
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,36 @@ static parry_status set_floats(parry_ctx *ctx, const parry_option *row, const ch
     return PARRY_OK;
 }
 
+/* Digits alone; moves *at behind them. */
+static bool parse_side(const char **at, int *out)
+{
+    char *end;
+    if (!isdigit((unsigned char)**at))
+        return false;
+    *out = (int)PR_MIN(strtol(*at, &end, 10), INT_MAX);
+    *at = end;
+    return true;
+}
+
+static parry_status set_size(parry_ctx *ctx, const parry_option *row, const char *text, parry_size *out)
+{
+    parry_size size;
+    const char *at = text;
+    bool read = parse_side(&at, &size.height);
+    size.width = size.height;
+    if (read && *at == 'x') {
+        at++;
+        read = parse_side(&at, &size.width);
+    }
+    if (!read || *at)
+        return pr_fail(ctx, PARRY_INVALID, "--%s is '%s'; expected pixels: 224, or height x width as 224x299",
+                       row->name, text);
+    if (PR_MIN(size.height, size.width) < row->min || PR_MAX(size.height, size.width) > row->max)
+        return out_of_range(ctx, row, text);
+    *out = size;
+    return PARRY_OK;
+}
+
 parry_status pr_option_parse(parry_ctx *ctx, const parry_option *row, const char *text, void *values)
 {
     void *field = (char *)values + row->offset;
@@ -142,6 +173,8 @@ parry_status pr_option_parse(parry_ctx *ctx, const parry_option *row, const char
         return set_choice(ctx, row, text, field);
     case PARRY_OPTION_FLOATS:
         return set_floats(ctx, row, text, field);
+    case PARRY_OPTION_SIZE:
+        return set_size(ctx, row, text, field);
     }
     return pr_fail(ctx, PARRY_INVALID, "--%s has an unknown type", row->name);
 }
@@ -173,6 +206,10 @@ parry_status pr_option_text(parry_ctx *ctx, const parry_option *row, const void 
             number_text(((const parry_floats *)field)->value[i], number);
             pr_text_add(&text, "%s%s", i ? "," : "", number);
         }
+        break;
+    case PARRY_OPTION_SIZE:
+        if (((const parry_size *)field)->height)
+            pr_text_add(&text, "%dx%d", ((const parry_size *)field)->height, ((const parry_size *)field)->width);
         break;
     }
     return pr_text_take(ctx, &text, out);

@@ -36,6 +36,7 @@ static const char *metavar(const parry_option *row)
     static const char *const by_type[] = {
         [PARRY_OPTION_BOOL] = "",       [PARRY_OPTION_INT] = "N",       [PARRY_OPTION_FLOAT] = "X",
         [PARRY_OPTION_STRING] = "TEXT", [PARRY_OPTION_CHOICE] = "NAME", [PARRY_OPTION_FLOATS] = "X,...",
+        [PARRY_OPTION_SIZE] = "N|HxW",
     };
     return row->metavar ? row->metavar : by_type[row->type];
 }

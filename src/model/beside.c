@@ -3,9 +3,9 @@
  * Two ways of speaking are understood. Ours: the object of preprocess.c, as the whole file (MODEL.preprocess.json) or
  * under "preprocess". And that of model cards: "preprocessing" with channel_order, mean, std, and decode ("...
  * 0..255"), resize
- * ("shorter side to 256 px, bilinear ...") and crop ("centre 224x224") in words; "input" with range, layout and
- * channel_order. Words that are not understood are an error, not a guess. Other JSON beside a model (results of a
- * command, say) is not looked at.
+ * ("shorter side to 256 px, bilinear ...") and crop ("centre 224x224") in words; "input" with range, layout, shape
+ * (["N", 3, 224, 224]) and channel_order. Words that are not understood are an error, not a guess. Other JSON beside a
+ * model (results of a command, say) is not looked at.
  *
  * Claims: every number of "clean_test_accuracy", and every "top1" of the objects under "verified". */
 #include <stdio.h>
@@ -75,6 +75,17 @@ static parry_status read_resize(parry_ctx *ctx, const char *path, const char *wo
     return PARRY_OK;
 }
 
+/* The sizes of the images among those of the input's shape. */
+static void read_shape(const json_t *shape, parry_preprocess *out)
+{
+    const size_t first = out->layout == PARRY_LAYOUT_NHWC ? 1 : 2;
+    const json_int_t height = json_integer_value(json_array_get(shape, first)),
+                     width = json_integer_value(json_array_get(shape, first + 1));
+    if (json_array_size(shape) == 4 && out->layout && height > 0 && height <= PR_SIDE_MAX && width > 0 &&
+        width <= PR_SIDE_MAX)
+        out->input_size = (parry_size){(int)height, (int)width};
+}
+
 static parry_status read_card(parry_ctx *ctx, const char *path, const json_t *card, parry_preprocess *out)
 {
     static const char *const input_keys[] = {"range", "layout", "channel_order"}, *const keys[] = {"channel_order",
@@ -82,6 +93,7 @@ static parry_status read_card(parry_ctx *ctx, const char *path, const json_t *ca
     const json_t *input = json_object_get(card, "input"), *pre = json_object_get(card, "preprocessing");
     if (json_is_object(input))
         TRY(read_common(ctx, path, input, input_keys, PR_COUNT(input_keys), out));
+    read_shape(json_object_get(input, "shape"), out);
     if (!json_is_object(pre))
         return PARRY_OK;
     TRY(read_common(ctx, path, pre, keys, PR_COUNT(keys), out));
@@ -112,7 +124,8 @@ static void read_claims(const json_t *card, pr_claims *out)
 
 static bool is_ours(const json_t *json)
 {
-    static const char *const keys[] = {"range", "mean", "std", "channel_order", "layout", "resize", "resize_size"};
+    static const char *const keys[] = {"range",  "mean",       "std",    "channel_order",
+                                       "layout", "input_size", "resize", "resize_size"};
     for (size_t i = 0; i < PR_COUNT(keys); i++)
         if (json_object_get(json, keys[i]))
             return true;

@@ -53,7 +53,8 @@ static parry_status warn_set_aside(parry_ctx *ctx, const pr_network *network, co
     return PARRY_OK;
 }
 
-parry_status pr_network_declare(parry_ctx *ctx, pr_network *network, const parry_preprocess *flags)
+/* What the metadata and the JSON beside the file declare. */
+static parry_status declare_by_files(parry_ctx *ctx, pr_network *network)
 {
     const char *text = pr_onnx_meta_get(&network->file, PR_PREPROCESS_KEY);
     parry_preprocess part;
@@ -61,6 +62,8 @@ parry_status pr_network_declare(parry_ctx *ctx, pr_network *network, const parry
     TRY(pr_strdup(ctx, "", &network->preprocess_source));
     if (text) {
         TRY(read_metadata(ctx, network, text, &part));
+        if (!network->path) /* it was built for a size of its own; only weights are the file's */
+            part.input_size = (parry_size){0};
         TRY(add_source(ctx, network, &part, "metadata"));
     }
     if (network->path)
@@ -70,7 +73,30 @@ parry_status pr_network_declare(parry_ctx *ctx, pr_network *network, const parry
         pr_free(beside);
         TRY(status);
     }
+    return PARRY_OK;
+}
+
+parry_status pr_network_declare(parry_ctx *ctx, pr_network *network, const parry_preprocess *flags)
+{
+    parry_preprocess part;
+    TRY(declare_by_files(ctx, network));
     TRY(warn_set_aside(ctx, network, flags));
     TRY(pr_preprocess_resolve(ctx, flags, &part));
     return pr_preprocess_states(&part, true) ? add_source(ctx, network, &part, "flags") : PARRY_OK;
+}
+
+parry_status pr_declared_sizes(parry_ctx *ctx, void *arg, const pr_onnx_model *file, pr_dims *dims)
+{
+    const pr_declarers *by = arg;
+    pr_network network = {.file = *file, .name = (char *)by->name, .path = (char *)by->path}; /* all borrowed */
+    parry_preprocess flags;
+    parry_status status = declare_by_files(ctx, &network);
+    if (status == PARRY_OK)
+        status = pr_preprocess_resolve(ctx, by->flags, &flags);
+    if (status == PARRY_OK) {
+        pr_preprocess_merge(&network.preprocess, &flags);
+        pr_fit_sizes(&network.preprocess, by->fit, dims);
+    }
+    pr_free(network.preprocess_source);
+    return status;
 }

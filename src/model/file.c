@@ -12,13 +12,15 @@ static const size_t file_limit = (size_t)1 << 31;
 /* Metadata that parry writes anew each time. */
 static const char history_key[] = "parry.history", version_key[] = "parry.version";
 
-static parry_status decode(parry_ctx *ctx, const char *path, char sha256[PR_SHA256_HEX], pr_onnx_model *out)
+static parry_status decode(parry_ctx *ctx, const char *path, pr_declarers *by, char sha256[PR_SHA256_HEX],
+                           pr_onnx_model *out)
 {
+    const pr_onnx_sizes sizes = {pr_declared_sizes, by};
     uint8_t *data;
     size_t size;
     TRY(pr_file_read(ctx, path, file_limit, &data, &size));
     pr_sha256(data, size, sha256);
-    parry_status status = pr_onnx_decode(ctx, path, path, data, size, out);
+    parry_status status = pr_onnx_decode(ctx, path, path, data, size, &sizes, out);
     pr_free(data);
     return status;
 }
@@ -34,10 +36,10 @@ parry_status parry_model_load_as(parry_ctx *ctx, const char *path, const parry_p
     char sha256[PR_SHA256_HEX];
     pr_onnx_model file = {0};
     pr_network *network;
+    pr_declarers by = {pr_path_base(path), path, preprocess, fit ? parry_dataset_describe(fit) : NULL};
     *out = NULL;
-    TRY(decode(ctx, path, sha256, &file));
-    TRY(pr_network_create(ctx, pr_path_base(path), path, &file, preprocess, fit ? parry_dataset_describe(fit) : NULL,
-                          &network));
+    TRY(decode(ctx, path, &by, sha256, &file));
+    TRY(pr_network_create(ctx, by.name, path, &file, preprocess, by.fit, &network));
     memcpy(network->sha256, sha256, sizeof sha256);
     *out = &network->base;
     return PARRY_OK;
@@ -45,11 +47,12 @@ parry_status parry_model_load_as(parry_ctx *ctx, const char *path, const parry_p
 
 /* Fills the built network's weights from the ONNX file at `path` and takes its metadata over: preprocessing, the names
  * of the classes and the history go with the weights. */
-static parry_status take_weights(parry_ctx *ctx, const pr_arch *arch, const char *path, pr_onnx_model *file)
+static parry_status take_weights(parry_ctx *ctx, const pr_arch *arch, const char *path, const parry_dataset_info *asked,
+                                 pr_onnx_model *file)
 {
     char sha256[PR_SHA256_HEX];
     pr_onnx_model from = {0};
-    TRY(decode(ctx, path, sha256, &from));
+    TRY(decode(ctx, path, &(pr_declarers){.name = pr_path_base(path), .fit = asked}, sha256, &from));
     parry_status status = pr_transfer_weights(ctx, path, arch->name, file->graph, file->weights, &from);
     if (status == PARRY_OK) {
         file->meta = from.meta;
@@ -61,7 +64,8 @@ static parry_status take_weights(parry_ctx *ctx, const pr_arch *arch, const char
     return status;
 }
 
-static parry_status build_file(parry_ctx *ctx, const pr_arch *arch, const parry_build *build, pr_onnx_model *file)
+static parry_status build_file(parry_ctx *ctx, const pr_arch *arch, const parry_build *build,
+                               const parry_dataset_info *asked, pr_onnx_model *file)
 {
     file->tail = PR_OP_IDENTITY;
     TRY(pr_graph_create(ctx, &file->graph));
@@ -69,7 +73,7 @@ static parry_status build_file(parry_ctx *ctx, const pr_arch *arch, const parry_
     TRY(pr_strdup(ctx, "", &file->producer));
     TRY(arch->build(ctx, file->graph, file->weights, build->channels, build->height, build->width, build->classes));
     if (build->weights)
-        TRY(take_weights(ctx, arch, build->weights, file));
+        TRY(take_weights(ctx, arch, build->weights, asked, file));
     else
         arch->initialise(file->graph, file->weights, parry_ctx_seed(ctx));
     return build->class_names ? pr_classes_declare(ctx, build->class_names, build->classes, file) : PARRY_OK;
@@ -85,16 +89,16 @@ parry_status parry_model_build_from(parry_ctx *ctx, const char *arch, const parr
         return pr_fail(ctx, PARRY_INVALID, "a network for %d x %d x %d images and %d classes cannot be built",
                        build->channels, build->height, build->width, build->classes);
     TRY(pr_arch_find(ctx, arch, &found));
-    parry_status status = build_file(ctx, found, build, &file);
+    const parry_dataset_info asked = {.name = "the request",
+                                      .channels = build->channels,
+                                      .height = build->height,
+                                      .width = build->width,
+                                      .classes = build->classes};
+    parry_status status = build_file(ctx, found, build, &asked, &file);
     if (status != PARRY_OK) {
         pr_onnx_clear(&file);
         return status;
     }
-    parry_dataset_info asked = {.name = "the request",
-                                .channels = build->channels,
-                                .height = build->height,
-                                .width = build->width,
-                                .classes = build->classes};
     TRY(pr_network_create(ctx, found->name, NULL, &file, build->preprocess, &asked, &network));
     *out = &network->base;
     return PARRY_OK;

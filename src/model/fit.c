@@ -8,8 +8,6 @@
 
 #include "model/network.h"
 
-enum { SIDE_MAX = 1 << 15 };
-
 /* What was declared of a model. */
 typedef struct declaration {
     const char *name;
@@ -64,11 +62,11 @@ static bool same(const int64_t *a, int a_count, const int64_t *b, int b_count)
 /* C, H, W from the declared shape alone. */
 static bool guess_image(const int64_t *d, int rank, parry_layout *stated, int64_t image[3])
 {
-    if (rank == 2 && d[0] > 1 && d[1] > 1 && d[0] <= SIDE_MAX && d[1] <= SIDE_MAX) {
+    if (rank == 2 && d[0] > 1 && d[1] > 1 && d[0] <= PR_SIDE_MAX && d[1] <= PR_SIDE_MAX) {
         memcpy(image, (int64_t[]){1, d[0], d[1]}, 3 * sizeof *image);
         return true;
     }
-    if (rank != 3 || d[0] > SIDE_MAX || d[1] > SIDE_MAX || d[2] > SIDE_MAX)
+    if (rank != 3 || d[0] > PR_SIDE_MAX || d[1] > PR_SIDE_MAX || d[2] > PR_SIDE_MAX)
         return false;
     bool channels_last = (d[2] == 1 || d[2] == 3) && d[0] != 1 && d[0] != 3;
     if (*stated == PARRY_LAYOUT_UNSTATED)
@@ -78,6 +76,22 @@ static bool guess_image(const int64_t *d, int rank, parry_layout *stated, int64_
     else
         memcpy(image, d, 3 * sizeof *image);
     return true;
+}
+
+void pr_fit_sizes(const parry_preprocess *declared, const parry_dataset_info *fit, pr_dims *dims)
+{
+    const int64_t channels = fit ? fit->channels : 0, last = dims->dim[3];
+    const int64_t height = declared->input_size.height ? declared->input_size.height : fit ? fit->height : 0;
+    const int64_t width = declared->input_size.width ? declared->input_size.width : fit ? fit->width : 0;
+    const bool nhwc =
+        declared->layout ? declared->layout == PARRY_LAYOUT_NHWC : dims->dim[1] == 0 && (last == 1 || last == 3);
+    const pr_dims by_rank[] = {
+        [2] = {2, {0, channels * height * width}},
+        [3] = {3, {0, height, width}},
+        [4] = nhwc ? (pr_dims){4, {0, height, width, channels}} : (pr_dims){4, {0, channels, height, width}},
+    };
+    for (int d = 1; d < dims->rank && (size_t)dims->rank < PR_COUNT(by_rank); d++)
+        dims->dim[d] = dims->dim[d] ? dims->dim[d] : by_rank[dims->rank].dim[d];
 }
 
 static parry_status choose(parry_ctx *ctx, const declaration *pre, const int64_t *d, int rank,

@@ -218,6 +218,7 @@ static parry_status usual(parry_ctx *ctx, const pr_network *network, size_t i, p
     out->preset = NULL;
     out->resize = PARRY_RESIZE_UNSTATED;
     out->layout = PARRY_LAYOUT_UNSTATED;
+    out->input_size = (parry_size){0};
     out->resize_size = 0;
     return PARRY_OK;
 }

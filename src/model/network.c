@@ -345,6 +345,15 @@ static parry_status fit_classes(parry_ctx *ctx, const pr_network *network, const
     return PARRY_OK;
 }
 
+static parry_status check_size(parry_ctx *ctx, const pr_network *network, const char *where, const int image[3])
+{
+    const parry_size *declared = &network->preprocess.input_size;
+    if (!declared->height || (declared->height == image[1] && declared->width == image[2]))
+        return PARRY_OK;
+    return pr_fail(ctx, PARRY_MISMATCH, "%s: an input size of %d x %d is declared, but the network takes %d x %d",
+                   where, declared->height, declared->width, image[1], image[2]);
+}
+
 static parry_status fit_network(parry_ctx *ctx, pr_network *network, const parry_preprocess *flags,
                                 const parry_dataset_info *fit, int image[3])
 {
@@ -355,7 +364,8 @@ static parry_status fit_network(parry_ctx *ctx, pr_network *network, const parry
     else
         snprintf(where, sizeof where, "%s: preprocessing (%s)", network->name, network->preprocess_source);
     const pr_fit_request request = {network->name, where, &network->file, &network->preprocess, fit};
-    return pr_fit(ctx, &request, image, &network->affine, &network->graph);
+    TRY(pr_fit(ctx, &request, image, &network->affine, &network->graph));
+    return check_size(ctx, network, where, image);
 }
 
 static parry_status network_fill(parry_ctx *ctx, const char *name, const char *path, const parry_preprocess *flags,

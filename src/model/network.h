@@ -36,6 +36,15 @@ PARRY_CHECKED parry_status pr_network_create(parry_ctx *ctx, const char *name, c
  * over that `flags` (NULL: none). Flags that set aside part of what the file says are warned of. */
 PARRY_CHECKED parry_status pr_network_declare(parry_ctx *ctx, pr_network *network, const parry_preprocess *flags);
 
+/* Who may say how large the images are of a file that leaves it open. */
+typedef struct pr_declarers {
+    const char *name, *path;       /* of the file; path may be NULL: nothing lies beside it */
+    const parry_preprocess *flags; /* NULL: none */
+    const parry_dataset_info *fit; /* NULL: none; asked where nothing is declared */
+} pr_declarers;
+/* For pr_onnx_sizes; arg: pr_declarers. */
+PARRY_CHECKED parry_status pr_declared_sizes(parry_ctx *ctx, void *arg, const pr_onnx_model *file, pr_dims *dims);
+
 /* Computes the logits of n images again in plain C, which passes NaNs on, and puts those that are not finite in the
  * place of `logits`. */
 PARRY_CHECKED parry_status pr_network_recompute(parry_ctx *ctx, const pr_network *network, const float *x, int n,
@@ -59,6 +68,9 @@ typedef struct pr_fit_request {
     const parry_preprocess *preprocess;
     const parry_dataset_info *fit; /* NULL where the declared shape says enough */
 } pr_fit_request;
+/* Sets the sizes of the input's axes that are 0 and follow from the declared size, else from the images of `fit` (NULL:
+ * none). */
+void pr_fit_sizes(const parry_preprocess *declared, const parry_dataset_info *fit, pr_dims *dims);
 /* Puts in front of the declared graph what images in [0,1], N x C x H x W, need to become its input: scaling and
  * channel order, then transposition and reshaping. Constants are added to file->weights. image receives C, H, W;
  * `affine` what the pixels go through. */

@@ -5,6 +5,7 @@
  *   mean, std      a number, or one per channel in the network's channel order, in the units of the range
  *   channel_order  "RGB" or "BGR"
  *   layout         "NCHW" or "NHWC"
+ *   input_size     [height, width] in pixels, or one number for both, of a network whose file leaves them open
  *   resize         "none", "crop", "squash", "squash-nearest", "crop-round"
  *   resize_size    pixels of the shorter side before the cut */
 #include <math.h>
@@ -38,10 +39,12 @@ PR_OPTIONS(
                "of the network; rgb if nothing says"),
     OPT_CHOICE(parry_preprocess, layout, "layout", "unstated", layouts,
                "of its input, where the shape alone does not tell"),
+    OPT_SIZE(parry_preprocess, input_size, "input-size", NULL, PR_SIDE_MAX,
+             "pixels of the images that it takes, where its file leaves them open"),
     OPT_CHOICE(parry_preprocess, resize, "resize", "unstated", resizes,
                "photographs: crop (shorter side to --resize-size, the centre is cut out), squash to size, none; crop "
                "as torchvision rounds. If nothing says, crop"),
-    OPT_INT(parry_preprocess, resize_size, "resize-size", "0", 0, 1 << 15,
+    OPT_INT(parry_preprocess, resize_size, "resize-size", "0", 0, PR_SIDE_MAX,
             "pixels of the shorter side before the cut; 0: 8/7 of the network's side"));
 #undef LIMIT
 
@@ -129,7 +132,7 @@ parry_status parry_preprocess_check_flags(parry_ctx *ctx, const parry_preprocess
 
 bool pr_preprocess_states(const parry_preprocess *p, bool resizing)
 {
-    return p->range.count || p->mean.count || p->std.count || p->channel_order || p->layout ||
+    return p->range.count || p->mean.count || p->std.count || p->channel_order || p->layout || p->input_size.height ||
            (resizing && (p->resize || p->resize_size));
 }
 
@@ -142,6 +145,7 @@ void pr_preprocess_merge(parry_preprocess *out, const parry_preprocess *over)
     }
     out->channel_order = over->channel_order ? over->channel_order : out->channel_order;
     out->layout = over->layout ? over->layout : out->layout;
+    out->input_size = over->input_size.height ? over->input_size : out->input_size;
     out->resize = over->resize ? over->resize : out->resize;
     out->resize_size = over->resize_size ? over->resize_size : out->resize_size;
 }
@@ -202,6 +206,24 @@ static parry_status read_choice(parry_ctx *ctx, const char *where, const char *k
     return status;
 }
 
+static parry_status read_pixels(parry_ctx *ctx, const char *where, const char *key, const json_t *value, int64_t *out)
+{
+    *out = json_integer_value(value);
+    return *out >= 1 && *out <= PR_SIDE_MAX
+               ? PARRY_OK
+               : pr_fail(ctx, PARRY_FORMAT, "%s: \"%s\" must be a number of pixels", where, key);
+}
+
+static parry_status read_size(parry_ctx *ctx, const char *where, const char *key, const json_t *value, parry_size *out)
+{
+    const bool pair = json_is_array(value) && json_array_size(value) == 2;
+    int64_t side[2];
+    for (size_t i = 0; i < 2; i++)
+        TRY(read_pixels(ctx, where, key, pair ? json_array_get(value, i) : value, &side[i]));
+    *out = (parry_size){(int)side[0], (int)side[1]};
+    return PARRY_OK;
+}
+
 static parry_status read_key(parry_ctx *ctx, const char *where, const char *key, const json_t *value,
                              parry_preprocess *out)
 {
@@ -217,12 +239,11 @@ static parry_status read_key(parry_ctx *ctx, const char *where, const char *key,
         return read_choice(ctx, where, key, value, layouts, &out->layout);
     if (strcmp(key, "resize") == 0)
         return read_choice(ctx, where, key, value, resizes, &out->resize);
-    if (strcmp(key, "resize_size") != 0)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: unknown key \"%s\"", where, key);
-    out->resize_size = json_integer_value(value);
-    if (out->resize_size < 1 || out->resize_size > 1 << 15)
-        return pr_fail(ctx, PARRY_FORMAT, "%s: \"%s\" must be a number of pixels", where, key);
-    return PARRY_OK;
+    if (strcmp(key, "input_size") == 0)
+        return read_size(ctx, where, key, value, &out->input_size);
+    if (strcmp(key, "resize_size") == 0)
+        return read_pixels(ctx, where, key, value, &out->resize_size);
+    return pr_fail(ctx, PARRY_FORMAT, "%s: unknown key \"%s\"", where, key);
 }
 
 parry_status pr_preprocess_read(parry_ctx *ctx, const char *where, const json_t *object, parry_preprocess *out)
@@ -257,6 +278,8 @@ parry_status pr_preprocess_json(parry_ctx *ctx, const parry_preprocess *from, js
         pr_json_set(out, "channel_order", json_string(upper_orders[from->channel_order]));
     if (from->layout)
         pr_json_set(out, "layout", json_string(upper_layouts[from->layout]));
+    if (from->input_size.height)
+        pr_json_set(out, "input_size", json_pack("[ii]", from->input_size.height, from->input_size.width));
     if (from->resize)
         pr_json_set(out, "resize", json_string(resizes[from->resize]));
     if (from->resize_size)
@@ -323,6 +346,8 @@ parry_status parry_preprocess_text(parry_ctx *ctx, const parry_preprocess *p, ch
         pr_text_add(&text, " --channel-order %s", orders[p->channel_order]);
     if (p->layout)
         pr_text_add(&text, " --layout %s", layouts[p->layout]);
+    if (p->input_size.height)
+        pr_text_add(&text, " --input-size %dx%d", p->input_size.height, p->input_size.width);
     if (p->resize)
         pr_text_add(&text, " --resize %s", resizes[p->resize]);
     if (p->resize_size)

@@ -9,7 +9,7 @@
 #include "base/base.h"
 
 #define PR_PREPROCESS_KEY "parry.preprocess"
-enum { PR_PREPROCESS_CHANNELS = PARRY_FLOATS_MAX };
+enum { PR_PREPROCESS_CHANNELS = PARRY_FLOATS_MAX, PR_SIDE_MAX = 1 << 15 };
 
 /* Accuracies that a file beside the model claims, as fractions; count 0: none. */
 typedef struct pr_claims {

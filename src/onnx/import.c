@@ -416,7 +416,7 @@ static void clean_error(parry_ctx *ctx, parry_status failure)
 }
 
 static parry_status decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data, size_t size,
-                           pr_onnx_bench *bench, pr_onnx_model *out)
+                           const pr_onnx_sizes *sizes, pr_onnx_bench *bench, pr_onnx_model *out)
 {
     *out = (pr_onnx_model){.tail = PR_OP_IDENTITY};
     importer *imp;
@@ -426,6 +426,7 @@ static parry_status decode(parry_ctx *ctx, const char *where, const char *path, 
                       .where = where,
                       .model = out,
                       .bench = bench,
+                      .sizes = sizes,
                       .budget = {.ctx = ctx, .where = where, .left = budget_for(size)}};
     pr_decoder decoder;
     PrOnnx__ModelProto *file = NULL;
@@ -461,14 +462,14 @@ done:
 }
 
 parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data, size_t size,
-                            pr_onnx_model *out)
+                            const pr_onnx_sizes *sizes, pr_onnx_model *out)
 {
-    return decode(ctx, where, path, data, size, NULL, out);
+    return decode(ctx, where, path, data, size, sizes, NULL, out);
 }
 
 parry_status pr_onnx_decode_bench(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size,
                                   pr_onnx_bench *bench, pr_onnx_model *out)
 {
     bench->is_constant = false;
-    return decode(ctx, where, NULL, data, size, bench, out);
+    return decode(ctx, where, NULL, data, size, NULL, bench, out);
 }

@@ -79,6 +79,7 @@ typedef struct importer {
     bool peeled;          /* what would be probabilities are logits now, this value */
     pr_value peeled_value;
     pr_onnx_bench *bench; /* NULL: a classifier is read */
+    const pr_onnx_sizes *sizes;
     int32_t dropouts;
     pr_budget budget;
     missing missing[MISSING_MAX];

@@ -16,6 +16,40 @@ static parry_status graph_input(importer *imp, const char *file_name, pr_dims di
 
 /* ---- a classifier's --------------------------------------------------------------------------------------------- */
 
+/* The stated sizes, 0 where one is open. */
+static parry_status read_sizes(importer *imp, const PrOnnx__ValueInfoProto *info, pr_dims *dims)
+{
+    const PrOnnx__TensorShapeProto *shape = info->type->tensor_type->shape;
+    *dims = (pr_dims){.rank = (int)shape->n_dim};
+    for (int d = 0; d < dims->rank; d++) {
+        const PrOnnx__TensorShapeProto__Dimension *size = shape->dim[d];
+        if (size->value_case == PR_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE)
+            dims->dim[d] = PR_MAX(size->dim_value, 0);
+        if (d > 0 && dims->dim[d] > INT32_MAX)
+            return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: axis %d of the input '%.80s' has size %lld", imp->where, d,
+                           info->name, (long long)dims->dim[d]);
+    }
+    return PARRY_OK;
+}
+
+/* The sizes that the file leaves open, from whoever knows them. */
+static parry_status fill_sizes(importer *imp, const PrOnnx__ValueInfoProto *info, pr_dims *dims)
+{
+    bool open = false;
+    for (int d = 1; d < dims->rank; d++)
+        open |= dims->dim[d] == 0;
+    if (open && imp->sizes)
+        TRY(imp->sizes->fill(imp->ctx, imp->sizes->arg, imp->model, dims));
+    for (int d = 1; d < dims->rank; d++)
+        if (dims->dim[d] == 0)
+            return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
+                           "%s: axis %d of the input '%.80s' has no fixed size: %s, or export it for one size",
+                           imp->where, d, info->name,
+                           dims->rank == 4 && dims->dim[2] == 0 ? "declare it with --input-size 224"
+                                                                : "name a dataset to fit it to");
+    return PARRY_OK;
+}
+
 static parry_status image_input(importer *imp, const PrOnnx__ValueInfoProto *info)
 {
     const PrOnnx__TypeProto__Tensor *type =
@@ -29,17 +63,9 @@ static parry_status image_input(importer *imp, const PrOnnx__ValueInfoProto *inf
         element != PR_ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE)
         return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the input '%.80s' is of ONNX data type %d, expected float",
                        imp->where, info->name, (int)element);
-    pr_dims dims = {.rank = (int)type->shape->n_dim};
-    for (int d = 0; d < dims.rank; d++) {
-        const PrOnnx__TensorShapeProto__Dimension *size = type->shape->dim[d];
-        const bool fixed =
-            size->value_case == PR_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && size->dim_value > 0;
-        dims.dim[d] = fixed ? size->dim_value : 0;
-        if (d > 0 && (!fixed || size->dim_value > INT32_MAX))
-            return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
-                           "%s: axis %d of the input '%.80s' has no fixed size; export it for one image size",
-                           imp->where, d, info->name);
-    }
+    pr_dims dims;
+    TRY(read_sizes(imp, info, &dims));
+    TRY(fill_sizes(imp, info, &dims));
     imp->open = dims.dim[0] == 0;
     imp->batch = PR_MAX(dims.dim[0], 1);
     dims.dim[0] = PR_BATCH;

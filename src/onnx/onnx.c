@@ -13,7 +13,7 @@ parry_status pr_onnx_read(parry_ctx *ctx, const char *path, pr_onnx_model *out)
     size_t size;
     *out = (pr_onnx_model){.tail = PR_OP_IDENTITY};
     TRY(pr_file_read(ctx, path, FILE_LIMIT, &data, &size));
-    parry_status status = pr_onnx_decode(ctx, path, path, data, size, out);
+    parry_status status = pr_onnx_decode(ctx, path, path, data, size, NULL, out);
     pr_free(data);
     return status;
 }

@@ -23,10 +23,16 @@ typedef struct pr_onnx_model {
 
 /* Errors name the file and the node. Unsupported operators are all listed in one sentence, each with its node. */
 PARRY_CHECKED parry_status pr_onnx_read(parry_ctx *ctx, const char *path, pr_onnx_model *out);
+/* Who knows the sizes that a file leaves open: sets those of the input's axes (axis 0 being the batch) that are 0, as
+ * far as it knows them. Of `file` there are the metadata and the producer. */
+typedef struct pr_onnx_sizes {
+    parry_status (*fill)(parry_ctx *ctx, void *arg, const pr_onnx_model *file, pr_dims *dims);
+    void *arg;
+} pr_onnx_sizes;
 /* From memory: `where` names the source in errors. Tensors may lie in other files inside the folder of `path`; NULL:
- * they may not. */
+ * they may not. `sizes`: NULL: nobody. */
 PARRY_CHECKED parry_status pr_onnx_decode(parry_ctx *ctx, const char *where, const char *path, const uint8_t *data,
-                                          size_t size, pr_onnx_model *out);
+                                          size_t size, const pr_onnx_sizes *sizes, pr_onnx_model *out);
 void pr_onnx_clear(pr_onnx_model *model);
 void pr_onnx_forget_names(pr_onnx_model *model);
 

@@ -118,6 +118,21 @@ succeeds "the file trained again" "$PARRY" info again.onnx
 prints "has the classes still" "2: ant; bee"
 
 rm net.json
+# A file that leaves the size of its images open: declared once, by a flag or beside it, and kept in what is written.
+cp "$PARRY_TEST_DATA/onnx/bad_open_image.onnx" open.onnx
+fails "an open size" 1 "open.onnx: axis 2 of the input 'x' has no fixed size: declare it with --input-size 224" "$PARRY" info open.onnx
+fails "no size" 2 "--input-size is '16by24'; expected pixels: 224, or height x width as 224x299" "$PARRY" info open.onnx --input-size 16by24
+succeeds "a declared size" "$PARRY" info open.onnx --input-size 16x24
+prints "is that of the input" "N x 3 x 16 x 24"
+succeeds "photographs at that size" "$PARRY" attack open.onnx "pics/$name" --input-size 16x24 --attack fgsm --eps 0.1 -o open.png --quiet
+holds "are written at that size" test "$(od -An -t u1 -j 16 -N 8 open.png | tr -s ' ')" = " 0 0 0 24 0 0 0 16"
+echo '{"input_size": 16}' >open.json
+succeeds "a size beside the file" "$PARRY" harden open.onnx --data zoo --method mixed --attack fgsm $train -o openhard.onnx
+succeeds "what is written" "$PARRY" info openhard.onnx
+prints "has the size" "N x 3 x 16 x 16"
+prints "and says so" "--input-size 16x16 (metadata)"
+fails "another size" 1 "openhard.onnx: preprocessing (metadata, flags): an input size of 32 x 32 is declared, but the network takes 16 x 16" \
+    "$PARRY" info openhard.onnx --input-size 32
 # NumPy arrays among the words.
 succeeds "an adversary as an array" "$PARRY" attack zoo.onnx "pics/$name" --attack fgsm --eps 0.1 -o adv.npy --quiet
 succeeds "is predicted" "$PARRY" predict zoo.onnx adv.npy --json array.json --quiet

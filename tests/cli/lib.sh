@@ -1,5 +1,5 @@
 # What the command-line tests share. A test sources this, calls the functions below and ends with `finish`.
-# $PARRY is the command under test; each test works in a folder of its own, removed at the end.
+# $PARRY is the command under test, $PARRY_TEST_DATA has the golden files; each test works in a folder of its own, removed at the end.
 set -u
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -46,14 +46,14 @@ def write(name, model):
         file.write(model.SerializeToString())
 
 
-def good(name, nodes, inits, in_shape, out_shape, batch=2, each=0, **more):
-    """each: so many images one by one, for a file made for a batch of one."""
+def good(name, nodes, inits, in_shape, out_shape, batch=2, each=0, sizes={}, **more):
+    """each: so many images one by one, for a file made for a batch of one. sizes: of axes that are open."""
     model = build(nodes, inits, in_shape, out_shape, **more)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    x = rand(*[batch if isinstance(d, str) else d for d in [each or in_shape[0], *in_shape[1:]]])
+    x = rand(*[sizes.get(d, batch) if isinstance(d, str) else d for d in [each or in_shape[0], *in_shape[1:]]])
     y = np.stack([session.run(None, {"x": row})[0] for row in (np.split(x, each) if each else [x])])
     for key, value in (("test.input", x), ("test.output", y)):
         entry = model.metadata_props.add()
@@ -894,3 +894,17 @@ bad("open_batch_last", [node("Shape", "x", "n"), node("Slice", "n zero one", "n0
     [numbers("zero", 0), numbers("one", 1)])
 bad("fixed_batch_picked", [node("Gather", "x first", "g"), node("Unsqueeze", "g zero", "y")], [const("first", np.array(0)), numbers("zero", 0)],
     in_shape=(2, 6), out_shape=(1, 6))
+
+# ---- images of any size --------------------------------------------------------------------------------------------
+# As bad files, since nothing in them says the size; read with a declared one they are good for N x 5 x 7 pixels.
+rng = np.random.default_rng(11)
+counted = [  # the mean of the pixels by arithmetic of shapes
+    node("Shape", "r", "s"), node("Slice", "s zero two", "nc"), node("Concat", "nc minus", "to", axis=0), node("Reshape", "r to", "p"),
+    node("ReduceSum", "p two", "t", keepdims=0), node("Gather", "s two", "h"), node("Gather", "s three", "w"), node("Mul", "h w", "hw"),
+    node("Cast", "hw", "area", to=1), node("Div", "t area", "m"), node("Gemm", "m v b", "y"),
+]
+good("bad_open_image", [node("Conv", "x k", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r"), *counted],
+     [const("k", rand(4, 3, 3, 3)), numbers("zero", 0), numbers("two", 2), numbers("three", 3), numbers("minus", -1), const("v", rand(4, 2)),
+      const("b", rand(2))], ["N", 3, "H", "W"], ["N", 2], sizes={"H": 5, "W": 7})
+good("bad_open_image_last", [node("MatMul", "x k", "c"), node("Relu", "c", "r"), node("ReduceMax", "r", "y", axes=[1, 2], keepdims=0)],
+     [const("k", rand(3, 2))], ["N", "H", "W", 3], ["N", 2], sizes={"H": 5, "W": 7})

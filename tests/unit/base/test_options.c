@@ -16,6 +16,7 @@ struct all {
     const char *path, *unset;
     int norm;
     parry_floats list;
+    parry_size side;
 };
 static const char *const norms[] = {"linf", "l2", NULL};
 PR_OPTIONS(table, struct all, OPT_BOOL(struct all, flag, "random-start", "true", "a flag"),
@@ -24,7 +25,8 @@ PR_OPTIONS(table, struct all, OPT_BOOL(struct all, flag, "random-start", "true",
            OPT_STRING(struct all, path, "path", "a.onnx", "FILE", "a text"),
            OPT_STRING(struct all, unset, "unset", NULL, "FILE", "a text without a default"),
            OPT_CHOICE(struct all, norm, "norm", "linf", norms, "one of several"),
-           OPT_FLOATS(struct all, list, "list", "0.1,0.3", 0, INFINITY, "several numbers"));
+           OPT_FLOATS(struct all, list, "list", "0.1,0.3", 0, INFINITY, "several numbers"),
+           OPT_SIZE(struct all, side, "side", "3x5", 1000, "pixels"));
 
 typedef struct fixture {
     parry_ctx *ctx;
@@ -61,6 +63,7 @@ static void test_defaults(void **state)
     assert_int_equal(v->norm, 0);
     assert_int_equal(v->list.count, 2);
     assert_true(v->list.value[0] == 0.1 && v->list.value[1] == 0.3);
+    assert_true(v->side.height == 3 && v->side.width == 5);
     assert_false(parry_params_given(((fixture *)*state)->params, "steps"));
 }
 
@@ -71,7 +74,7 @@ static void test_set(void **state)
     static const struct {
         const char *name, *text;
     } settings[] = {{"random-start", "false"}, {"steps", "1000000"}, {"eps", "1e-3"}, {"norm", "l2"},
-                    {"list", "1/4"},           {"unset", ""}};
+                    {"list", "1/4"},           {"unset", ""},       {"side", "1000"}};
     for (size_t i = 0; i < PR_COUNT(settings); i++) {
         assert_int_equal(parry_params_set(f->ctx, f->params, settings[i].name, settings[i].text), PARRY_OK);
         assert_true(parry_params_given(f->params, settings[i].name));
@@ -86,6 +89,7 @@ static void test_set(void **state)
     assert_string_equal(f->values->unset, "");
     assert_int_equal(f->values->list.count, 1);
     assert_true(f->values->list.value[0] == 0.25);
+    assert_true(f->values->side.height == 1000 && f->values->side.width == 1000);
 }
 
 /* Each is refused with a sentence that names the option, and changes nothing. */
@@ -118,6 +122,15 @@ static void test_refusals(void **state)
         {"list", "", "commas"},
         {"list", "0.1,-1", "at least 0"},
         {"list", "0.1,nan", "finite"},
+        {"side", "", "expected pixels: 224, or height x width as 224x299"},
+        {"side", "3x", "expected pixels"},
+        {"side", "x3", "expected pixels"},
+        {"side", "3 x 3", "expected pixels"},
+        {"side", "3x4x5", "expected pixels"},
+        {"side", "-3", "expected pixels"},
+        {"side", "3x0", "between 1 and 1000"},
+        {"side", "1001x3", "between 1 and 1000"},
+        {"side", "99999999999999999999", "between 1 and 1000"},
     };
     struct all before;
     memcpy(&before, f->values, sizeof before);
@@ -159,7 +172,7 @@ static void test_text_round_trip(void **state)
             assert_int_equal(pr_option_parse(f->ctx, &table.rows[i], texts[i], &copy), PARRY_OK);
     }
     assert_true(copy.flag == f->values->flag && copy.steps == f->values->steps && copy.eps == f->values->eps &&
-                copy.norm == f->values->norm);
+                copy.norm == f->values->norm && copy.side.height == 3 && copy.side.width == 5);
     assert_string_equal(copy.path, f->values->path);
     assert_memory_equal(&copy.list, &f->values->list, sizeof copy.list);
     for (size_t i = 0; i < table.count; i++)
