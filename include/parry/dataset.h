@@ -81,7 +81,8 @@ typedef struct parry_dataset_entry {
     bool fetchable; /* whether parry_dataset_fetch has verified mirrors */
 } parry_dataset_entry;
 PARRY_API const parry_dataset_entry *parry_dataset_list(size_t *count);
-/* Where `name` would be read from, or NULL when it is not on this machine. Freed with parry_string_free. */
+/* Where `name` would be read from, or NULL when it is not on this machine. Freed with parry_string_free. Here and for
+ * fetching, a name that no dataset has is PARRY_INVALID. */
 PARRY_API PARRY_CHECKED parry_status parry_dataset_locate(parry_ctx *ctx, const char *name, char **out);
 
 /* Downloads `name` into the user's cache: each mirror in turn, resuming a partial file, SHA-256 checked, atomically

@@ -321,7 +321,7 @@ static void test_progress_and_cancelling(void **state)
 static void test_names(void **state)
 {
     parry_ctx *ctx = *state;
-    assert_int_equal(parry_dataset_fetch(ctx, "minst", NULL), PARRY_NOT_FOUND);
+    assert_int_equal(parry_dataset_fetch(ctx, "minst", NULL), PARRY_INVALID);
     check_says(ctx, "'mnist'");
     assert_int_equal(parry_dataset_fetch(ctx, "cifar10", NULL), PARRY_UNSUPPORTED);
     check_says(ctx, "cifar-10-binary.tar.gz");
