@@ -23,11 +23,12 @@ typedef struct op_row {
     const char *type;
     size_t min_inputs, max_inputs;
     enum {
-        EITHER,   /* activation or constant */
-        WHOLE,    /* the same, wherever the batch stands in it */
-        CONSTANT, /* nothing else */
-        IMAGE,    /* an activation whose axis 0 is the batch; of a constant the operator is carried out */
-        TENSOR,   /* an activation of any axes; of a constant the operator is carried out */
+        EITHER,    /* activation or constant */
+        BROADCAST, /* the same, and all inputs are, aligned at their last axes */
+        WHOLE,     /* activation or constant, wherever the batch stands in it */
+        CONSTANT,  /* nothing else */
+        IMAGE,     /* an activation whose axis 0 is the batch; of a constant the operator is carried out */
+        TENSOR,    /* an activation of any axes; of a constant the operator is carried out */
     } first;
     translation translate;
     bool multi; /* it defines all the node's outputs, not just the first */
@@ -254,6 +255,19 @@ static bool any_single(importer *imp, const onnx_node *node)
     return single;
 }
 
+/* Whether the batch of an activation faces another axis of a longer one, which that of the only image may. */
+static bool faces_another_axis(importer *imp, const onnx_node *node)
+{
+    int least = PR_RANK_MAX, most = 0;
+    for (size_t i = 0; i < node->n_input && imp->batch == 1 && !imp->open; i++)
+        if (pr_is_value(pr_node_input(imp, node, i))) {
+            const int rank = pr_file_shape(imp, pr_node_input(imp, node, i)).rank;
+            least = PR_MIN(least, rank);
+            most = PR_MAX(most, rank);
+        }
+    return least < most;
+}
+
 static parry_status translate(importer *imp, const onnx_node *node)
 {
     const op_row *row = row_of(node);
@@ -278,7 +292,8 @@ static parry_status translate(importer *imp, const onnx_node *node)
         return pr_import_folded(imp, node, row->first == IMAGE, row->translate);
     if (row->first == CONSTANT && !pr_is_constant(pr_node_input(imp, node, 0)))
         return pr_node_missing(imp, node, NULL);
-    if (row->first == WHOLE || !any_single(imp, node))
+    const bool in_front = any_single(imp, node) || (row->first == BROADCAST && faces_another_axis(imp, node));
+    if (row->first == WHOLE || !in_front)
         return row->translate(imp, node);
     return row->first == IMAGE ? pr_node_missing(imp, node, "of images that are not the batch's")
                                : pr_import_in_front(imp, node, row->translate);

@@ -866,7 +866,7 @@ picked = [
 ]
 reduced = [  # a batch norm of its own
     node("ReduceMean", "c", "m", axes=[0, 2], keepdims=1), node("Sub", "c m", "d"), node("ReduceMax", "d", "top", keepdims=0),
-    node("Div", "d top", "e"), node("Squeeze", "e", "q"), node("Expand", "q wide", "w"), node("Tile", "w once", "t"),
+    node("Div", "d top", "e"), node("ReduceL2", "e", "long", axes=[1, 2], keepdims=0), node("Div", "e long", "u"), node("Squeeze", "u", "q"), node("Expand", "q wide", "w"), node("Tile", "w once", "t"),
 ]
 scores = [node("Reshape", "t flat", "f"), node("MatMul", "f v", "y")]
 only = [
