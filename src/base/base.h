@@ -86,8 +86,8 @@ void pr_text_clear(pr_text *text);
 
 /* Runs job(arg, index, worker) for index 0..count-1 on the context's threads; worker is in 0..threads-1 and identifies
  * per-thread scratch. Indices are handed out dynamically: results must not depend on who runs what. The first failure
- * stops the rest. A call from inside a job runs serially as that job's worker. All workers flush denormals to zero
- * while they work. */
+ * stops the rest. A call from inside a job runs serially as that job's worker; inside the only job of a loop it runs on
+ * the threads, which are free. All workers flush denormals to zero while they work. */
 typedef parry_status (*pr_job)(parry_ctx *ctx, void *arg, int64_t index, int worker);
 PARRY_CHECKED parry_status pr_parallel_for(parry_ctx *ctx, int64_t count, pr_job job, void *arg);
 

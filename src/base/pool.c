@@ -32,8 +32,9 @@ struct pr_pool {
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
     atomic_uint job_number; /* raised for each job */
-    atomic_int running;     /* helpers that have not finished the job */
-    int active;             /* workers taking part in the job, the caller included */
+    int active;             /* workers that may take part in the job, the caller included; 0: nobody any more */
+    int entered;            /* helpers that take part */
+    atomic_int finished;    /* those of them that are done */
     void (*work)(void *arg, int rank);
     void *work_arg;
     bool stop;
@@ -92,6 +93,7 @@ static void *helper_main(void *arg)
         while (atomic_load(&pool->job_number) == seen && !pool->stop)
             pthread_cond_wait(&pool->wake, &pool->lock);
         bool stop = pool->stop, mine = self->rank < pool->active;
+        pool->entered += mine;
         seen = atomic_load(&pool->job_number);
         pthread_mutex_unlock(&pool->lock);
         if (stop)
@@ -99,11 +101,10 @@ static void *helper_main(void *arg)
         if (!mine)
             continue;
         run_rank(pool, self->rank);
-        if (atomic_fetch_sub(&pool->running, 1) == 1) {
-            pthread_mutex_lock(&pool->lock);
-            pthread_cond_signal(&pool->done);
-            pthread_mutex_unlock(&pool->lock);
-        }
+        atomic_fetch_add(&pool->finished, 1);
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_signal(&pool->done);
+        pthread_mutex_unlock(&pool->lock);
     }
 }
 
@@ -168,8 +169,27 @@ static parry_status pool_start(parry_ctx *ctx)
     return status;
 }
 
-/* Runs work(arg, rank) on ranks 0..active-1 and returns when all have finished. */
-static parry_status pool_run(parry_ctx *ctx, int active, void (*work)(void *, int), void *arg)
+/* Waits for `helpers` helpers, -1: those that have begun; one that another process keeps from its core has nothing left
+ * to do. */
+static void pool_wait(pr_pool *pool, int helpers)
+{
+    if (helpers < 0) {
+        pthread_mutex_lock(&pool->lock);
+        pool->active = 0;
+        helpers = pool->entered;
+        pthread_mutex_unlock(&pool->lock);
+    }
+    for (int spin = 0; spin < SPINS && atomic_load(&pool->finished) < helpers; spin++)
+        relax();
+    pthread_mutex_lock(&pool->lock);
+    while (atomic_load(&pool->finished) < helpers)
+        pthread_cond_wait(&pool->done, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Runs work(arg, rank) on ranks 0..active-1 and returns when all have finished; unless `all` need to run, those that
+ * come too late are left out. */
+static parry_status pool_run(parry_ctx *ctx, int active, bool all, void (*work)(void *, int), void *arg)
 {
     if (active > 1 && !ctx->pool)
         TRY(pool_start(ctx));
@@ -186,19 +206,14 @@ static parry_status pool_run(parry_ctx *ctx, int active, void (*work)(void *, in
     pool->work = work;
     pool->work_arg = arg;
     pool->active = active;
-    atomic_store(&pool->running, active - 1);
+    pool->entered = 0;
+    atomic_store(&pool->finished, 0);
     atomic_fetch_add(&pool->job_number, 1);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->lock);
 
     run_rank(pool, 0);
-
-    for (int spin = 0; spin < SPINS && atomic_load(&pool->running) > 0; spin++)
-        relax();
-    pthread_mutex_lock(&pool->lock);
-    while (atomic_load(&pool->running) > 0)
-        pthread_cond_wait(&pool->done, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    pool_wait(pool, all ? active - 1 : -1);
     return PARRY_OK;
 }
 
@@ -235,8 +250,14 @@ parry_status pr_parallel_for(parry_ctx *ctx, int64_t count, pr_job job, void *ar
             TRY(job(ctx, arg, i, current_rank));
         return PARRY_OK;
     }
+    if (count == 1) { /* the threads are free for loops within the job */
+        unsigned denormals = pr_denormals_flush();
+        parry_status status = job(ctx, arg, 0, 0);
+        pr_denormals_restore(denormals);
+        return status;
+    }
     loop l = {.ctx = ctx, .count = count, .job = job, .arg = arg};
-    TRY(pool_run(ctx, (int)PR_MIN(count, ctx->options.threads), loop_work, &l));
+    TRY(pool_run(ctx, (int)PR_MIN(count, ctx->options.threads), false, loop_work, &l));
     return (parry_status)atomic_load(&l.status);
 }
 
@@ -288,7 +309,7 @@ parry_status pr_parallel_team(parry_ctx *ctx, int ranks, pr_team_job job, void *
     }
     pthread_mutex_init(&call.team.lock, NULL);
     pthread_cond_init(&call.team.met, NULL);
-    parry_status status = pool_run(ctx, call.team.ranks, team_work, &call);
+    parry_status status = pool_run(ctx, call.team.ranks, true, team_work, &call);
     pthread_cond_destroy(&call.team.met);
     pthread_mutex_destroy(&call.team.lock);
     return status;

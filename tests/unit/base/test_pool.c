@@ -121,6 +121,33 @@ static parry_status outer_job(parry_ctx *ctx, void *arg, int64_t index, int work
     return PARRY_OK;
 }
 
+static void outer_team(pr_team *team, void *arg, int rank, int ranks)
+{
+    (void)rank;
+    pr_team_barrier(team);
+    atomic_store((atomic_int *)arg, ranks);
+}
+
+static parry_status only_job(parry_ctx *ctx, void *arg, int64_t index, int worker)
+{
+    assert_int_equal(index, 0);
+    assert_int_equal(worker, 0);
+    return pr_parallel_team(ctx, MOST_THREADS, outer_team, arg);
+}
+
+/* A loop of one job leaves the threads to it. */
+static void test_only_job_has_the_threads(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        parry_ctx *ctx = make_ctx(threads);
+        atomic_int ranks = 0;
+        assert_int_equal(pr_parallel_for(ctx, 1, only_job, &ranks), PARRY_OK);
+        assert_int_equal(ranks, threads);
+        parry_ctx_free(ctx);
+    }
+}
+
 static void test_nested_calls_are_serial(void **state)
 {
     (void)state;
@@ -225,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_index_once),
         cmocka_unit_test(test_failure_stops_the_rest),
+        cmocka_unit_test(test_only_job_has_the_threads),
         cmocka_unit_test(test_nested_calls_are_serial),
         cmocka_unit_test(test_barriers_order),
 #if defined(__SSE__)
