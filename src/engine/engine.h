@@ -1,7 +1,8 @@
 /* Execution: compiles a graph into an immutable plan for a purpose; a workspace per thread runs it.
  *
  * Inference and input gradients: plans of one micro-batch size run single-threaded, one thread each, tails padded, so
- * an image's bits depend neither on its neighbours nor on the thread count. Training: the batch is cut into shards
+ * an image's bits depend neither on its neighbours nor on the thread count. In a plan for one image heavy steps are cut
+ * into pieces, always the same, which any thread that is free may take. Training: the batch is cut into shards
  * whose number depends on the batch size alone; batch-norm sums and weight gradients are combined in shard order. */
 #ifndef PR_ENGINE_ENGINE_H
 #define PR_ENGINE_ENGINE_H
@@ -53,7 +54,8 @@ void pr_workspace_free(pr_workspace *workspace);
 PARRY_CHECKED parry_status pr_plan_profile(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x,
                                            int runs, char **out);
 
-/* n <= micro_batch images, n x C x H x W -> logits, n x K. On the calling thread. */
+/* n <= micro_batch images, n x C x H x W -> logits, n x K. On the calling thread; a plan for one image, called outside
+ * parallel loops, on all threads of the context. */
 PARRY_CHECKED parry_status pr_plan_forward(parry_ctx *ctx, const pr_plan *plan, pr_workspace *workspace, const float *x,
                                            int n, float *logits);
 /* Whether the last pass in the workspace made or compared a NaN (the processor's flag for invalid operations). oneDNN's

@@ -1,4 +1,6 @@
 /* The memory of a program: one arena, and for each shard and block a frame of pointers and bound primitives into it. */
+#include <fenv.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -30,6 +32,12 @@ static bool runs(const pr_frame *frame, const pr_step *step)
     return step->domain == frame->domain && (step->domain != PR_EACH_BLOCK || frame->index < step->blocks);
 }
 
+/* Where what the frame binds begins in its part of an operand's buffer. */
+static int64_t shift_of(const pr_frame *frame, const pr_operand *operand)
+{
+    return operand->offset + (frame->domain == PR_EACH_BLOCK ? frame->index * operand->block_stride : 0);
+}
+
 static parry_status bind_step(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_step *step, pr_frame *frame, float *scratch,
                               pr_binding **out)
 {
@@ -37,8 +45,7 @@ static parry_status bind_step(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_step
     for (int o = 0; o < step->operands; o++) {
         float *at = frame->data[step->operand[o].buffer];
         if (at)
-            data[step->operand[o].role] =
-                at + (frame->domain == PR_EACH_BLOCK ? frame->index * step->operand[o].block_stride : 0);
+            data[step->operand[o].role] = at + shift_of(frame, &step->operand[o]);
     }
     return pr_binding_create(ctx, dnnl, step->prim[frame->variant], data, scratch, out);
 }
@@ -55,7 +62,8 @@ static parry_status frame_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_ins
     }
     for (size_t s = 0; s < program->step_count; s++) {
         if (runs(frame, &program->steps[s]) && !program->steps[s].run)
-            TRY(bind_step(ctx, dnnl, &program->steps[s], frame, instance->scratch + number * program->scratch,
+            TRY(bind_step(ctx, dnnl, &program->steps[s], frame,
+                          instance->scratch + (number + program->steps[s].piece) * program->scratch,
                           &frame->bindings[s]));
     }
     return PARRY_OK;
@@ -64,7 +72,8 @@ static parry_status frame_fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_ins
 static parry_status fill(parry_ctx *ctx, const pr_dnnl *dnnl, const pr_store *store, pr_instance *instance)
 {
     const pr_program *program = instance->program;
-    int count = program->shards + program->blocks + 1, scratches = program->training ? count : 1;
+    int count = program->shards + program->blocks + 1,
+        scratches = program->training ? count : PR_MAX(1, program->pieces);
     /* one number more, so that there is an arena to point into where nothing needs one */
     TRY(pr_alloc(ctx, program->arena + program->scratch * scratches + 1, &instance->arena));
     instance->scratch = instance->arena + program->arena;
@@ -129,9 +138,9 @@ parry_status pr_instance_bind(parry_ctx *ctx, pr_instance *instance, int buffer,
         for (size_t s = 0; s < program->step_count; s++) {
             const pr_step *step = &program->steps[s];
             for (int o = 0; frame->bindings[s] && o < step->operands; o++) {
-                int64_t shift = frame->domain == PR_EACH_BLOCK ? frame->index * step->operand[o].block_stride : 0;
                 if (step->operand[o].buffer == buffer)
-                    TRY(pr_binding_set(ctx, frame->bindings[s], step->operand[o].role, frame->data[buffer] + shift));
+                    TRY(pr_binding_set(ctx, frame->bindings[s], step->operand[o].role,
+                                       frame->data[buffer] + shift_of(frame, &step->operand[o])));
             }
         }
     }
@@ -151,17 +160,54 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static parry_status run_step(parry_ctx *ctx, const pr_frame *frame, int s)
+{
+    const pr_step *step = &frame->program->steps[s];
+    double begin = frame->call->seconds ? now() : 0;
+    TRY(step->run ? step->run(ctx, step, frame) : pr_binding_run(ctx, frame->bindings[s]));
+    if (frame->call->seconds)
+        frame->call->seconds[s] += now() - begin;
+    return PARRY_OK;
+}
+
+/* Steps that run at the same time. */
+struct pieces {
+    const pr_frame *frame;
+    int first;           /* step */
+    atomic_bool invalid; /* one of them raised the processor's flag for invalid operations */
+};
+
+static parry_status run_piece(parry_ctx *ctx, void *arg, int64_t index, int worker)
+{
+    struct pieces *p = arg;
+    fenv_t before;
+    (void)worker;
+    int threads = pr_omp_single();
+    feholdexcept(&before);
+    parry_status status = run_step(ctx, p->frame, p->first + (int)index);
+    if (fetestexcept(FE_INVALID))
+        atomic_store(&p->invalid, true);
+    fesetenv(&before);
+    pr_omp_restore(threads);
+    return status;
+}
+
+static parry_status run_pieces(parry_ctx *ctx, const pr_frame *frame, int first, int count)
+{
+    struct pieces p = {.frame = frame, .first = first};
+    TRY(pr_parallel_for(ctx, count, run_piece, &p));
+    if (atomic_load(&p.invalid))
+        feraiseexcept(FE_INVALID); /* as if this thread had done it all */
+    return PARRY_OK;
+}
+
 parry_status pr_frame_run(parry_ctx *ctx, const pr_frame *frame, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
         int s = frame->program->order[i];
         const pr_step *step = &frame->program->steps[s];
-        if (!runs(frame, step))
-            continue;
-        double begin = frame->call->seconds ? now() : 0;
-        TRY(step->run ? step->run(ctx, step, frame) : pr_binding_run(ctx, frame->bindings[s]));
-        if (frame->call->seconds)
-            frame->call->seconds[s] += now() - begin;
+        if (runs(frame, step) && step->piece == 0)
+            TRY(step->pieces ? run_pieces(ctx, frame, s, step->pieces) : run_step(ctx, frame, s));
     }
     return PARRY_OK;
 }

@@ -76,6 +76,20 @@ typedef struct pr_recipe {
 /* Adds it: the node's results are written, each in `to`. Its area is the first result's size per image. */
 PARRY_CHECKED parry_status pr_lower_step(pr_lower *l, const pr_recipe *recipe, pr_step **step);
 
+/* ---- pieces (lower_cut.c): in plans for one image -------------------------------------------------------------- */
+
+enum { PR_PIECES = 8 };
+/* Rows of an image and of what a window makes of them; pad: above and below. */
+typedef struct pr_slab {
+    int64_t in, in_h, out, out_h, pad[2];
+} pr_slab;
+/* Cuts the rows of a convolution's result, or with `gradient` of its image, into at most `most` pieces; returns how
+ * many; 1 or less: it is not worth it. */
+int pr_cut_rows(const pr_lower *l, const pr_conv_shape *shape, bool gradient, int most, pr_slab slab[PR_PIECES]);
+/* Cuts the step added last, a convolution's primitive or a kernel of pr_run_flat, where it is worth it. */
+PARRY_CHECKED parry_status pr_cut_conv(pr_lower *l, pr_conv_kind kind, const pr_conv_shape *shape, pr_post post);
+PARRY_CHECKED parry_status pr_cut_flat(pr_lower *l);
+
 static inline pr_dims pr_dims_of(const pr_lower *l, pr_value value)
 {
     return l->graph->values[value].dims;

@@ -208,7 +208,7 @@ static parry_status add_conv(pr_lower *l, const pr_node *node, const pr_conv_sha
     pr_step_product(step, x, w, b, out);
     if (post.sum)
         step->operand[step->operands - 1].access |= PR_READS;
-    return PARRY_OK;
+    return pr_cut_conv(l, PR_CONV_FORWARD, shape, post);
 }
 
 parry_status pr_rule_conv(pr_lower *l, const pr_node *node)
@@ -297,6 +297,31 @@ static const pr_node *deferred_mask(const pr_lower *l, pr_value dy)
     return node && node->op == PR_OP_RELU_GRAD && !made ? node : NULL;
 }
 
+/* Operands as run_few's. Each piece has memory of its own to work in. */
+static parry_status cut_few(pr_lower *l, const pr_conv_shape *s)
+{
+    pr_slab slab[PR_PIECES];
+    pr_step *step;
+    const int pieces = pr_cut_rows(l, s, true, PR_PIECES, slab);
+    if (pieces < 2)
+        return PARRY_OK;
+    TRY(pr_program_cut(l->ctx, l->program, pieces, &step));
+    for (int p = 0; p < pieces; p++, step++) {
+        const int64_t out = slab[p].out * s->out_w * s->out_c;
+        step->window.in_h = slab[p].in_h;
+        step->window.out_h = slab[p].out_h;
+        step->window.pad[0] = (int)slab[p].pad[0];
+        step->window.pad[2] = (int)slab[p].pad[1];
+        TRY(pr_lower_room(l, pr_engine_kernels_get()->few_scratch(&step->window, s->out_c), &step->operand[2].buffer));
+        step->flop *= (double)slab[p].in_h / (double)s->in_h;
+        step->operand[0].offset = out;
+        if (step->flag)
+            step->operand[3].offset = out;
+        step->operand[step->operands - 1].offset = slab[p].in * s->in_w * s->in_c;
+    }
+    return PARRY_OK;
+}
+
 static parry_status few_rule(pr_lower *l, const pr_node *node, const pr_conv_shape *s)
 {
     int dy, w, scratch, mask = -1, dx;
@@ -330,7 +355,7 @@ static parry_status few_rule(pr_lower *l, const pr_node *node, const pr_conv_sha
     if (relu)
         pr_step_operand(step, mask, PR_READS, PR_ARG_SRC);
     pr_step_operand(step, dx, PR_WRITES, PR_ARG_DST);
-    return PARRY_OK;
+    return cut_few(l, s);
 }
 
 parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node)
@@ -352,7 +377,7 @@ parry_status pr_rule_conv_grad_x(pr_lower *l, const pr_node *node)
     pr_step_operand(step, dy, PR_READS, PR_ARG_DST);
     pr_step_operand(step, w, PR_READS, PR_ARG_WEIGHTS);
     pr_step_operand(step, dx, PR_WRITES, PR_ARG_SRC);
-    return PARRY_OK;
+    return pr_cut_conv(l, PR_CONV_GRAD_SRC, &shape, (pr_post){0});
 }
 
 /* ---- gradient with respect to the weights ---------------------------------------------------------------------- */

@@ -103,7 +103,7 @@ static parry_status add_relu_rule(pr_lower *l, const pr_node *add, const pr_node
     step->flat = gradient ? k->add_relu_grad : k->add_relu;
     step->in_place = 0;
     pr_lower_fuse(l, relu);
-    return PARRY_OK;
+    return bf16 ? PARRY_OK : pr_cut_flat(l);
 }
 
 /* The operand that holds the gradient or the only input: what the result may overwrite. */
@@ -133,7 +133,7 @@ parry_status pr_rule_map(pr_lower *l, const pr_node *node)
     TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = pr_run_flat, .from = layout, .to = layout}, &step));
     step->flat = bf16 ? l->bf16->flat.op[node->op] : pr_flat_f32(node);
     step->in_place = overwritten(node);
-    return PARRY_OK;
+    return bf16 ? PARRY_OK : pr_cut_flat(l);
 }
 
 parry_status pr_rule_function(pr_lower *l, const pr_node *node)
@@ -148,7 +148,7 @@ parry_status pr_rule_function(pr_lower *l, const pr_node *node)
     TRY(pr_lower_step(l, &(pr_recipe){.node = node, .run = run, .from = layout, .to = layout}, &step));
     step->flat = own ? own : pr_flat_f32(node);
     step->in_place = node->inputs - 1;
-    return PARRY_OK;
+    return bf16 ? PARRY_OK : pr_cut_flat(l);
 }
 
 /* ---- pooling --------------------------------------------------------------------------------------------------- */

@@ -46,6 +46,20 @@ parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *wh
     return PARRY_OK;
 }
 
+parry_status pr_program_cut(parry_ctx *ctx, pr_program *program, int pieces, pr_step **first)
+{
+    const size_t last = program->step_count - 1;
+    TRY(pr_grow(ctx, last + (size_t)pieces, &program->step_capacity, &program->steps));
+    *first = &program->steps[last];
+    (*first)->pieces = pieces;
+    for (int p = 1; p < pieces; p++) {
+        (*first)[p] = **first;
+        (*first)[p].piece = p;
+    }
+    program->step_count = last + (size_t)pieces;
+    return PARRY_OK;
+}
+
 void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role)
 {
     step->operand[step->operands++] = (pr_operand){.buffer = buffer, .access = access, .role = role};
@@ -124,13 +138,18 @@ static bool touches(const pr_step *step, int buffer)
     return false;
 }
 
-/* Whether nobody but step s needs `from` from here on. */
+static bool same_step(const pr_program *program, size_t r, size_t s)
+{
+    return r - (size_t)program->steps[r].piece == s - (size_t)program->steps[s].piece;
+}
+
+/* Whether nobody but step s, and the pieces beside it, needs `from` from here on. */
 static bool last_reader(const pr_program *program, size_t s, int from)
 {
     const pr_step *step = &program->steps[s];
     for (size_t r = 0; r < program->step_count; r++) {
         const pr_step *other = &program->steps[r];
-        if (r == s || !touches(other, from))
+        if (same_step(program, r, s) || !touches(other, from))
             continue;
         bool earlier = r < s && (!program->training || other->phase < step->phase || other->domain == step->domain);
         if (!earlier || (s >= program->backward && r < program->backward))
@@ -176,13 +195,15 @@ static void find_lifetimes(pr_program *program)
     for (size_t b = 0; b < program->buffer_count; b++)
         program->buffers[b].first = -1;
     for (size_t s = 0; s < program->step_count; s++) {
-        int now = program->training ? program->steps[s].phase : (int)s;
-        for (int o = 0; o < program->steps[s].operands; o++) {
-            pr_buffer *buffer = &program->buffers[program->steps[s].operand[o].buffer];
+        const pr_step *step = &program->steps[s];
+        const int now = program->training ? step->phase : (int)s - step->piece,
+                  end = now + PR_MAX(step->pieces - 1, 0); /* pieces run at the same time */
+        for (int o = 0; o < step->operands; o++) {
+            pr_buffer *buffer = &program->buffers[step->operand[o].buffer];
             if (buffer->first < 0)
-                buffer->first = buffer->last = now;
+                buffer->first = now;
             buffer->first = PR_MIN(buffer->first, now);
-            buffer->last = PR_MAX(buffer->last, now);
+            buffer->last = PR_MAX(buffer->last, end);
             /* backward passes may be repeated: what the forward pass left for them stays */
             bool crosses = !program->training && s >= program->backward && buffer->first < (int)program->backward;
             if (buffer->pinned || crosses)
@@ -298,6 +319,7 @@ parry_status pr_program_finish(parry_ctx *ctx, pr_program *program)
     pr_free(scratch);
     for (size_t s = 0; s < program->step_count; s++) {
         program->blocks = PR_MAX(program->blocks, program->steps[s].blocks);
+        program->pieces = PR_MAX(program->pieces, program->steps[s].pieces);
         for (int v = 0; v < PR_VARIANTS; v++) {
             if (program->steps[s].prim[v])
                 program->scratch =
@@ -315,11 +337,11 @@ static bool is_reference(const pr_step *step)
            (pr_prim_is_reference(step->prim[0]) || (step->prim[1] && pr_prim_is_reference(step->prim[1])));
 }
 
-static void add_time(const pr_program *program, const pr_step *step, double seconds, double all, pr_text *text)
+static void add_time(double flop, double seconds, double all, pr_text *text)
 {
     pr_text_add(text, "  %.3f ms %.1f %%", seconds * 1e3, 100 * seconds / all);
-    if (step->flop > 0)
-        pr_text_add(text, " %.0f GF/s", step->flop * (double)program->rows * 1e-9 / seconds);
+    if (flop > 0)
+        pr_text_add(text, " %.0f GF/s", flop * 1e-9 / seconds);
 }
 
 void pr_program_text(const pr_program *program, const double *seconds, int runs, pr_text *text)
@@ -328,16 +350,23 @@ void pr_program_text(const pr_program *program, const double *seconds, int runs,
     double all = 0;
     for (size_t s = 0; seconds && s < program->step_count; s++)
         all += seconds[s] / runs;
-    for (size_t s = 0; s < program->step_count; s++) {
+    for (size_t s = 0, next; s < program->step_count; s = next) {
         const pr_step *step = &program->steps[s];
+        double flop = 0, spent = 0;
+        for (next = s; next < s + (size_t)PR_MAX(step->pieces, 1); next++) {
+            flop += program->steps[next].flop * (double)program->rows;
+            spent += seconds ? seconds[next] / runs : 0;
+        }
         if (program->training)
             pr_text_add(text, "%3d %-5s ", step->phase, domains[step->domain]);
         pr_text_add(text, "%-22s %-22s %s", step->what, step->prim[0] ? pr_prim_impl(step->prim[0]) : "",
                     step->node ? step->node->name : "");
-        if (step->flop > 0)
-            pr_text_add(text, "  %.3g GFLOP", step->flop * (double)program->rows * 1e-9);
+        if (flop > 0)
+            pr_text_add(text, "  %.3g GFLOP", flop * 1e-9);
+        if (step->pieces)
+            pr_text_add(text, "  %d pieces", step->pieces);
         if (seconds)
-            add_time(program, step, seconds[s] / runs, all, text);
+            add_time(flop, spent, all, text);
         pr_text_add(text, "%s\n", is_reference(step) ? "  REFERENCE" : "");
     }
     if (seconds)

@@ -1,10 +1,10 @@
 /* A compiled graph: steps in order over numbered buffers, for one number of rows.
  *
- * A plan's program runs from first to last step on one thread. Its micro-batch is one shard, or several where an
- * image's activations fill the cache: consecutive steps that are for a shard run shard by shard, those whose weights
- * outweigh the activations once for all rows. A trainer's program cuts the batch into shards: a step runs for each
- * shard, for each block of a large matrix, or once; steps are grouped in phases, with a barrier after each. Who runs
- * what never changes a result. */
+ * A plan's program runs from first to last step on one thread, but that pieces of a step are shared out. Its
+ * micro-batch is one shard, or several where an image's activations fill the cache: consecutive steps that are for a
+ * shard run shard by shard, those whose weights outweigh the activations once for all rows. A trainer's program cuts
+ * the batch into shards: a step runs for each shard, for each block of a large matrix, or once; steps are grouped in
+ * phases, with a barrier after each. Who runs what never changes a result. */
 #ifndef PR_ENGINE_PROGRAM_H
 #define PR_ENGINE_PROGRAM_H
 
@@ -37,6 +37,7 @@ typedef struct pr_operand {
     int buffer, access;
     pr_arg role;
     int64_t block_stride; /* from one block's part to the next */
+    int64_t offset;       /* of a piece: where its part begins in an image's, in floats */
 } pr_operand;
 
 typedef struct pr_step pr_step;
@@ -53,6 +54,8 @@ struct pr_step {
     pr_prim *prim[PR_VARIANTS];
     pr_domain domain;
     int blocks, group; /* EACH_BLOCK: how many, of which weight */
+    int pieces, piece; /* how many consecutive steps this one may run at the same time with, itself included, 0: none;
+                          its number among them */
     int phase, operands;
     pr_operand operand[PR_OPERANDS];
     int in_place; /* operand that the last one may share memory with, -1: none */
@@ -74,7 +77,7 @@ typedef struct pr_program {
     bool training;
     bool whole; /* steps that are added now run once for all rows of a plan */
     int64_t rows, shard_rows;
-    int shards, variants, blocks; /* blocks: the most that a step has */
+    int shards, variants, blocks, pieces; /* blocks, pieces: the most that a step has */
     pr_buffer *buffers;
     size_t buffer_count, buffer_capacity;
     pr_step *steps;
@@ -93,6 +96,9 @@ PARRY_CHECKED parry_status pr_program_buffer(parry_ctx *ctx, pr_program *program
 /* The pointer is good until the next step is added. */
 PARRY_CHECKED parry_status pr_program_step(parry_ctx *ctx, pr_program *program, const char *what, const pr_node *node,
                                            pr_domain domain, pr_step **out);
+/* Puts `pieces` copies of the last step in its place, which may run at the same time: whoever asks gives each its part
+ * and its primitive. */
+PARRY_CHECKED parry_status pr_program_cut(parry_ctx *ctx, pr_program *program, int pieces, pr_step **first);
 void pr_step_operand(pr_step *step, int buffer, int access, pr_arg role);
 /* The operands of a product with weights: y = x w + bias; bias -1: none. */
 void pr_step_product(pr_step *step, int x, int w, int bias, int y);
@@ -147,12 +153,12 @@ void pr_instance_free(pr_instance *instance);
 /* Gives a PR_BOUND buffer its memory, in the frames of all shards. */
 PARRY_CHECKED parry_status pr_instance_bind(parry_ctx *ctx, pr_instance *instance, int buffer, const float *data);
 void pr_instance_call(pr_instance *instance, const pr_call *call);
-/* Runs those of the steps order[first .. end - 1] that belong to the frame. */
+/* Runs those of the steps order[first .. end - 1] that belong to the frame; pieces on the threads that are free. */
 PARRY_CHECKED parry_status pr_frame_run(parry_ctx *ctx, const pr_frame *frame, size_t first, size_t end);
 
 static inline float *pr_at(const pr_step *step, const pr_frame *frame, int operand)
 {
-    return frame->data[step->operand[operand].buffer];
+    return frame->data[step->operand[operand].buffer] + step->operand[operand].offset;
 }
 
 static inline pr_bf16 *pr_bf16_at(const pr_step *step, const pr_frame *frame, int operand)

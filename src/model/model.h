@@ -31,7 +31,8 @@ typedef struct pr_model_vtable {
 PARRY_CHECKED parry_status pr_session_create(parry_ctx *ctx, const parry_model *model, bool gradients,
                                              parry_precision precision, int64_t images, pr_session **out);
 void pr_session_free(pr_session *session);
-/* Single-threaded, any n; in micro-batches inside. x: n x C x H x W images in [0,1] units. */
+/* Any n; in micro-batches inside. Single-threaded in a parallel loop, but for its only job. x: n x C x H x W images in
+ * [0,1] units. */
 PARRY_CHECKED parry_status pr_session_logits(parry_ctx *ctx, pr_session *session, const float *x, int64_t n,
                                              float *logits);
 /* Vector-Jacobian products: per micro-batch one forward pass, then for which = 0 .. cotangents-1 the callback writes
