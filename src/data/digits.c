@@ -47,7 +47,13 @@ typedef struct style {
 } style;
 
 /* The table writes a knot as K(kind, x, y in each pose). */
-#define K(kind, ...) {kind, {__VA_ARGS__}}
+#define K(kind, ...)                                                                                                   \
+    {                                                                                                                  \
+        kind,                                                                                                          \
+        {                                                                                                              \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+    }
 static const style styles[] = {
 #include "data/digits_strokes.def"
 };
@@ -295,11 +301,7 @@ static void draw(float canvas[SIDE][SIDE], const point *a, const point *b, float
             float px = (float)x + 0.5f - a->x, py = (float)y + 0.5f - a->y;
             float t = clampf((px * dx + py * dy) * inverse, 0.0f, 1.0f);
             float ex = px - t * dx, ey = py - t * dy, d2 = ex * ex + ey * ey;
-            if (d2 >= reach * reach)
-                continue;
-            float ink = (reach - sqrtf(d2)) * per_edge;
-            if (ink > canvas[y][x])
-                canvas[y][x] = ink;
+            canvas[y][x] = maxf(canvas[y][x], (reach - sqrtf(d2)) * per_edge); /* beyond reach: below 0 */
         }
 }
 

@@ -34,7 +34,7 @@ succeeds "eps 0 changes nothing" "$PARRY" attack cnn.onnx $images --eps 0 --json
 between "eps 0" "$(json_number zero.json robust_acc)" "$(json_number zero.json clean_acc)" "$(json_number zero.json clean_acc)"
 
 for method in finetune mixed pgd; do
-    succeeds "harden $method" "$PARRY" harden cnn.onnx --data digits --first 1000 --method $method --epochs 1 --eps 0.2 -o $method.onnx --quiet
+    succeeds "harden $method" "$PARRY" harden cnn.onnx --data digits --first 500 --method $method --epochs 1 --eps 0.2 -o $method.onnx --quiet
 done
 succeeds "harden pgd, short, keeping the weights" "$PARRY" harden cnn.onnx --data digits --first 200 --method pgd --preset short --keep-weights \
     --epochs 1 -o kept.onnx --quiet
