@@ -27,7 +27,7 @@ import time
 import numpy as np
 
 
-USUAL = ["simplecnn:64", "simplecnn:256", "resnet20:128", "resnet50:8"]
+USUAL = ["simplecnn:64", "simplecnn:256", "resnet20:128", "resnet50:8", "resnet50:1"]
 
 
 def torch_network(name):

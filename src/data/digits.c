@@ -47,13 +47,9 @@ typedef struct style {
 } style;
 
 /* The table writes a knot as K(kind, x, y in each pose). */
-#define K(kind, ...)                                                                                                   \
-    {                                                                                                                  \
-        kind,                                                                                                          \
-        {                                                                                                              \
-            __VA_ARGS__                                                                                                \
-        }                                                                                                              \
-    }
+/* clang-format off */
+#define K(kind, ...) {kind, {__VA_ARGS__}}
+/* clang-format on */
 static const style styles[] = {
 #include "data/digits_strokes.def"
 };
