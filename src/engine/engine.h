@@ -11,7 +11,7 @@
 
 #include "graph/graph.h"
 
-typedef enum pr_purpose { PR_INFERENCE, PR_INPUT_GRADIENT, PR_TRAINING } pr_purpose;
+typedef enum pr_purpose { PR_INFERENCE, PR_INPUT_GRADIENT } pr_purpose;
 
 typedef enum pr_backend {
     PR_BACKEND_AUTO,      /* oneDNN where it has an optimised kernel, plain C elsewhere */
@@ -32,7 +32,7 @@ typedef struct pr_plan_options {
 
 /* `graph` is in the form that importers and builders make (Dropout, BatchNormalization as nodes, ends in logits). The
  * plan keeps what it needs of the graph; it borrows `weights` and re-derives packed copies when their version has
- * moved. purpose: PR_INFERENCE or PR_INPUT_GRADIENT. PARRY_UNSUPPORTED as parry_precision_check. */
+ * moved. PARRY_UNSUPPORTED as parry_precision_check. */
 PARRY_CHECKED parry_status pr_plan_create(parry_ctx *ctx, const pr_graph *graph, const pr_weights *weights,
                                           pr_purpose purpose, const pr_plan_options *options, pr_plan **out);
 void pr_plan_free(pr_plan *plan);

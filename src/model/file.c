@@ -18,6 +18,11 @@ static parry_status decode(parry_ctx *ctx, const char *path, pr_declarers *by, c
     const pr_onnx_sizes sizes = {pr_declared_sizes, by};
     uint8_t *data;
     size_t size;
+    if (pr_is_folder(path))
+        return pr_fail(ctx, PARRY_IO,
+                       "%s: is a folder; expected an ONNX file, which a TensorFlow SavedModel becomes by python -m "
+                       "tf2onnx.convert --saved-model FOLDER --output net.onnx",
+                       path);
     TRY(pr_file_read(ctx, path, file_limit, &data, &size));
     pr_sha256(data, size, sha256);
     parry_status status = pr_onnx_decode(ctx, path, path, data, size, &sizes, out);

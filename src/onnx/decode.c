@@ -35,6 +35,39 @@ void pr_decoder_init(pr_decoder *decoder, parry_ctx *ctx, size_t size)
     decoder->allocator = (ProtobufCAllocator){decoder_alloc, decoder_free, decoder};
 }
 
+/* What people hold for an ONNX file, by how it begins, and what to do with it. */
+static const struct {
+    size_t at, size;
+    const char *bytes, *words;
+} mistaken[] = {
+    {0, 16, "parry checkpoint",
+     "this is a checkpoint of training; 'parry train' or 'parry harden' with the options that "
+     "made it and --so-far writes the network it holds"},
+    {0, 4, "PK\3\4",
+     "this is a zip archive, as PyTorch (.pt, .pth) and Keras (.keras) save networks; export it to ONNX: "
+     "torch.onnx.export(model.eval(), example, 'net.onnx') or model.export('net.onnx', format='onnx')"},
+    {0, 1, "\x80",
+     "this is a Python pickle, as PyTorch and scikit-learn save models; export it to ONNX: "
+     "torch.onnx.export(model.eval(), example, 'net.onnx') or skl2onnx.to_onnx(model, example)"},
+    {0, 4, "\x89HDF",
+     "this is HDF5, as Keras saves networks (.h5); export it to ONNX: model.export('net.onnx', "
+     "format='onnx')"},
+    {4, 4, "TFL3",
+     "this is TensorFlow Lite; convert it to ONNX: python -m tf2onnx.convert --tflite FILE --output "
+     "net.onnx"},
+    {0, 8, "version ", "this is a pointer of Git LFS, not the file that it stands for: git lfs pull"},
+    {0, 1, "<", "this is a web page or XML: what was to be downloaded is elsewhere"},
+};
+
+static parry_status not_onnx(parry_ctx *ctx, const char *where, const uint8_t *data, size_t size)
+{
+    for (size_t i = 0; i < PR_COUNT(mistaken); i++)
+        if (size >= mistaken[i].at + mistaken[i].size &&
+            memcmp(data + mistaken[i].at, mistaken[i].bytes, mistaken[i].size) == 0)
+            return pr_fail(ctx, PARRY_FORMAT, "%s: %s", where, mistaken[i].words);
+    return pr_fail(ctx, PARRY_FORMAT, "%s: this is not an ONNX file, or it is damaged or cut short", where);
+}
+
 parry_status pr_decode_model(pr_decoder *decoder, const char *where, const uint8_t *data, size_t size,
                              PrOnnx__ModelProto **out)
 {
@@ -42,8 +75,7 @@ parry_status pr_decode_model(pr_decoder *decoder, const char *where, const uint8
     if (decoder->status == PARRY_NO_MEMORY)
         return PARRY_NO_MEMORY;
     if (!*out)
-        return pr_fail(decoder->ctx, PARRY_FORMAT, "%s: this is not an ONNX file, or it is damaged or cut short",
-                       where);
+        return not_onnx(decoder->ctx, where, data, size);
     if (!(*out)->graph || !(*out)->graph->n_node)
         return pr_fail(decoder->ctx, PARRY_FORMAT, "%s: this ONNX file holds no network", where);
     return PARRY_OK;
@@ -63,7 +95,8 @@ int64_t pr_decode_opset(const PrOnnx__ModelProto *file)
 parry_status pr_onnx_tensor_of(parry_ctx *ctx, const pr_constant *constant, pr_onnx_tensor *out)
 {
     const size_t width = constant->integer ? sizeof(int64_t) : sizeof(float);
-    *out = (pr_onnx_tensor){.integer = constant->integer, .type = constant->type, .rank = constant->rank, .count = constant->count};
+    *out = (pr_onnx_tensor){
+        .integer = constant->integer, .type = constant->type, .rank = constant->rank, .count = constant->count};
     memcpy(out->dim, constant->dim, sizeof out->dim);
     TRY(pr_alloc_raw_bytes(ctx, (size_t)PR_MAX(constant->count, 1), width, &out->data));
     if (constant->count)

@@ -255,14 +255,33 @@ static void external_data_stays_in_the_folder(void **state)
     parry_ctx_free(ctx);
 }
 
+/* Empty, damaged, or another kind of file that is easily taken for a network: then the sentence says which. */
 static void other_files_are_no_networks(void **state)
 {
     (void)state;
-    static const char *const texts[] = {
-        "", "\n", "PK\3\4", "<!DOCTYPE html><html></html>", "\x89PNG\r\n\x1a\n", "\x80\4}q\0."};
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *words;
+    } files[] = {
+        {"", 0, "no network"},
+        {"\n", 1, "not an ONNX file"},
+        {"\x89PNG\r\n\x1a\n", 8, "not an ONNX file"},
+        {"PK\3\4\0\0\b\b", 8, "a zip archive, as PyTorch"},
+        {"\x80\2\x8a\nl\xfc\x9c\x46", 8, "a Python pickle"},
+        {"\x80\4}q\0.", 6, "a Python pickle"},
+        {"\x89HDF\r\n\x1a\n", 8, "HDF5, as Keras"},
+        {"\x1c\0\0\0TFL3", 8, "TensorFlow Lite"},
+        {"version https://git-lfs.github.com/spec/v1\n", 43, "a pointer of Git LFS"},
+        {"<!DOCTYPE html><html></html>", 28, "a web page"},
+        {"parry checkpoint\1\0\0\0", 20, "a checkpoint of training"},
+        {"parry check", 11, "not an ONNX file"},
+    };
     parry_ctx *ctx = context();
-    for (size_t i = 0; i < PR_COUNT(texts); i++)
-        assert_int_equal(decode(ctx, (const uint8_t *)texts[i], strlen(texts[i])), PARRY_FORMAT);
+    for (size_t i = 0; i < PR_COUNT(files); i++) {
+        assert_int_equal(decode(ctx, (const uint8_t *)files[i].bytes, files[i].size), PARRY_FORMAT);
+        assert_non_null(strstr(parry_ctx_error(ctx), files[i].words));
+    }
     parry_ctx_free(ctx);
 }
 
