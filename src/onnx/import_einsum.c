@@ -299,7 +299,7 @@ parry_status pr_import_einsum(importer *imp, const onnx_node *node)
     pr_value value;
     char text[128] = "";
     bool constant = true;
-    if (equation && equation->s.len < sizeof text)
+    if (equation && equation->s.len > 0 && equation->s.len < sizeof text)
         memcpy(text, equation->s.data, equation->s.len);
     for (size_t i = 0; i < node->n_input; i++)
         constant &= pr_is_constant(pr_node_input(imp, node, i));
