@@ -24,6 +24,8 @@ typedef struct parry_dataset_info {
     int channels, height, width; /* images are N x C x H x W, in [0,1] */
     int classes;
     const char *const *class_names; /* `classes` names, or NULL */
+    bool open_classes; /* nothing says how many classes there are: `classes` is one more than the largest label, and a
+                          network may know more */
 } parry_dataset_info;
 
 /* Opens `spec`: a name ("mnist", "fashion-mnist", "cifar10", "digits") looked for in $PARRY_DATA and the user's cache,

@@ -174,9 +174,9 @@ static parry_status describe_split(parry_ctx *ctx, const char *name, parry_split
     if (status != PARRY_OK)
         return status;
     const parry_dataset_info *info = parry_dataset_describe(data);
-    printf("%s, %s: %lld images of %d x %d x %d, %d classes\n  from    %s\n  sha256  %s\n", info->name, info->split,
-           (long long)info->count, info->channels, info->height, info->width, info->classes, info->origin,
-           info->sha256);
+    printf("%s, %s: %lld images of %d x %d x %d, %s%d classes\n  from    %s\n  sha256  %s\n", info->name, info->split,
+           (long long)info->count, info->channels, info->height, info->width, info->open_classes ? "at least " : "",
+           info->classes, info->origin, info->sha256);
     if (info->note)
         printf("  note    %s\n", info->note);
     parry_dataset_free(data);

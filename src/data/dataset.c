@@ -136,6 +136,7 @@ parry_status pr_dataset_take(parry_ctx *ctx, pr_images *images, const pr_dataset
         .height = s->images.height,
         .width = s->images.width,
         .classes = s->images.classes,
+        .open_classes = s->images.open_classes,
         .class_names = (const char *const *)s->class_names,
     };
     return PARRY_OK;
@@ -182,8 +183,12 @@ static parry_status copy_images(parry_ctx *ctx, const parry_dataset *dataset, co
 {
     const pr_images *from = &dataset->store->images;
     const int64_t n = dataset->info.count, floats = n * pr_images_row(from);
-    *out = (pr_images){
-        .count = n, .channels = from->channels, .height = from->height, .width = from->width, .classes = from->classes};
+    *out = (pr_images){.count = n,
+                       .channels = from->channels,
+                       .height = from->height,
+                       .width = from->width,
+                       .classes = from->classes,
+                       .open_classes = from->open_classes};
     TRY(pr_alloc_raw(ctx, floats, &out->floats));
     TRY(pr_alloc_raw(ctx, n, &out->labels));
     memcpy(out->floats, pixels, (size_t)floats * sizeof *pixels);
@@ -260,6 +265,11 @@ parry_status pr_dataset_refit(parry_ctx *ctx, const parry_dataset *dataset, cons
                         out));
     (*out)->info.count = info->count;
     return PARRY_OK;
+}
+
+bool pr_dataset_suits(const parry_dataset_info *info, int classes)
+{
+    return info->open_classes ? classes >= info->classes : classes == info->classes;
 }
 
 bool pr_dataset_has_photos(const parry_dataset *dataset)
@@ -362,8 +372,9 @@ static parry_status write_labels(parry_ctx *ctx, const parry_dataset *dataset, F
 static parry_status write_words(parry_ctx *ctx, const parry_dataset *dataset, FILE *stream)
 {
     const parry_dataset_info *info = &dataset->info;
-    json_t *words =
-        json_pack("{s:s, s:s, s:i}", "data", info->name, "split", info->split, "classes", info->classes);
+    json_t *words = json_pack("{s:s, s:s}", "data", info->name, "split", info->split);
+    if (!info->open_classes)
+        pr_json_set(&words, "classes", json_integer(info->classes));
     if (info->note)
         pr_json_set(&words, "note", json_string(info->note));
     if (info->class_names) {

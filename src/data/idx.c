@@ -80,6 +80,7 @@ parry_status pr_idx_labels(parry_ctx *ctx, const char *where, const uint8_t *dat
         largest = PR_MAX(largest, labels[i]);
     }
     out->classes = classes ? classes : largest + 1;
+    out->open_classes = classes == 0;
     return PARRY_OK;
 }
 

@@ -244,6 +244,7 @@ parry_status pr_npy_labels(parry_ctx *ctx, const char *where, const uint8_t *dat
         largest = PR_MAX(largest, label);
     }
     out->classes = classes ? classes : (int)largest + 1;
+    out->open_classes = classes == 0;
     return PARRY_OK;
 }
 

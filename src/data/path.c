@@ -31,7 +31,8 @@ static parry_status take(parry_ctx *ctx, const char *path, const char *split, co
 
 /* ---- folders written by parry_dataset_write --------------------------------------------------------------------- */
 
-/* The fields of dataset.json; `names` is NULL or has `classes` items, which point into the JSON value. */
+/* The fields of dataset.json; `names` is NULL or has `classes` items, which point into the JSON value. classes: 0 where
+ * it is not known. */
 typedef struct description {
     json_t *json;
     int classes;
@@ -63,12 +64,12 @@ static parry_status read_description(parry_ctx *ctx, const char *folder, descrip
         goto out;
     TRY_TO(out, pr_file_read(ctx, path, (size_t)64 << 20, &text, &size));
     TRY_TO(out, pr_json_parse(ctx, path, (const char *)text, &out->json));
-    json_int_t classes = json_integer_value(json_object_get(out->json, "classes"));
-    if (classes < 1 || classes > MOST_CLASSES)
+    const json_t *stated = json_object_get(out->json, "classes"), *names = json_object_get(out->json, "class_names");
+    const json_int_t classes = json_integer_value(stated);
+    if (!json_is_object(out->json) || ((stated || names) && (classes < 1 || classes > MOST_CLASSES)))
         TRY_TO(out, pr_fail(ctx, PARRY_FORMAT, "%s: \"classes\" must be a number from 1 to %d", path, MOST_CLASSES));
     out->classes = (int)classes;
     out->note = json_string_value(json_object_get(out->json, "note"));
-    const json_t *names = json_object_get(out->json, "class_names");
     if (names)
         status = read_names(ctx, path, names, out);
 out:

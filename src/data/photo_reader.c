@@ -10,7 +10,7 @@
 #include "tensor/tensor.h"
 
 /* What is remarked on, once for all pictures. */
-enum { REMARK_TRANSLUCENT = 1, REMARK_CMYK = 2, REMARK_DEEP = 4, REMARK_TO_GREY = 8 };
+enum { REMARK_TRANSLUCENT = 1, REMARK_CMYK = 2, REMARK_DEEP = 4, REMARK_TO_GREY = 8, REMARK_EXACT = 16 };
 static const struct {
     int bit;
     const char *words;
@@ -19,6 +19,9 @@ static const struct {
     {REMARK_CMYK, "CMYK was converted to RGB without a colour profile"},
     {REMARK_DEEP, "16 bits a sample were rounded to 8"},
     {REMARK_TO_GREY, "colours were turned to grey, as the network takes one channel"},
+    {REMARK_EXACT,
+     "it has the network's size already, but is resized and cropped like any photograph; an adversary that "
+     "was saved as PNG is read as it is with --resize none"},
 };
 
 /* What is known of a photograph since it was first read. */
@@ -47,6 +50,14 @@ static size_t plane_bytes(const pr_photo_reader *r)
 
 /* ---- one photograph --------------------------------------------------------------------------------------------- */
 
+/* Whether a picture that needs no resizing is resized: what lies in it at single pixels is lost. */
+static bool recut(const pr_photo_size *size, const pr_image_traits *traits)
+{
+    const bool cropped = size->resize == PARRY_RESIZE_CROP || size->resize == PARRY_RESIZE_CROP_ROUND;
+    return cropped && traits->height == size->height && traits->width == size->width &&
+           size->resize_size != PR_MIN(size->height, size->width);
+}
+
 static parry_status decode(parry_ctx *ctx, const pr_photo_reader *r, int64_t index, uint8_t *planes, uint8_t *remarked)
 {
     const int channels = r->size.channels;
@@ -59,7 +70,8 @@ static parry_status decode(parry_ctx *ctx, const pr_photo_reader *r, int64_t ind
             planes[c * plane + i] = b.bytes[i * channels + c];
     pr_bitmap_release(&b);
     *remarked = (uint8_t)((traits.translucent ? REMARK_TRANSLUCENT : 0) | (traits.cmyk ? REMARK_CMYK : 0) |
-                          (traits.deep ? REMARK_DEEP : 0) | (traits.coloured && channels == 1 ? REMARK_TO_GREY : 0));
+                          (traits.deep ? REMARK_DEEP : 0) | (traits.coloured && channels == 1 ? REMARK_TO_GREY : 0) |
+                          (recut(&r->size, &traits) ? REMARK_EXACT : 0));
     return PARRY_OK;
 }
 

@@ -92,6 +92,8 @@ parry_status pr_image_decode(parry_ctx *ctx, const char *where, const uint8_t *d
     if (status == PARRY_OK)
         status = pr_bitmap_orient(ctx, found->orientation, out);
     found->coloured = out->channels == 3;
+    found->height = out->height;
+    found->width = out->width;
     if (status != PARRY_OK)
         pr_bitmap_release(out);
     return status;

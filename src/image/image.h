@@ -37,6 +37,7 @@ typedef struct pr_image_traits {
     bool cmyk;          /* converted without a colour profile */
     bool deep;          /* 16 bits a sample */
     bool coloured;      /* RGB rather than grey */
+    int height, width;  /* upright */
 } pr_image_traits;
 
 /* Whether the first bytes are those of a PNG, JPEG or WebP file. */

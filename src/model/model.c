@@ -49,7 +49,7 @@ parry_status pr_model_check_dataset(parry_ctx *ctx, const parry_model *model, co
         return pr_fail(ctx, PARRY_MISMATCH, "%s takes images of N x %d x %d x %d, but those of %s are N x %d x %d x %d",
                        mine->name, mine->channels, mine->height, mine->width, theirs->name, theirs->channels,
                        theirs->height, theirs->width);
-    if (mine->classes != theirs->classes)
+    if (!pr_dataset_suits(theirs, mine->classes))
         return pr_fail(ctx, PARRY_MISMATCH, "%s tells %d classes apart, but %s has %d", mine->name, mine->classes,
                        theirs->name, theirs->classes);
     const pr_classes of_model = {.of = mine->name, .count = mine->classes, .names = mine->class_names},
@@ -186,19 +186,19 @@ static int64_t count_labelled(const int32_t *labels, int64_t n)
     return labelled;
 }
 
-static void measure(const parry_dataset_info *data, const int32_t *labels, const float *logits, int64_t labelled,
+static void measure(const float *logits, const int32_t *labels, int64_t n, int classes, int64_t labelled,
                     double *accuracy, double *loss)
 {
     double loss_sum = 0;
     int64_t correct = 0;
-    for (int64_t i = 0; i < data->count; i++) {
-        const float *row = logits + i * data->classes;
+    for (int64_t i = 0; i < n; i++) {
+        const float *row = logits + i * classes;
         float one;
         if (labels[i] < 0)
             continue;
-        pr_loss_at(0)->rows(NULL, 1, data->classes, row, labels + i, &one, NULL);
+        pr_loss_at(0)->rows(NULL, 1, classes, row, labels + i, &one, NULL);
         loss_sum += one;
-        correct += pr_argmax(row, data->classes) == labels[i];
+        correct += pr_argmax(row, classes) == labels[i];
     }
     *accuracy = (double)correct / (double)labelled;
     if (loss)
@@ -219,10 +219,10 @@ parry_status parry_model_accuracy(parry_ctx *ctx, const parry_model *model, cons
                        "%s: no image has a label, so accuracy is not known; give labels by class folders or a CSV file",
                        data->name);
     TRY(pr_model_check_dataset(ctx, model, dataset));
-    TRY(pr_alloc_raw(ctx, pass.n * data->classes, &pass.logits));
+    TRY(pr_alloc_raw(ctx, pass.n * model->info.classes, &pass.logits));
     parry_status status = pr_model_pass(ctx, model, &pass);
     if (status == PARRY_OK)
-        measure(data, labels, pass.logits, labelled, accuracy, loss);
+        measure(pass.logits, labels, pass.n, model->info.classes, labelled, accuracy, loss);
     pr_free(pass.logits);
     return status;
 }

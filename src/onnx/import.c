@@ -70,8 +70,9 @@ static parry_status read_opset(importer *imp, const PrOnnx__ModelProto *file)
     if (opset < 0)
         return pr_fail(imp->ctx, PARRY_FORMAT, "%s: the file does not say which opset it is written in", imp->where);
     if (opset < OPSET_MIN || opset > OPSET_MAX)
-        return pr_fail(imp->ctx, PARRY_UNSUPPORTED, "%s: the file is written in opset %lld, parry reads %d to %d",
-                       imp->where, (long long)opset, OPSET_MIN, OPSET_MAX);
+        return pr_fail(imp->ctx, PARRY_UNSUPPORTED,
+                       "%s: the file is written in opset %lld, parry reads %d to %d: export it with opset %d",
+                       imp->where, (long long)opset, OPSET_MIN, OPSET_MAX, opset < OPSET_MIN ? OPSET_MIN : OPSET_MAX);
     imp->opset = (int)opset;
     return PARRY_OK;
 }
@@ -139,8 +140,8 @@ static bool any_output_needed(const importer *imp, const onnx_node *node)
     return false;
 }
 
-/* The output with the classes' scores: the only one, or the only one that is not the label (whole numbers or text) beside
- * it; n_output: that is none. */
+/* The output with the classes' scores: the only one, or the only one that is not the label (whole numbers or text)
+ * beside it; n_output: that is none. */
 static size_t scores_of(const PrOnnx__GraphProto *file)
 {
     size_t found = file->n_output;
@@ -163,7 +164,8 @@ static size_t scores_of(const PrOnnx__GraphProto *file)
 static bool hands_on(const onnx_node *node)
 {
     const bool classic = strcmp(node->domain, "ai.onnx.ml") == 0;
-    const bool share = classic && strcmp(node->op_type, "Normalizer") == 0 && pr_attribute_is(node, "norm", "MAX", "L1");
+    const bool share =
+        classic && strcmp(node->op_type, "Normalizer") == 0 && pr_attribute_is(node, "norm", "MAX", "L1");
     return share || (classic && strcmp(node->op_type, "ZipMap") == 0) || strcmp(node->op_type, "Identity") == 0;
 }
 
@@ -178,8 +180,7 @@ static parry_status mark_needed(importer *imp)
     imp->output_name = file->output[scores]->name;
     imp->output = pr_find_slot(imp, imp->output_name);
     if (!imp->output)
-        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: nothing computes the output '%.80s'", imp->where,
-                       imp->output_name);
+        return pr_fail(imp->ctx, PARRY_FORMAT, "%s: nothing computes the output '%.80s'", imp->where, imp->output_name);
     imp->output->needed = true;
     imp->output->uses = 1;
     for (size_t n = file->n_node; n-- > 0;) {

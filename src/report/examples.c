@@ -42,7 +42,7 @@ static void read_logits(const float *logits, int classes, int *predicted, double
 static parry_status attack_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_model *model, pr_eval_model *out,
                                     float *before, float *after)
 {
-    const int classes = ev->dataset->classes;
+    const int classes = out->info->classes;
     const int64_t values = ev->example_count * out->images->channels * out->images->height * out->images->width;
     parry_threat threat = pr_eval_threat(ev, ev->example_eps);
     TRY(pr_alloc(ctx, ev->example_count, &out->examples));
@@ -76,6 +76,9 @@ parry_status pr_eval_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_
 {
     parry_status status;
     float *before = NULL, *after = NULL;
+    int classes = 0; /* of the model that has most */
+    for (int m = 0; m < ev->model_count; m++)
+        classes = PR_MAX(classes, ev->models[m].info->classes);
     ev->example_count = PR_MIN(count, ev->dataset->count);
     if (ev->example_count == 0)
         return PARRY_OK;
@@ -83,8 +86,8 @@ parry_status pr_eval_examples(parry_ctx *ctx, parry_evaluation *ev, const parry_
     for (int e = 1; e < ev->eps.count; e++)
         ev->example_eps = PR_MIN(ev->example_eps, ev->eps.value[e]);
     TRY(list_examples(ctx, ev));
-    TRY_TO(done, pr_alloc(ctx, ev->example_count * ev->dataset->classes, &before));
-    TRY_TO(done, pr_alloc(ctx, ev->example_count * ev->dataset->classes, &after));
+    TRY_TO(done, pr_alloc(ctx, ev->example_count * classes, &before));
+    TRY_TO(done, pr_alloc(ctx, ev->example_count * classes, &after));
     for (int m = 0; m < ev->model_count; m++)
         TRY_TO(done, attack_examples(ctx, ev, models[m], &ev->models[m], before, after));
 done:

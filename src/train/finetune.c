@@ -73,7 +73,7 @@ static parry_status make_set(parry_ctx *ctx, const parry_model *model, const pr_
     TRY(add_adversaries(ctx, model, h, attack, set));
     TRY(add_clean(ctx, set));
     return parry_dataset_create(ctx, set->images, set->labels, set->attacked + set->clean, info->channels, info->height,
-                                info->width, info->classes, out);
+                                info->width, parry_model_describe(model)->classes, out);
 }
 
 static parry_status tune(parry_ctx *ctx, parry_model *model, const pr_hardening *h, const parry_attack *attack,

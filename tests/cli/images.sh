@@ -133,6 +133,13 @@ prints "has the size" "N x 3 x 16 x 16"
 prints "and says so" "--input-size 16x16 (metadata)"
 fails "another size" 1 "openhard.onnx: preprocessing (metadata, flags): an input size of 32 x 32 is declared, but the network takes 16 x 16" \
     "$PARRY" info openhard.onnx --input-size 32
+# A PNG at the network's size is a photograph like any other, unless it is said to be none.
+succeeds "an adversary as a PNG" "$PARRY" attack zoo.onnx "pics/$name" --attack fgsm --eps 0.1 -o adv.png --quiet
+succeeds "is resized" "$PARRY" predict zoo.onnx adv.png
+holds "with a warning" grep -q "adv.png: it has the network's size already" err
+succeeds "is taken as it is" "$PARRY" predict zoo.onnx adv.png --resize none
+holds "without one" sh -c '! grep -q "size already" err'
+
 # NumPy arrays among the words.
 succeeds "an adversary as an array" "$PARRY" attack zoo.onnx "pics/$name" --attack fgsm --eps 0.1 -o adv.npy --quiet
 succeeds "is predicted" "$PARRY" predict zoo.onnx adv.npy --json array.json --quiet
@@ -140,6 +147,17 @@ between "as one image" "$(json_number array.json count)" 1 1
 succeeds "and attacked" "$PARRY" attack zoo.onnx adv.npy --attack fgsm --eps 0.1 --quiet
 succeeds "arrays with labels" "$PARRY" attack net.onnx saved/images.npy --eps 0 --range 0,1 --json labelled.json --quiet
 between "their accuracy" "$(json_number labelled.json clean_acc)" "$clean" "$clean"
+
+# Arrays do not say how many classes there are: of the first four digits the largest is 7.
+succeeds "a few of ten classes" "$PARRY" attack net.onnx --data digits --first 4 --eps 0 --save few --json few.json --quiet
+few=$(json_number few.json clean_acc)
+succeeds "are scored" "$PARRY" evaluate net.onnx --data few/images.npy --attack fgsm --eps 0.1 --report few.html --json few.json --quiet
+between "alike" "$(json_number few.json clean_acc)" "$few" "$few"
+succeeds "are saved again" "$PARRY" attack net.onnx --data few/images.npy --eps 0 --save again --quiet
+succeeds "and read" "$PARRY" attack net.onnx --data again --eps 0 --json again.json --quiet
+between "alike once more" "$(json_number again.json clean_acc)" "$few" "$few"
+succeeds "are tuned on" "$PARRY" harden net.onnx --data few/images.npy --method finetune --epochs 1 -o fewer.onnx --quiet
+fails "labels that the network does not know" 1 "zoo.onnx" "$PARRY" predict zoo.onnx few/images.npy
 
 # Each network reads photographs in its own way, and says so where they differ; stale adversaries need one way.
 succeeds "a network with another resizing" "$PARRY" harden zoo.onnx --data zoo --method mixed --attack fgsm $train --resize squash -o squash.onnx

@@ -159,6 +159,8 @@ static void test_written_folder_spoilt(void **state)
         {"{\"classes\": 99999999}", PARRY_FORMAT, "\"classes\""},
         {"{\"classes\": \"4\"}", PARRY_FORMAT, "\"classes\""},
         {"[1]", PARRY_FORMAT, "\"classes\""},
+        {"{}", PARRY_OK, ""},
+        {"{\"class_names\": [\"a\"]}", PARRY_FORMAT, "\"classes\""},
         {"{\"classes\": 4, \"class_names\": [\"a\"]}", PARRY_FORMAT, "list of 4 names"},
         {"{\"classes\": 4, \"class_names\": [\"a\", \"b\", 3, \"d\"]}", PARRY_FORMAT, "not a text"},
         {"{\"classes\": 4", PARRY_FORMAT, "not valid JSON"},
@@ -172,6 +174,9 @@ static void test_written_folder_spoilt(void **state)
         assert_int_equal(parry_dataset_open(ctx, folder, PARRY_TEST, &read), cases[i].status);
         if (cases[i].status != PARRY_OK)
             assert_non_null(strstr(parry_ctx_error(ctx), cases[i].says));
+        else /* the largest label is 3: without a word there may be more classes */
+            assert_true(parry_dataset_describe(read)->classes == 4 &&
+                        parry_dataset_describe(read)->open_classes == (strcmp(cases[i].json, "{}") == 0));
         parry_dataset_free(read);
     }
     free(scratch_file("spoilt/dataset.json", "{\"classes\": 4}", 14));

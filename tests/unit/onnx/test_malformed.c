@@ -77,8 +77,8 @@ static const struct {
     {"operators", PARRY_UNSUPPORTED,
      "(made by make.py 1) needs operators that parry does not have: LSTM ('a_node'); com.example.Fancy ('far'); "
      "Hardmax ('d_node', 'e_node', 'f_node' and 2 more)"},
-    {"opset_new", PARRY_UNSUPPORTED, "opset 22, parry reads 7 to 21"},
-    {"opset_old", PARRY_UNSUPPORTED, "opset 6, parry reads 7 to 21"},
+    {"opset_new", PARRY_UNSUPPORTED, "opset 22, parry reads 7 to 21: export it with opset 21"},
+    {"opset_old", PARRY_UNSUPPORTED, "opset 6, parry reads 7 to 21: export it with opset 7"},
     {"pad_mode", PARRY_FORMAT, "node 't_node' (Pad): the attribute mode has no value that ONNX knows"},
     {"self", PARRY_FORMAT, "node 'y_node' (Add): it reads 'y' before that is computed"},
     {"shape_size", PARRY_FORMAT, "node 't_node' (Reshape): 6 values do not fill the new shape"},
