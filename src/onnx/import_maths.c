@@ -41,6 +41,20 @@ parry_status pr_import_map(importer *imp, const onnx_node *node)
     return PARRY_OK;
 }
 
+/* 1 - erf(x). ONNX has no such operator, but tf2onnx hands TensorFlow's on, which is in Keras' exact gelu. */
+parry_status pr_import_erfc(importer *imp, const onnx_node *node)
+{
+    pr_value value = pr_node_input(imp, node, 0)->value, one;
+    float *data;
+    TRY(pr_add_map(imp, node, PR_MAP_ERF, 0, 0, 0, &value));
+    TRY(pr_add_node(imp, node, PR_OP_NEG, NULL, &value, 1, &value));
+    TRY(pr_weight_made(imp, node, "one", PR_WEIGHT_CONSTANT, 1, &(int64_t){1}, &one, &data));
+    *data = 1;
+    TRY(pr_add_node(imp, node, PR_OP_ADD, NULL, (pr_value[]){value, one}, 2, &value));
+    pr_define_value(imp, node, value);
+    return PARRY_OK;
+}
+
 /* Clip to [0, inf) is ReLU; without bounds it is nothing. */
 parry_status pr_import_clip(importer *imp, const onnx_node *node)
 {

@@ -46,13 +46,15 @@ def write(name, model):
         file.write(model.SerializeToString())
 
 
-def good(name, nodes, inits, in_shape, out_shape, batch=2, each=0, sizes={}, **more):
-    """each: so many images one by one, for a file made for a batch of one. sizes: of axes that are open."""
+def good(name, nodes, inits, in_shape, out_shape, batch=2, each=0, sizes={}, instead=None, **more):
+    """each: so many images one by one, for a file made for a batch of one. sizes: of axes that are open. instead: nodes
+    that mean the same, where onnxruntime does not have the operator."""
     model = build(nodes, inits, in_shape, out_shape, **more)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    runs = build(instead, inits, in_shape, out_shape, **more) if instead else model
+    session = onnxruntime.InferenceSession(runs.SerializeToString(), options)
     x = rand(*[sizes.get(d, batch) if isinstance(d, str) else d for d in [each or in_shape[0], *in_shape[1:]]])
     y = np.stack([session.run(None, {"x": row})[0] for row in (np.split(x, each) if each else [x])])
     for key, value in (("test.input", x), ("test.output", y)):
@@ -908,3 +910,12 @@ good("bad_open_image", [node("Conv", "x k", "c", pads=[1, 1, 1, 1]), node("Relu"
       const("b", rand(2))], ["N", 3, "H", "W"], ["N", 2], sizes={"H": 5, "W": 7})
 good("bad_open_image_last", [node("MatMul", "x k", "c"), node("Relu", "c", "r"), node("ReduceMax", "r", "y", axes=[1, 2], keepdims=0)],
      [const("k", rand(3, 2))], ["N", "H", "W", 3], ["N", 2], sizes={"H": 5, "W": 7})
+
+# ---- what tf2onnx writes for Keras' exact gelu: no operator of ONNX ------------------------------------------------
+good(
+    "erfc_of_tf2onnx",
+    [node("Erfc", "x", "e"), node("Flatten", "e", "y")],
+    [const("one", np.float32(1))],
+    ["N", 2, 3, 3], ["N", 18],
+    instead=[node("Erf", "x", "f"), node("Sub", "one f", "e"), node("Flatten", "e", "y")],
+)
