@@ -122,6 +122,10 @@ typedef struct cli_inputs {
 /* Loads a model with the preprocessing that the command line declares. */
 PARRY_CHECKED parry_status load_model(parry_ctx *ctx, const cli_args *args, const char *path, const parry_dataset *fit,
                                       parry_model **out);
+/* The same for one of `count`: where there are others, --input-size is for those whose file leaves the size open, and
+ * does not contradict one that has its own. */
+PARRY_CHECKED parry_status load_model_among(parry_ctx *ctx, const cli_args *args, const char *path, int count,
+                                            const parry_dataset *fit, parry_model **out);
 /* Loads the models that the first words name, `most_models` at most, and opens the images: the photographs that the
  * other words name, else --data, which names a dataset or photographs. Close it in any case. */
 PARRY_CHECKED parry_status open_inputs(parry_ctx *ctx, const cli_args *args, int most_models, cli_inputs *out);

@@ -17,7 +17,8 @@ parry_status evaluation_open(parry_ctx *ctx, const cli_args *args, const char *s
     *out = (evaluation_files){0};
     parry_status status = open_inputs(ctx, args, CLI_WORDS_MAX, &out->inputs);
     if (status == PARRY_OK && source)
-        status = load_model(ctx, args, source, out->inputs.photographs ? NULL : out->inputs.data, &out->source);
+        status = load_model_among(ctx, args, source, out->inputs.model_count + 1,
+                                  out->inputs.photographs ? NULL : out->inputs.data, &out->source);
     if (status == PARRY_OK)
         status = parry_evaluate(ctx, (const parry_model *const *)out->inputs.models, out->inputs.model_count,
                                 out->inputs.data, out->source, threat, settings, &out->evaluation);

@@ -15,7 +15,8 @@ PR_OPTIONS(noise_command_table, noise_options,
            OPT_STRING(noise_options, data, "data", NULL, "NAME|PATH",
                       "dataset whose images the networks take, where their files do not say so"),
            OPT_STRING(noise_options, csv, "csv", NULL, "FILE", "write id, class, prediction, sigma and mu as CSV"),
-           OPT_STRING(noise_options, figure, "figure", NULL, "FILE", "draw the images with their predicted classes (PNG)"),
+           OPT_STRING(noise_options, figure, "figure", NULL, "FILE",
+                      "draw the images with their predicted classes (PNG)"),
            OPT_STRING(noise_options, title, "title", NULL, "TEXT", "title of the figure"));
 
 typedef struct noise_files {
@@ -32,7 +33,7 @@ static parry_status load_models(parry_ctx *ctx, const cli_args *args, noise_file
     parry_dataset *fit = NULL;
     parry_status status = options->data ? open_data(ctx, options->data, PARRY_TEST, 1, &fit) : PARRY_OK;
     for (int i = 0; i < args->word_count && status == PARRY_OK; i++) {
-        status = load_model(ctx, args, args->words[i], fit, &files->models[i]);
+        status = load_model_among(ctx, args, args->words[i], args->word_count, fit, &files->models[i]);
         files->count += status == PARRY_OK;
     }
     parry_dataset_free(fit);
@@ -49,8 +50,8 @@ static void print_class_of(const noise_files *files, int model, bool attacked, i
     int64_t best = 0, called = 0;
     double mu, sigma, most = -1;
     FILE *out = results();
-    fprintf(out, "\n%s in noise%s, by %s:\n", parry_class_name(files->models[model], class, name), attacked ? " under attack" : "",
-            parry_model_describe(files->models[model])->name);
+    fprintf(out, "\n%s in noise%s, by %s:\n", parry_class_name(files->models[model], class, name),
+            attacked ? " under attack" : "", parry_model_describe(files->models[model])->name);
     for (int64_t t = 0; t < parry_noise_count(files->study); t++) {
         const float *row = parry_noise_probabilities(files->study, model, attacked, t);
         int top;

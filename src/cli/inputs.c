@@ -19,11 +19,22 @@ parry_status load_model(parry_ctx *ctx, const cli_args *args, const char *path, 
     return parry_model_load_as(ctx, path, args_values(args, parry_preprocess_options()), fit, out);
 }
 
+parry_status load_model_among(parry_ctx *ctx, const cli_args *args, const char *path, int count,
+                              const parry_dataset *fit, parry_model **out)
+{
+    parry_preprocess flags = *(const parry_preprocess *)args_values(args, parry_preprocess_options());
+    parry_status status = load_model(ctx, args, path, fit, out);
+    if (status != PARRY_MISMATCH || count < 2 || !flags.input_size.height)
+        return status;
+    flags.input_size = (parry_size){0}; /* fails again where something else was wrong */
+    return parry_model_load_as(ctx, path, &flags, fit, out);
+}
+
 static parry_status load_models(parry_ctx *ctx, const cli_args *args, cli_inputs *out)
 {
     const int count = out->model_count;
     for (int i = out->model_count = 0; i < count; i++) {
-        parry_status status = load_model(ctx, args, args->words[i], out->data, &out->models[i]);
+        parry_status status = load_model_among(ctx, args, args->words[i], count, out->data, &out->models[i]);
         if (status != PARRY_OK)
             return status;
         out->model_count++;

@@ -133,6 +133,11 @@ prints "has the size" "N x 3 x 16 x 16"
 prints "and says so" "--input-size 16x16 (metadata)"
 fails "another size" 1 "openhard.onnx: preprocessing (metadata, flags): an input size of 32 x 32 is declared, but the network takes 16 x 16" \
     "$PARRY" info openhard.onnx --input-size 32
+succeeds "beside a network that has its size" "$PARRY" evaluate open.onnx zoo.onnx --data zoo --input-size 16x24
+holds "it is for the other" grep -q "open.onnx reads the photographs as 3 x 16 x 24" out
+holds "which keeps its own" grep -q "zoo.onnx reads the photographs as 3 x 32 x 32" out
+succeeds "on noise too" "$PARRY" noise zoo.onnx open.onnx --input-size 16x24 --mu 100 --sigma 10 --quiet
+
 # A PNG at the network's size is a photograph like any other, unless it is said to be none.
 succeeds "an adversary as a PNG" "$PARRY" attack zoo.onnx "pics/$name" --attack fgsm --eps 0.1 -o adv.png --quiet
 succeeds "is resized" "$PARRY" predict zoo.onnx adv.png
