@@ -189,20 +189,7 @@ static void test_memory(void **state)
     static const size_t cases[] = {0, 8};
     for (size_t c = 0; c < PR_COUNT(cases); c++) {
         zoo z = network(&shapes[cases[c]]);
-        parry_status status = PARRY_NO_MEMORY;
-        for (long n = 1; status != PARRY_OK; n++) {
-            pr_plan *plan = NULL;
-            pr_workspace *workspace = NULL;
-            pr_alloc_fail_at(n);
-            status =
-                pr_plan_create(ctx, z.graph, z.weights, PR_INPUT_GRADIENT, &(pr_plan_options){.micro_batch = 1}, &plan);
-            if (status == PARRY_OK)
-                status = pr_workspace_create(ctx, plan, &workspace);
-            pr_alloc_fail_at(0);
-            assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
-            pr_workspace_free(workspace);
-            pr_plan_free(plan);
-        }
+        zoo_fail_each_allocation(ctx, &z, &(pr_plan_options){.micro_batch = 1});
         zoo_close(&z);
     }
 }

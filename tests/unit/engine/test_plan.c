@@ -163,19 +163,7 @@ static void test_memory(void **state)
 {
     (void)state;
     zoo z = zoo_open(ctx, &zoo_cases[1]);
-    parry_status status = PARRY_NO_MEMORY;
-    for (long n = 1; status != PARRY_OK; n++) {
-        pr_plan *plan = NULL;
-        pr_workspace *workspace = NULL;
-        pr_alloc_fail_at(n);
-        status = pr_plan_create(ctx, z.graph, z.weights, PR_INPUT_GRADIENT, NULL, &plan);
-        if (status == PARRY_OK)
-            status = pr_workspace_create(ctx, plan, &workspace);
-        pr_alloc_fail_at(0);
-        assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
-        pr_workspace_free(workspace);
-        pr_plan_free(plan);
-    }
+    zoo_fail_each_allocation(ctx, &z, NULL);
     zoo_close(&z);
 }
 

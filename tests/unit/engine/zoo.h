@@ -307,6 +307,24 @@ static inline void zoo_close(zoo *z)
     pr_weights_free(z->weights);
 }
 
+/* Every allocation of a plan for input gradients and its workspace fails in turn; what was made is given back. */
+static inline void zoo_fail_each_allocation(parry_ctx *ctx, const zoo *z, const pr_plan_options *options)
+{
+    parry_status status = PARRY_NO_MEMORY;
+    for (long n = 1; status != PARRY_OK; n++) {
+        pr_plan *plan = NULL;
+        pr_workspace *workspace = NULL;
+        pr_alloc_fail_at(n);
+        status = pr_plan_create(ctx, z->graph, z->weights, PR_INPUT_GRADIENT, options, &plan);
+        if (status == PARRY_OK)
+            status = pr_workspace_create(ctx, plan, &workspace);
+        pr_alloc_fail_at(0);
+        assert_true(status == PARRY_OK || status == PARRY_NO_MEMORY);
+        pr_workspace_free(workspace);
+        pr_plan_free(plan);
+    }
+}
+
 static inline void zoo_fill(pr_rng *rng, float *x, int64_t count, float lo, float hi)
 {
     for (int64_t i = 0; i < count; i++)
