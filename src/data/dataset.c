@@ -267,9 +267,12 @@ parry_status pr_dataset_refit(parry_ctx *ctx, const parry_dataset *dataset, cons
     return PARRY_OK;
 }
 
-bool pr_dataset_suits(const parry_dataset_info *info, int classes)
+parry_status pr_dataset_check_classes(parry_ctx *ctx, const parry_dataset_info *info, const char *who, int classes)
 {
-    return info->open_classes ? classes >= info->classes : classes == info->classes;
+    if (classes == info->classes || (info->open_classes && classes > info->classes))
+        return PARRY_OK;
+    return pr_fail(ctx, PARRY_MISMATCH, "%s tells %d classes apart, but %s has %d", who, classes, info->name,
+                   info->classes);
 }
 
 bool pr_dataset_has_photos(const parry_dataset *dataset)

@@ -4,11 +4,15 @@
  * half of what is over, rounded to even. */
 #include "data/photos.h"
 
+bool pr_photo_is_cropped(const pr_photo_size *size)
+{
+    return size->resize == PARRY_RESIZE_CROP || size->resize == PARRY_RESIZE_CROP_ROUND;
+}
+
 bool pr_photo_size_same(const pr_photo_size *a, const pr_photo_size *b)
 {
-    const bool cropped = a->resize == PARRY_RESIZE_CROP || a->resize == PARRY_RESIZE_CROP_ROUND;
     return a->channels == b->channels && a->height == b->height && a->width == b->width && a->resize == b->resize &&
-           (!cropped || a->resize_size == b->resize_size);
+           (!pr_photo_is_cropped(a) || a->resize_size == b->resize_size);
 }
 
 /* Half of `over`, halves to even. */
@@ -33,7 +37,7 @@ static parry_status choose_window(parry_ctx *ctx, const char *where, const pr_bi
         return pr_fail(ctx, PARRY_MISMATCH, "%s: %d x %d pixels; the network takes %d x %d, and --resize is none",
                        where, in->width, in->height, size->width, size->height);
     const bool nearest = size->resize == PARRY_RESIZE_CROP_ROUND;
-    if (size->resize != PARRY_RESIZE_CROP && !nearest)
+    if (!pr_photo_is_cropped(size))
         return PARRY_OK;
     const int64_t shorter = PR_MIN(in->height, in->width), longer = PR_MAX(in->height, in->width),
                   stretched = stretch(size->resize_size, longer, shorter, nearest);

@@ -37,7 +37,7 @@ struct pr_photo_reader {
     pr_photo_size size;
     picture *pictures;
     size_t room;                /* bytes of planes that may be kept */
-    bool told;                  /* what was converted is remarked on by another reader of the same files */
+    uint8_t told;               /* remarks that another reader of the same files makes */
     atomic_size_t filled, seen; /* bytes that are; pictures that were read at least once */
     pr_sha256_state *whole;     /* until all were: taken then, so that nothing can fail at the end */
     char sha256[PR_SHA256_HEX];
@@ -53,8 +53,7 @@ static size_t plane_bytes(const pr_photo_reader *r)
 /* Whether a picture that needs no resizing is resized: what lies in it at single pixels is lost. */
 static bool recut(const pr_photo_size *size, const pr_image_traits *traits)
 {
-    const bool cropped = size->resize == PARRY_RESIZE_CROP || size->resize == PARRY_RESIZE_CROP_ROUND;
-    return cropped && traits->height == size->height && traits->width == size->width &&
+    return pr_photo_is_cropped(size) && traits->height == size->height && traits->width == size->width &&
            size->resize_size != PR_MIN(size->height, size->width);
 }
 
@@ -80,7 +79,7 @@ static void say_remarks(parry_ctx *ctx, const pr_photo_reader *r)
     for (size_t k = 0; k < PR_COUNT(remarks); k++) {
         size_t count = 0, first = 0;
         for (size_t i = r->photos.count; i-- > 0;)
-            if (r->pictures[i].remarks & remarks[k].bit) {
+            if (r->pictures[i].remarks & ~r->told & remarks[k].bit) {
                 count++;
                 first = i;
             }
@@ -99,8 +98,7 @@ static void settle(parry_ctx *ctx, pr_photo_reader *r)
     }
     pr_sha256_end(r->whole, r->sha256);
     r->whole = NULL;
-    if (!r->told)
-        say_remarks(ctx, r);
+    say_remarks(ctx, r);
 }
 
 /* Books what was read for the first time. */
@@ -251,7 +249,8 @@ parry_status pr_photos_reopen(parry_ctx *ctx, pr_photo_reader *from, const pr_ph
     const size_t room = from->room / 2;
     TRY(pr_photos_open(ctx, &photos, size, room, out));
     from->room -= room;
-    out->photos->told = size->channels == from->size.channels;
+    out->photos->told =
+        REMARK_TRANSLUCENT | REMARK_CMYK | REMARK_DEEP | (size->channels == from->size.channels ? REMARK_TO_GREY : 0);
     return PARRY_OK;
 }
 

@@ -71,6 +71,8 @@ typedef struct pr_photo_size {
     parry_resize resize;
     int resize_size; /* PARRY_RESIZE_CROP: pixels of the shorter side before the cut */
 } pr_photo_size;
+/* Whether the shorter side becomes resize_size and the middle is cut out. */
+bool pr_photo_is_cropped(const pr_photo_size *size);
 /* Whether every photograph becomes the same bytes at both. */
 bool pr_photo_size_same(const pr_photo_size *a, const pr_photo_size *b);
 /* One file as it is, upright, 8 bits. `traits` may be NULL. */
@@ -88,8 +90,8 @@ PARRY_CHECKED parry_status pr_photo_read(parry_ctx *ctx, const char *path, const
  * failure too. Nothing is decoded. `room`: bytes of 8-bit planes that may be kept. */
 PARRY_CHECKED parry_status pr_photos_open(parry_ctx *ctx, pr_photos *photos_take, const pr_photo_size *size,
                                           size_t room, pr_images *out);
-/* The same photographs at another size, nothing decoded; the new reader takes half of the room that `from` has. What
- * was converted is not remarked on again. */
+/* The same photographs at another size, nothing decoded; the new reader takes half of the room that `from` has. Its
+ * remarks are those that depend on the size. */
 PARRY_CHECKED parry_status pr_photos_reopen(parry_ctx *ctx, pr_photo_reader *from, const pr_photo_size *size,
                                             pr_images *out);
 const pr_photo_size *pr_photo_reader_size(const pr_photo_reader *reader);

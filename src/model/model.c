@@ -49,9 +49,7 @@ parry_status pr_model_check_dataset(parry_ctx *ctx, const parry_model *model, co
         return pr_fail(ctx, PARRY_MISMATCH, "%s takes images of N x %d x %d x %d, but those of %s are N x %d x %d x %d",
                        mine->name, mine->channels, mine->height, mine->width, theirs->name, theirs->channels,
                        theirs->height, theirs->width);
-    if (!pr_dataset_suits(theirs, mine->classes))
-        return pr_fail(ctx, PARRY_MISMATCH, "%s tells %d classes apart, but %s has %d", mine->name, mine->classes,
-                       theirs->name, theirs->classes);
+    TRY(pr_dataset_check_classes(ctx, theirs, mine->name, mine->classes));
     const pr_classes of_model = {.of = mine->name, .count = mine->classes, .names = mine->class_names},
                      of_data = {.of = theirs->name, .count = theirs->classes, .names = theirs->class_names};
     return pr_classes_match(ctx, &of_model, &of_data);

@@ -340,10 +340,7 @@ static parry_status fit_classes(parry_ctx *ctx, const pr_network *network, const
         return pr_fail(ctx, PARRY_MISMATCH, "%s does not end in N x classes logits, two classes at least",
                        network->name);
     *classes = (int)dims->dim[1];
-    if (fit && !pr_dataset_suits(fit, *classes))
-        return pr_fail(ctx, PARRY_MISMATCH, "%s tells %d classes apart, but %s has %d", network->name, *classes,
-                       fit->name, fit->classes);
-    return PARRY_OK;
+    return fit ? pr_dataset_check_classes(ctx, fit, network->name, *classes) : PARRY_OK;
 }
 
 static parry_status check_size(parry_ctx *ctx, const pr_network *network, const char *where, const int image[3])

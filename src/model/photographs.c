@@ -100,8 +100,8 @@ bool pr_model_reads_alike(const parry_model *a, const parry_model *b)
 parry_status pr_model_reading(parry_ctx *ctx, const parry_model *model, char **out)
 {
     const pr_photo_size size = photo_size(&model->info);
-    const bool cropped = size.resize == PARRY_RESIZE_CROP || size.resize == PARRY_RESIZE_CROP_ROUND;
-    const parry_preprocess rule = {.resize = size.resize, .resize_size = cropped ? size.resize_size : 0};
+    const parry_preprocess rule = {.resize = size.resize,
+                                   .resize_size = pr_photo_is_cropped(&size) ? size.resize_size : 0};
     char *words;
     TRY(parry_preprocess_text(ctx, &rule, &words));
     parry_status status = pr_asprintf(ctx, out, "%d x %d x %d (%s)", size.channels, size.height, size.width, words);

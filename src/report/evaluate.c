@@ -132,22 +132,29 @@ static parry_status run_model(parry_ctx *ctx, parry_evaluation *ev, tallies *tal
     return status;
 }
 
+/* The adversaries that every model is scored on: photographs as the source reads them, and all models alike. */
+static parry_status make_stale(parry_ctx *ctx, const parry_evaluation *ev, const parry_model *source, int a, int e,
+                               parry_attack_result *stale)
+{
+    parry_dataset *images;
+    parry_threat threat = pr_eval_threat(ev, ev->eps.value[e]);
+    TRY(parry_dataset_first(ctx, ev->models[0].data, ev->attacks[a].count, &images));
+    parry_status status = parry_attack_run(ctx, ev->attacks[a].attack, &threat, source, images, stale);
+    parry_dataset_free(images);
+    return status;
+}
+
 static parry_status run_cells(parry_ctx *ctx, parry_evaluation *ev, tallies *tally, const parry_model *const *models,
                               const parry_model *source, int a, int e)
 {
-    parry_status status;
+    parry_status status = PARRY_OK;
     parry_attack_result stale = {0};
-    parry_dataset *images;
-    parry_threat threat = pr_eval_threat(ev, ev->eps.value[e]);
-    TRY(parry_dataset_first(ctx, ev->models[0].data, ev->attacks[a].count, &images)); /* the source reads alike */
     if (source)
-        TRY_TO(done, parry_attack_run(ctx, ev->attacks[a].attack, &threat, source, images, &stale));
+        TRY_TO(done, make_stale(ctx, ev, source, a, e, &stale));
     for (int m = 0; m < ev->model_count; m++)
         TRY_TO(done, run_model(ctx, ev, tally, models[m], m, a, e, source, source ? &stale : NULL));
-    status = PARRY_OK;
 done:
     parry_attack_result_clear(&stale);
-    parry_dataset_free(images);
     return status;
 }
 
